@@ -1,0 +1,47 @@
+"""The command line. Commands register here; each imports what it needs only when it is called."""
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from helm_efficiency import __version__
+from helm_efficiency.errors import EfficiencyError
+
+app = typer.Typer(
+    name="helm-efficiency",
+    help="How efficient each model of an evaluation is, beside how capable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_COMMAND_MODULES: tuple[str, ...] = (
+    "coefficients",  # import, fit, validate, predict, show
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"helm-efficiency {__version__}")
+        raise typer.Exit
+
+
+for _name in _COMMAND_MODULES:
+    importlib.import_module(f"helm_efficiency.cli.{_name}")
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use."""
+    try:
+        app()
+    except EfficiencyError as error:
+        sys.stderr.write(f"helm-efficiency: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("helm-efficiency: interrupted; what was finished is kept, call again to go on.\n")
+        sys.exit(130)

@@ -1,0 +1,5 @@
+"""`python -m helm_efficiency.cli`, for where the console script is not on PATH."""
+
+from helm_efficiency.cli import main
+
+main()

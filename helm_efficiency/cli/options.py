@@ -1,0 +1,60 @@
+"""Options and output shared by the commands."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="The coefficient store.", envvar="HELM_EFFICIENCY_STORE", show_default=True)
+]
+
+
+class Format(StrEnum):
+    """How data is written to stdout."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How data is written to stdout.")]
+
+
+def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:
+    """Write rows of one shape to stdout; null cells are empty in tables and CSV."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    if format is Format.json:
+        sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
+    elif format is Format.csv:
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        _print_table(rows, columns)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def note(text: str) -> None:
+    """One line of diagnostics to stderr."""
+    sys.stderr.write(text + "\n")

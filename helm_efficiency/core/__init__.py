@@ -1,0 +1,1 @@
+"""Pure computation on measurements: no files, no clock, no network."""

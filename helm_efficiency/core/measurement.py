@@ -1,0 +1,178 @@
+"""What was timed, on what: measurements, stacks and profiles. All immutable; every statistic is derived.
+
+A *measurement* is one timed request, or the mean of several. A *stack* is the identity of a set of coefficients: two
+numbers with different stacks are never averaged or compared without saying so. A *profile* is all that was measured of
+one deployment on one stack.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stack:
+    """Hardware and software that a runtime belongs to.
+
+    `name` is what is comparable across models and what `--stack` selects: one kind of accelerator and one software
+    stack. How many accelerators a model is spread over is part of the identity but may differ between the models of a
+    named stack, as in the paper (GPT-J on one A100 beside davinci on eight).
+
+    Attributes:
+        name: For selecting; by default accelerator-engine-dtype.
+        accelerator: A key of the accelerator catalog, such as `a100-80gb`, or `cpu`.
+        num_accelerators: Accelerators that one model instance occupies.
+        engine: Serving or inference software, such as `megatron` or `transformers-eager`.
+        engine_version: As the engine states it; empty if unknown.
+        dtype: Of the weights: `fp32`, `fp16`, `bf16`, `fp8`, `int8`, `int4` …; empty if unknown.
+        tensor_parallel: Ways each layer is split.
+        pipeline_parallel: Stages the layers are split into.
+    """
+
+    name: str
+    accelerator: str
+    num_accelerators: int = 1
+    engine: str = ""
+    engine_version: str = ""
+    dtype: str = ""
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name or re.search(r"[,=\s\x00-\x1f]", self.name):
+            raise InputError(
+                f"Stack name {self.name!r}: expected letters, digits and . _ - + without spaces, ',' or '='."
+            )
+        for what in ("num_accelerators", "tensor_parallel", "pipeline_parallel"):
+            if getattr(self, what) < 1:
+                raise InputError(f"Stack {self.name!r}: {what} is {getattr(self, what)}, expected 1 or more.")
+
+    def __str__(self) -> str:
+        """All of the identity in one line.
+
+        >>> str(Stack("a100-80gb", "a100-80gb", 8, engine="megatron", dtype="fp16", tensor_parallel=8))
+        'a100-80gb×8 megatron fp16 tp8'
+        """
+        parts = [f"{self.accelerator}×{self.num_accelerators}", self.engine, self.engine_version, self.dtype]
+        if self.tensor_parallel > 1:
+            parts.append(f"tp{self.tensor_parallel}")
+        if self.pipeline_parallel > 1:
+            parts.append(f"pp{self.pipeline_parallel}")
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One timed request, or the mean of several alike.
+
+    Attributes:
+        prompt_tokens: Tokens fed to prefill, at least 1.
+        output_tokens: Tokens generated, at least 1.
+        seconds: End to end; the mean where `num_repetitions` > 1.
+        batch_size: Rows in one forward pass.
+        seconds_std: Standard deviation over the repetitions (s), if they were averaged.
+        num_repetitions: How many timed requests `seconds` is the mean of.
+        ttft_s: Request sent to first token (s), if it was seen.
+    """
+
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float
+    batch_size: int = 1
+    seconds_std: float | None = None
+    num_repetitions: int = 1
+    ttft_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("prompt_tokens", "output_tokens", "batch_size", "num_repetitions"):
+            if getattr(self, what) < 1:
+                raise InputError(f"{what} is {getattr(self, what)}, expected 1 or more.")
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise InputError(f"seconds is {self.seconds}, expected a positive number.")
+        if self.seconds_std is not None and not (math.isfinite(self.seconds_std) and self.seconds_std >= 0):
+            raise InputError(f"seconds_std is {self.seconds_std}, expected 0 or more.")
+        if self.ttft_s is not None and not (math.isfinite(self.ttft_s) and self.ttft_s >= 0):
+            raise InputError(f"ttft_s is {self.ttft_s}, expected 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """All that was measured of one deployment on one stack.
+
+    Attributes:
+        deployment: HELM's name of the model deployment, such as `together/bloom`.
+        stack: Where it was measured.
+        measurements: In the order taken.
+        architecture: What the model is made of, if known.
+        resolution_s: Step (s) that the recorded seconds were rounded to; 0 for full precision.
+        source: Where the measurements come from: a file, a command, a publication.
+        measured_on: ISO date, empty if unknown.
+        versions: Versions of the software involved, by package.
+    """
+
+    deployment: str
+    stack: Stack
+    measurements: tuple[Measurement, ...]
+    architecture: Architecture | None = None
+    resolution_s: float = 0.0
+    source: str = ""
+    measured_on: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def cells(self) -> dict[tuple[int, int, int], list[Measurement]]:
+        """Measurements by (prompt_tokens, output_tokens, batch_size), sorted by these."""
+        cells: dict[tuple[int, int, int], list[Measurement]] = {}
+        for m in self.measurements:
+            cells.setdefault((m.prompt_tokens, m.output_tokens, m.batch_size), []).append(m)
+        return dict(sorted(cells.items()))
+
+    def sha256(self) -> str:
+        """Hash of the measurements, to trace any number back to what it was computed from."""
+        text = json.dumps([_without_nones(m) for m in self.measurements], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_more(self, measurements: Sequence[Measurement]) -> Self:
+        """The same profile with measurements appended."""
+        return replace(self, measurements=(*self.measurements, *measurements))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back to an equal profile."""
+        return {
+            **_without_nones(self),
+            "stack": asdict(self.stack),
+            "measurements": [_without_nones(m) for m in self.measurements],
+            "architecture": None if self.architecture is None else self.architecture.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: A value is missing or out of range.
+        """
+        try:
+            architecture = data.get("architecture")
+            return cls(
+                **{
+                    **data,
+                    "stack": Stack(**data["stack"]),
+                    "measurements": tuple(Measurement(**m) for m in data["measurements"]),
+                    "architecture": None if architecture is None else Architecture.from_dict(architecture),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"Not a profile of this package: {error}.") from error
+
+
+def _without_nones(item: Any) -> dict[str, Any]:
+    fields = item.__dataclass_fields__
+    return {name: value for name in fields if (value := getattr(item, name)) is not None}

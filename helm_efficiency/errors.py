@@ -1,0 +1,33 @@
+"""Errors a user can cause or meet. Each message says what was given, what was expected and what to do next."""
+
+
+class EfficiencyError(Exception):
+    """Base of all errors of this package; the command line prints it as one line and exits with 2."""
+
+
+class InputError(EfficiencyError):
+    """A value, a file or a folder that the user named is not what it should be."""
+
+
+class FileFormatError(InputError):
+    """A file cannot be read as what it was taken for; the message names the file, the line and what was expected."""
+
+
+class InsufficientMeasurementsError(EfficiencyError):
+    """The measurements do not determine what was asked for; the message says which ones are missing."""
+
+
+class StoreError(EfficiencyError):
+    """The coefficient store is not ours, is damaged, or is of a newer schema."""
+
+
+class UnknownDeploymentError(EfficiencyError):
+    """There are no coefficients for a deployment on a stack; the message lists what there is."""
+
+
+class CatalogError(EfficiencyError):
+    """The catalog does not know an accelerator, an architecture or a price."""
+
+
+class ProfilingError(EfficiencyError):
+    """A model or an endpoint could not be profiled."""

@@ -1,0 +1,75 @@
+"""One request of one evaluation run, whichever harness made it, as an immutable record of facts.
+
+Prices, coefficients and everything else that may change later are joined to records afterwards, never stored in them.
+A fact that is not known is None and its provenance `missing`; missing is never 0.
+"""
+
+from typing import Literal
+
+import msgspec
+
+TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
+"""Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
+
+
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts of one request.
+
+    Attributes:
+        harness: `helm`, `inspect`, `lm-eval` or `every-eval-ever`.
+        suite: Suite or log folder that the run stands in; empty if none.
+        run: Name of the run, unique within its suite.
+        scenario: What was asked: HELM's run name without the model, or the task.
+        model: Name of the model.
+        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        instance_id: The harness's id of the instance.
+        train_trial: Index of the draw of in-context examples.
+        perturbation: Name of the perturbation; empty for the original.
+        split: Such as `test` or `valid`; empty if none.
+        request_mode: HELM's `original` or `calibration` for separate-choice adapters; empty otherwise.
+        reference_index: Which reference the request scores; None outside separate-choice adapters.
+        prompt_tokens: Tokens fed to prefill, cached ones included.
+        output_tokens: Tokens generated over all completions, reasoning included, an echoed prompt excluded.
+        reasoning_tokens: Those of `output_tokens` that were reasoning, where known.
+        cache_read_tokens: Those of `prompt_tokens` read from a prompt cache, where known.
+        cache_write_tokens: Those of `prompt_tokens` written to a prompt cache, where known.
+        prompt_provenance: Who counted the prompt tokens.
+        output_provenance: Who counted the output tokens.
+        num_completions: Completions asked for.
+        max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
+            one batch.
+        batch_size: Rows that the client ran in one batch; None if it did not say.
+        observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
+        requested_at: When, in seconds since 1970 UTC.
+        cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
+        success: Whether the request was answered.
+        scores: Scores of the instance by metric name, higher is better or as the harness has them.
+    """
+
+    harness: str
+    suite: str
+    run: str
+    scenario: str
+    model: str
+    deployment: str
+    instance_id: str
+    train_trial: int = 0
+    perturbation: str = ""
+    split: str = ""
+    request_mode: str = ""
+    reference_index: int | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    prompt_provenance: TokenProvenance = "missing"
+    output_provenance: TokenProvenance = "missing"
+    num_completions: int = 1
+    max_completion_tokens: int | None = None
+    batch_size: int | None = None
+    observed_s: float | None = None
+    requested_at: float | None = None
+    cached: bool = False
+    success: bool = True
+    scores: dict[str, float] = {}

@@ -1,0 +1,1 @@
+"""Scored tables -> leaderboards, figures and one-file reports."""

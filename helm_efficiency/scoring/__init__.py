@@ -1,0 +1,1 @@
+"""Records + store -> scored tables; re-scoring of whole archives."""

@@ -1,0 +1,106 @@
+"""The two tables that scoring writes and reports read: one row a request and stack, one row a run and stack.
+
+The table format is the contract between scoring and report: report reads Parquet files with these columns and nothing
+else. A column holds null where a fact is missing; null is never 0.
+"""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+REQUEST_COLUMNS: dict[str, pa.DataType] = {
+    # who and what: see harness.records.RequestRecord
+    "harness": _TEXT,
+    "suite": _TEXT,
+    "run": _TEXT,
+    "scenario": _TEXT,
+    "model": _TEXT,
+    "deployment": _TEXT,
+    "instance_id": _TEXT,
+    "train_trial": _COUNT,
+    "perturbation": _TEXT,
+    "split": _TEXT,
+    "request_mode": _TEXT,
+    "reference_index": _COUNT,
+    "prompt_tokens": _COUNT,
+    "output_tokens": _COUNT,
+    "reasoning_tokens": _COUNT,
+    "cache_read_tokens": _COUNT,
+    "cache_write_tokens": _COUNT,
+    "prompt_provenance": _TEXT,
+    "output_provenance": _TEXT,
+    "num_completions": _COUNT,
+    "max_completion_tokens": _COUNT,
+    "batch_size": _COUNT,
+    "observed_s": _REAL,
+    "requested_at": _REAL,
+    "cached": _FLAG,
+    "success": _FLAG,
+    "scores": pa.map_(_TEXT, _REAL),
+    # idealized, on one stack
+    "stack": _TEXT,  # Stack.name; null where nothing matched
+    "stack_detail": _TEXT,  # str(Stack)
+    "tier": _TEXT,  # measured, shared, transferred, none
+    "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
+    "reason": _TEXT,  # why a number is missing; null where none is
+    "idealized_s": _REAL,
+    "idealized_low_s": _REAL,
+    "idealized_high_s": _REAL,
+    "in_domain": _FLAG,
+    # denoised, of the deployment's own service
+    "denoised_s": _REAL,
+    "denoised_low_s": _REAL,
+    "denoised_high_s": _REAL,
+    # cost
+    "num_accelerators": _COUNT,
+    "accelerator_s": _REAL,
+    "usd_per_accelerator_hour": _REAL,
+    "idealized_usd": _REAL,
+    "energy_j": _REAL,
+    "api_usd": _REAL,  # at the price on the day of the request
+    "api_usd_today": _REAL,
+}
+
+_MEANS = ("observed_s", "denoised_s", "idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd", "score")
+
+RUN_COLUMNS: dict[str, pa.DataType] = {
+    "harness": _TEXT,
+    "suite": _TEXT,
+    "run": _TEXT,
+    "scenario": _TEXT,
+    "model": _TEXT,
+    "deployment": _TEXT,
+    "stack": _TEXT,
+    "stack_detail": _TEXT,
+    "tier": _TEXT,
+    "matched_by": _TEXT,
+    "reason": _TEXT,
+    "score_name": _TEXT,  # the run's main score
+    "num_requests": _COUNT,
+    "num_instances": _COUNT,
+    "num_scored": _COUNT,  # requests with an idealized runtime
+    "num_missing_tokens": _COUNT,
+    "num_failed": _COUNT,
+    "num_out_of_domain": _COUNT,
+    "prompt_tokens": _COUNT,  # totals over the requests that have them
+    "output_tokens": _COUNT,
+    # mean over requests (score: over instances), its nominal 90 % bootstrap interval, and the total
+    **{
+        f"{prefix}{name}": _REAL
+        for name in _MEANS
+        for prefix in ("mean_", "mean_low_", "mean_high_", "total_")
+        if not (name == "score" and prefix == "total_")
+    },
+}
+
+
+def request_schema() -> pa.Schema:
+    """Arrow schema of the requests table, with its version in the metadata."""
+    return pa.schema(list(REQUEST_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})
+
+
+def run_schema() -> pa.Schema:
+    """Arrow schema of the runs table, with its version in the metadata."""
+    return pa.schema(list(RUN_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})

@@ -4,7 +4,7 @@ Each request takes its own time, give or take a jitter in both directions, and s
 ever add. So the seconds y of a request with design row x are modelled as
 
     y = x·θ + jitter                 jitter ~ Normal(0, s²),  s² = absolute² + (relative · x·θ)²      uncontended
-    y = x·θ + jitter + wait          wait ~ Exponential(k s),  k in WAIT_SCALES                       contended
+    y = x·θ + jitter + wait          wait ~ Exponential(k s),  k of a few scales                      contended
     y uniform below x·θ                                                                              too fast
 
 with all coefficients θ at least 0. Sums of exponentials imitate any falling density of waits (queues, bursts, retries,
@@ -51,13 +51,15 @@ class Envelope:
     Attributes:
         coefficients: θ, one for each column of the design; seconds per unit of the column.
         jitter_variance: (absolute², relative²): variance (s²) of the jitter and its part that grows with the seconds.
-        shares: Of all requests but the too fast: uncontended, then contended at each of `WAIT_SCALES`; sums to 1.
+        shares: Of all requests but the too fast: uncontended, then contended at each wait scale; sums to 1.
+        wait_scales: Mean waits k of the contended, in standard deviations of the jitter.
         log_likelihood: Weighted sum over the requests.
     """
 
     coefficients: FloatArray
     jitter_variance: FloatArray
     shares: FloatArray
+    wait_scales: FloatArray
     log_likelihood: float = -np.inf
 
     def seconds(self, design: FloatArray) -> FloatArray:
@@ -83,11 +85,16 @@ class Envelope:
         shares = vector[q + 2 :]
         if (vector < 0).any() or shares.min() <= 0 or shares[0] < MIN_UNCONTENDED_SHARE * shares.sum():
             return None
-        return type(self)(vector[:q], vector[q : q + 2], shares / shares.sum())
+        return replace(self, coefficients=vector[:q], jitter_variance=vector[q : q + 2], shares=shares / shares.sum())
 
 
 def fit_envelope(
-    design: FloatArray, seconds: FloatArray, *, weights: FloatArray | None = None, start: Envelope | None = None
+    design: FloatArray,
+    seconds: FloatArray,
+    *,
+    weights: FloatArray | None = None,
+    start: Envelope | None = None,
+    wait_scales: FloatArray = WAIT_SCALES,
 ) -> Envelope:
     """Fit a lower envelope.
 
@@ -97,6 +104,7 @@ def fit_envelope(
         weights: n, how often each request counts; 1 by default.
         start: Where to begin, such as the fit to the same requests with other weights; by default from several
             quantile regressions, of which the likeliest end wins.
+        wait_scales: Mean waits, in standard deviations of the jitter; those of `start` where it is given.
 
     Returns:
         The envelope of highest likelihood that was found.
@@ -104,7 +112,8 @@ def fit_envelope(
     data = _Data(design, seconds, np.ones(len(seconds)) if weights is None else weights)
     if start is not None:
         return _climb(start, data, max_steps=60, tolerance=1e-4)
-    fits = [_climb(_start(data, quantile), data, max_steps=400, tolerance=1e-5) for quantile in _START_QUANTILES]
+    starts = [_start(data, quantile, wait_scales) for quantile in _START_QUANTILES]
+    fits = [_climb(start, data, max_steps=400, tolerance=1e-5) for start in starts]
     return max(fits, key=lambda fit: fit.log_likelihood)
 
 
@@ -120,7 +129,7 @@ class _Expectation(NamedTuple):
     """What the seconds of n requests tell under an envelope."""
 
     log_density: FloatArray  # n
-    memberships: FloatArray  # (2 + len(WAIT_SCALES)) × n: uncontended, contended at each scale, too fast
+    memberships: FloatArray  # (2 + number of scales) × n: uncontended, contended at each scale, too fast
     jitter: FloatArray  # n, expected jitter in units of its standard deviation, times the probability of not too fast
     jitter_squared: FloatArray  # n, likewise
 
@@ -128,10 +137,10 @@ class _Expectation(NamedTuple):
 def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) -> _Expectation:
     spread = envelope.jitter_s(uncontended_s)
     z = (seconds - uncontended_s) / spread
-    scales = WAIT_SCALES[:, None]
+    scales = envelope.wait_scales[:, None]
     a = z - 1.0 / scales
     log_phi = log_ndtr(a)
-    log_p = np.empty((len(WAIT_SCALES) + 2, len(z)))
+    log_p = np.empty((len(scales) + 2, len(z)))
     log_p[0] = -0.5 * z * z - _LOG_SQRT_2PI
     log_p[1:-1] = -np.log(scales) + 0.5 / scales**2 - z / scales + log_phi
     log_p[:-1] += np.log(envelope.shares * (1.0 - _TOO_FAST_SHARE))[:, None] - np.log(spread)
@@ -162,7 +171,8 @@ def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
     jitter_variance = weighted_nnls(variances, spread**2 * expected.jitter_squared / kept, w / spread**4)
     shares = np.asarray((weights * expected.memberships[:-1]).sum(axis=1))
     log_likelihood = float((weights * expected.log_density).sum())
-    return Envelope(coefficients, jitter_variance, _allowed(shares)), log_likelihood
+    stepped = replace(envelope, coefficients=coefficients, jitter_variance=jitter_variance, shares=_allowed(shares))
+    return stepped, log_likelihood
 
 
 def _allowed(shares: FloatArray) -> FloatArray:
@@ -202,7 +212,7 @@ def _leap(start: Envelope, once: Envelope, twice: Envelope) -> Envelope | None:
     return start._from_vector(x0 + 2.0 * length * r + length * length * v)
 
 
-def _start(data: _Data, quantile: float) -> Envelope:
+def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
     """A quantile regression of relative residuals by iterated least squares, and half of the requests contended."""
     design, seconds, weights = data
     coefficients = weighted_nnls(design, seconds, weights / seconds**2)
@@ -217,8 +227,8 @@ def _start(data: _Data, quantile: float) -> Envelope:
     below = below[below > 0.0]
     relative = float(np.clip(1.4826 * np.median(below), 0.005, 0.3)) if below.size else 0.02
     absolute_s = 0.3 * relative * float(np.median(uncontended_s))
-    contended = np.full(len(WAIT_SCALES), 0.5 / len(WAIT_SCALES))
-    return Envelope(coefficients, np.array([absolute_s**2, relative**2]), np.append(0.5, contended))
+    shares = np.append(0.5, np.full(len(wait_scales), 0.5 / len(wait_scales)))
+    return Envelope(coefficients, np.array([absolute_s**2, relative**2]), shares, wait_scales)
 
 
 def weighted_nnls(design: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:

@@ -29,7 +29,7 @@ _PRICE_COLUMNS = ("accelerator", "usd_per_accelerator_hour", "date", "source")
 _OPTIONAL_PRICE_COLUMNS = ("price_list",)
 _ACCELERATOR_KEYS = frozenset(
     {"name", "memory_gb", "bandwidth_gb_per_s", "dense_tflop_per_s", "link_gb_per_s", "tdp_w", "node_size", "source"}
-    | {"description"}
+    | {"description", "aliases"}
 )
 
 
@@ -65,6 +65,7 @@ class Accelerator:
         node_size: Accelerators in one node.
         source: Who published these figures, where, when.
         description: What else one should know.
+        aliases: Other keys it is found by.
         prices: All known, ascending by date.
     """
 
@@ -78,6 +79,7 @@ class Accelerator:
     node_size: int = 8
     source: str = ""
     description: str = ""
+    aliases: tuple[str, ...] = ()
     prices: tuple[Price, ...] = ()
 
     def price(self, on: date | None = None, price_list: str = ON_DEMAND) -> Price | None:
@@ -102,7 +104,7 @@ def _packaged() -> Mapping[str, Accelerator]:
 
 
 def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
-    """All known accelerators by key.
+    """All known accelerators by key and by alias; those found by an alias stand in the mapping twice.
 
     Args:
         extra: A user's own file. YAML: `accelerators` by key and a list of `prices`, as in the packaged file. CSV: only
@@ -144,19 +146,23 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
 def _merge(known: Mapping[str, Accelerator], document: Any, where: str) -> dict[str, Accelerator]:
     if not isinstance(document, dict) or not set(document) <= {"accelerators", "prices"}:
         raise FileFormatError(f"{where}: expected the keys 'accelerators' and 'prices'.")
-    merged = dict(known)
+    merged = {key: accelerator for key, accelerator in known.items() if key == accelerator.key}
     for key, entry in (document.get("accelerators") or {}).items():
         described = _accelerator(str(key), entry, where)
         merged[described.key] = replace(described, prices=merged[key].prices) if key in merged else described
     given: dict[tuple[str, str], list[Price]] = {}
     for row, entry in enumerate(document.get("prices") or (), start=1):
-        key, price = _price(entry, f"{where}, price {row}")
-        find_accelerator(key, merged)
+        named, price = _price(entry, f"{where}, price {row}")
+        key = find_accelerator(named, _with_aliases(merged)).key
         given.setdefault((key, price.price_list), []).append(price)
     for (key, price_list), prices in given.items():
         others = [price for price in merged[key].prices if price.price_list != price_list]
         merged[key] = replace(merged[key], prices=tuple(sorted([*others, *prices], key=lambda price: price.date)))
-    return merged
+    return _with_aliases(merged)
+
+
+def _with_aliases(by_key: Mapping[str, Accelerator]) -> dict[str, Accelerator]:
+    return dict(by_key) | {alias: accelerator for accelerator in by_key.values() for alias in accelerator.aliases}
 
 
 def _accelerator(key: str, entry: Any, where: str) -> Accelerator:
@@ -180,6 +186,7 @@ def _accelerator(key: str, entry: Any, where: str) -> Accelerator:
         node_size=int(_positive(entry.get("node_size", 8), f"{where}, {key!r}, node_size")),
         source=" ".join(str(entry.get("source", "")).split()),
         description=" ".join(str(entry.get("description", "")).split()),
+        aliases=tuple(str(alias) for alias in entry.get("aliases", ())),
     )
 
 

@@ -235,4 +235,8 @@ def _score_interval(x: FloatArray, y: FloatArray, z: float) -> tuple[float, floa
     if a == 0:
         return (max(c / b, 0.0) if b else math.inf), math.inf
     root = math.sqrt(max(b * b - 4 * a * c, 0.0))
-    return max((b - root) / (2 * a), 0.0), (b + root) / (2 * a)
+    larger = (b + math.copysign(root, b)) / 2  # of the two numerators in size: the other one would cancel
+    if larger == 0:
+        return 0.0, 0.0
+    low, high = sorted((larger / a, c / larger))
+    return max(low, 0.0), high

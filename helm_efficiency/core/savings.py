@@ -22,6 +22,9 @@ DENOISED_TRIALS = 10
 IDEALIZED_TRIALS = 50
 """Requests on dedicated accelerators for each one measured, of which the paper takes the mean."""
 
+PROBE_GRID = tuple((prompt, output) for prompt in (1, 256, 512, 1024, 1536) for output in (1, 2, 4, 8, 16, 32, 64))
+"""(prompt_tokens, output_tokens) that HELM's synthetic efficiency scenario asks a service for, to denoise it."""
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuringCost:

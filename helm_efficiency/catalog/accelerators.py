@@ -141,6 +141,20 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
     return accelerators[key]
 
 
+def prices_as_of(
+    accelerators: Mapping[str, Accelerator], on: date | None = None, price_list: str = ON_DEMAND
+) -> dict[str, Price]:
+    """Prices on a day by key and alias, of the accelerators that the list has one for by then.
+
+    Args:
+        accelerators: As `load_accelerators` gives them.
+        on: The day; today by default.
+        price_list: Which list.
+    """
+    priced = {key: accelerator.price(on, price_list) for key, accelerator in accelerators.items()}
+    return {key: price for key, price in priced.items() if price is not None}
+
+
 @cache
 def _packaged() -> Mapping[str, Accelerator]:
     where = "data/accelerators.yaml"

@@ -1,6 +1,6 @@
 """Commands about cost: accelerators, cost, savings."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +61,7 @@ def accelerators(
         emit([_summary(accelerator, price) for accelerator, price in priced], format)
 
 
-def _day(price_date: datetime | None) -> Any:
+def _day(price_date: datetime | None) -> date | None:
     return None if price_date is None else price_date.date()
 
 
@@ -282,17 +282,17 @@ def savings(
 
     Example: helm-efficiency savings scored/ --price-list paper-2023
     """
-    from helm_efficiency.catalog.accelerators import load_accelerators
+    from helm_efficiency.catalog.accelerators import load_accelerators, prices_as_of
     from helm_efficiency.harness.api_cost import load_api_prices
     from helm_efficiency.scoring.measuring import MeasuringPrices, measuring_costs, read_totals
     from helm_efficiency.store import Store
 
-    known = load_accelerators(prices)
-    priced = {key: accelerator.price(_day(price_date), price_list) for key, accelerator in known.items()}
+    priced = prices_as_of(load_accelerators(prices), _day(price_date), price_list)
+    moment = datetime.now(UTC) if price_date is None else price_date.replace(tzinfo=UTC)
     rows, missing = measuring_costs(
         read_totals(path),
         Store(store, create=False),
-        prices=MeasuringPrices(priced, load_api_prices(api_prices), price_date or datetime.now()),
+        prices=MeasuringPrices(priced, load_api_prices(api_prices), moment),
         trials=trials,
         service_trials=service_trials,
     )

@@ -18,7 +18,9 @@ StoreOption = Annotated[
 PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="Your own accelerators and prices, YAML or CSV; see docs/costs.md.")
 ]
-PriceListOption = Annotated[str, typer.Option("--price-list", help="Which prices: on-demand, paper-2023 or your own.")]
+PriceListOption = Annotated[
+    str, typer.Option("--price-list", help="Which prices: on-demand, modal, lambda, paper-2023 or your own.")
+]
 PriceDateOption = Annotated[
     datetime | None, typer.Option("--price-date", formats=["%Y-%m-%d"], help="Prices as of a day; today by default.")
 ]

@@ -5,7 +5,7 @@ Reads the requests table that re-scoring writes, and the profiles of the store.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ _COLUMNS = ("deployment", "model", "stack", "accelerator_s", "api_usd", "api_usd
 
 @dataclass(frozen=True, slots=True)
 class MeasuringPrices:
-    """What is paid for accelerators, by key, and for the tokens of services, as of when."""
+    """What is paid for accelerators, by key, and for the tokens of services, at what time (with its zone)."""
 
-    accelerators: Mapping[str, Price | None]
+    accelerators: Mapping[str, Price]
     api: ApiPrices
     on: datetime
 
@@ -100,7 +100,9 @@ def _row(
     idealized, calibration, reasons = _stack_usd(total, store, prices)
     probe = _probe_usd(total, prices, service_trials)
     if answers is None:
-        reasons.append(f"{total['num_requests'] - total['num_billed']} requests without an API price")
+        reasons.append(
+            f"{total['num_requests'] - total['num_billed']} of {total['num_requests']} requests without an API price"
+        )
     on_stack = (
         idealized_measuring_cost(idealized, calibration, answers_usd=answers or Decimal(0), num_trials=trials)
         if idealized is not None and calibration is not None
@@ -130,7 +132,8 @@ def _stack_usd(
 ) -> tuple[Decimal | None, Decimal | None, list[str]]:
     """Dollars of every request once on the stack, of its profile, and what is missing of them."""
     if total["num_scored"] < total["num_requests"]:
-        return None, None, [f"{total['num_requests'] - total['num_scored']} requests without an idealized runtime"]
+        unscored = total["num_requests"] - total["num_scored"]
+        return None, None, [f"{unscored} of {total['num_requests']} requests without an idealized runtime"]
     profiles = store.profiles(deployment=total["deployment"], stack=total["stack"]) or store.profiles(
         deployment=total["model"], stack=total["stack"]
     )
@@ -146,7 +149,7 @@ def _stack_usd(
 def _probe_usd(total: Mapping[Any, Any], prices: MeasuringPrices, service_trials: int) -> Decimal | None:
     """Dollars of asking the service for the whole probe grid, each point as often as a request would be repeated."""
     asked = _probe_records(total["deployment"], total["model"])
-    bills = prices.api.costs(asked, today=prices.on.replace(tzinfo=prices.on.tzinfo or UTC))
+    bills = prices.api.costs(asked, today=prices.on)
     usd = [bill.usd_today for bill in bills]
     known = [amount for amount in usd if amount is not None]
     return service_trials * sum(known, Decimal(0)) if len(known) == len(usd) else None

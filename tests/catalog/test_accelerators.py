@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from helm_efficiency.catalog.accelerators import ON_DEMAND, PAPER, Price, find_accelerator, load_accelerators
+from helm_efficiency.catalog.accelerators import (
+    ON_DEMAND,
+    PAPER,
+    Price,
+    find_accelerator,
+    load_accelerators,
+    prices_as_of,
+)
 from helm_efficiency.errors import CatalogError, FileFormatError
 
 ASKED_FOR = {
@@ -82,6 +89,22 @@ def test_a_price_holds_from_its_date(day: date, usd: Decimal | None) -> None:
 
 def test_an_unknown_list_has_no_price() -> None:
     assert load_accelerators()["l4"].price(price_list="spot") is None
+
+
+def test_prices_of_a_day_by_key_and_alias() -> None:
+    known = load_accelerators()
+    assert prices_as_of(known, date(2023, 5, 2)) == {}
+    on_that_day = prices_as_of(known, date(2026, 5, 1))
+    assert set(on_that_day) == {
+        "a100-40gb",
+        "a100-80gb",
+        "h100-sxm",
+        "h100-80gb",
+        "h100",
+        "tpu-v5e",
+        "v100-32gb",
+    }
+    assert set(prices_as_of(known, date(2026, 10, 1))) == set(known)
 
 
 def test_own_csv_replaces_the_prices_of_its_list_only(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helm_efficiency.cli import main
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
 from helm_efficiency.store import Store
 
 
@@ -132,6 +135,7 @@ def test_one_accelerator_with_every_source() -> None:
         ("accelerators a node", 8, "", None),
         ("price, paper-2023", 3.06, "USD/hour", "2023-05-03"),
         ("price, on-demand", 3.06, "USD/hour", "2026-09-14"),
+        ("price, lambda", 0.79, "USD/hour", "2026-09-17"),
     ]
     assert all(rows[index]["source"] for index in (0, 8, 9))
 
@@ -183,3 +187,48 @@ def test_wrong_use_is_one_clear_line(tmp_path: Path, store: Path, arguments: lis
     done = run(*(argument.format(**names) for argument in arguments))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert message in done.stderr
+
+
+def write_scored(folder: Path, *, api_usd: float | None) -> Path:
+    """A scored archive of one request to a/b that took 8 accelerator-seconds."""
+    row = dict.fromkeys(REQUEST_COLUMNS) | {
+        "deployment": "a/b",
+        "model": "a/b",
+        "stack": "a100-80gb-x",
+        "accelerator_s": 8.0,
+        "api_usd": api_usd,
+    }
+    (folder / "requests").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], schema=request_schema()), folder / "requests" / "part-0.parquet")
+    return folder
+
+
+def test_savings_of_an_archive_at_own_prices(tmp_path: Path, store: Path) -> None:
+    prices, api_prices = tmp_path / "prices.csv", tmp_path / "api.csv"
+    prices.write_text("accelerator,usd_per_accelerator_hour,date,source\na100-80gb,3600,2020-01-01,a dollar a second\n")
+    api_prices.write_text("deployment,input_usd_per_mtok,output_usd_per_mtok,date,source\na/b,100,0,2020-01-01,ours\n")
+    scored = write_scored(tmp_path / "scored", api_usd=2.0)
+    (row,) = rows_of(
+        *("savings", str(scored), "--store", str(store), "--prices", str(prices), "--api-prices", str(api_prices))
+    )
+    # idealized: 50 * 8 + 2 = 402 against a profile of 1 s on 4 accelerators: 4 + 2 = 6
+    # denoised: 10 * 2 = 20 against the probe, 10 * 23303 tokens at $100 a million: 23.303 + 2
+    assert row == {
+        "deployment": "a/b",
+        "stack": "a100-80gb-x",
+        "num_requests": 1,
+        "answers_usd": 2.0,
+        "idealized_repeated_usd": 402.0,
+        "idealized_calibrated_usd": 6.0,
+        "idealized_factor": 67.0,
+        "denoised_repeated_usd": 20.0,
+        "denoised_calibrated_usd": 25.303,
+        "denoised_factor": pytest.approx(20 / 25.303),
+    }
+
+
+def test_savings_that_cannot_be_told_are_listed(tmp_path: Path, store: Path) -> None:
+    scored = write_scored(tmp_path / "scored", api_usd=None)
+    done = run("savings", str(scored), "--store", str(store))
+    assert done.returncode == 1
+    assert done.stderr == "a/b on a100-80gb-x: 1 of 1 requests without an API price\n"

@@ -1,6 +1,6 @@
 """Savings of an archive: a requests table and a store whose sums are worked by hand."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
 from helm_efficiency.store import Store
 
 HOUR_USD = Decimal(3600)  # a dollar for an accelerator-second
-PRICES = MeasuringPrices({"x": Price(HOUR_USD, date(2026, 1, 1), "test")}, load_api_prices(), datetime(2026, 11, 20))
+PRICES = MeasuringPrices(
+    {"x": Price(HOUR_USD, date(2026, 1, 1), "test")}, load_api_prices(), datetime(2026, 11, 20, tzinfo=UTC)
+)
 
 
 def write_requests(folder: Path, rows: list[dict[str, object]]) -> Path:
@@ -91,11 +93,11 @@ def test_what_is_missing_is_listed(tmp_path: Path) -> None:
         ("here/unscored", None, None),
     ]
     assert missing == [
-        "here/profiled on x-engine: 1 requests without an API price",
+        "here/profiled on x-engine: 1 of 1 requests without an API price",
         "here/unknown on x-engine: no profile in the store, so what calibration took is not known",
-        "here/unknown on x-engine: 1 requests without an API price",
-        "here/unscored on x-engine: 1 requests without an idealized runtime",
-        "here/unscored on x-engine: 1 requests without an API price",
+        "here/unknown on x-engine: 1 of 1 requests without an API price",
+        "here/unscored on x-engine: 1 of 1 requests without an idealized runtime",
+        "here/unscored on x-engine: 1 of 1 requests without an API price",
     ]
 
 
@@ -103,7 +105,7 @@ def test_an_accelerator_without_a_price(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.sqlite")
     put_profile(store, "here/profiled")
     scored = write_requests(tmp_path / "scored", [request("here/profiled", 4.0, 1.0)])
-    prices = MeasuringPrices({"x": None}, load_api_prices(), datetime(2026, 11, 20))
+    prices = MeasuringPrices({}, load_api_prices(), datetime(2026, 11, 20, tzinfo=UTC))
     _, missing = measuring_costs(read_totals(scored), store, prices=prices, trials=50, service_trials=10)
     assert missing == ["here/profiled on x-engine: no price for x"]
 

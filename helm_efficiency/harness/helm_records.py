@@ -13,8 +13,10 @@ from msgspec import Struct
 from helm_efficiency.harness.records import RequestRecord
 from helm_efficiency.harness.token_facts import RequestShape, TokenFacts
 
-NON_SCENARIO_KEYS = frozenset({"model", "model_deployment", "efficiency"})
-"""Keys of a run name that say who was asked, or what of it is measured, rather than what was asked."""
+NON_SCENARIO_KEYS = frozenset(
+    {"model", "model_deployment", "tokenizer", "stop", "add_to_stop", "global_prefix", "newline", "efficiency"}
+)
+"""Keys of a run name that say who was asked and what HELM adapts to each model, rather than what was asked."""
 
 _LONGEST_TOKEN = 16
 """A stored token of more characters that has a space inside is a text, not a token."""
@@ -59,23 +61,23 @@ def perturbation_label(description: dict[str, Any] | None) -> str:
 def shape_of(state: Any) -> RequestShape:
     """What of a request state decides how its tokens are counted."""
     request, result = state.request, state.result
-    completions = result.completions if result is not None else ()
+    completions = (result.completions or ()) if result is not None else ()
     stored = tuple([len(completion.tokens or ()) for completion in completions])
     media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
     return RequestShape(
         completion_tokens=stored,
         has_answer=any(c.text or (c.thinking is not None and c.thinking.text) for c in completions),
         has_messages=bool(request.messages) and not request.prompt,
-        has_media=any(not part.content_type.startswith("text") for part in media),
+        has_media=any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
         echo=request.echo_prompt,
         success=result is not None and result.success,
-        prompt_chars=len(request.prompt) + sum(len(part.text or "") for part in media),
+        prompt_chars=len(request.prompt or "") + sum(len(part.text or "") for part in media),
     )
 
 
 def _is_text(token: str | None) -> bool:
-    return token is not None and len(token) > _LONGEST_TOKEN and " " in token.strip()
+    return token is not None and len(token) > _LONGEST_TOKEN and len(token.split()) > 1
 
 
 def record_of(

@@ -116,7 +116,8 @@ def read_run(folder: Path | str, *, read_bytes: ReadBytes = read_local) -> HelmR
         InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
     """
     folder = str(folder).rstrip("/")
-    *_, around, own_name = ["", *folder.replace(os.sep, "/").split("/")]
+    whole = folder if "://" in folder else os.path.abspath(folder)  # noqa: PTH100 (Path.absolute keeps `..`)
+    *_, around, own_name = ["", *whole.replace(os.sep, "/").split("/")]
     state = _read(folder, "scenario_state.json", decoder=fmt.SCENARIO_STATE, read_bytes=read_bytes)
     if state is None:
         raise InputError(f"{folder}/scenario_state.json: not there, so the run has no requests to read.")
@@ -124,7 +125,7 @@ def read_run(folder: Path | str, *, read_bytes: ReadBytes = read_local) -> HelmR
     entries = _read(folder, "per_instance_stats.json", decoder=fmt.PER_INSTANCE_STATS, read_bytes=read_bytes)
     return _run(
         folder=folder,
-        suite=around if around not in (".", "..") else "",
+        suite=around,
         spec=spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec),
         states=state.request_states,
         entries=entries,
@@ -152,7 +153,7 @@ def _run(
     entries: list[fmt.PerInstanceStats] | None,
 ) -> HelmRun:
     first = states[0].request if states else fmt.Request()
-    model = spec.adapter_spec.model or first.model
+    model = spec.adapter_spec.model or first.model or ""
     identity = RunIdentity(
         suite=suite,
         run=spec.name,

@@ -28,6 +28,7 @@ class Usage(Struct, frozen=True):
         reasoning_tokens: Those of `output_tokens` that were reasoning.
         cache_read_tokens: Those of `prompt_tokens` read from a prompt cache.
         cache_write_tokens: Those of `prompt_tokens` written to a prompt cache.
+        max_completion_tokens: Tokens of the longest completion, where there are several.
     """
 
     prompt_tokens: int | None = None
@@ -35,6 +36,7 @@ class Usage(Struct, frozen=True):
     reasoning_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    max_completion_tokens: int | None = None
 
 
 class RequestShape(Struct, frozen=True):
@@ -153,12 +155,13 @@ def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> Toke
             doubts=tuple(doubt for doubt in facts.doubts if doubt != "media_not_counted"),
         )
     if usage.output_tokens is not None:
+        longest = usage.output_tokens if num_completions == 1 else usage.max_completion_tokens
         facts = replace(
             facts,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             output_provenance="usage",
-            max_completion_tokens=usage.output_tokens if num_completions == 1 else facts.max_completion_tokens,
+            max_completion_tokens=facts.max_completion_tokens if longest is None else longest,
             doubts=tuple(doubt for doubt in facts.doubts if doubt != "text_as_one_token"),
         )
     return facts

@@ -10,8 +10,11 @@ Memory: some hundred bytes for each cached response with usage.
 """
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,8 +80,12 @@ class RequestCaches:
             except FileFormatError as error:
                 self._report(str(error))
 
-    def add_sqlite(self, file: Path | str) -> None:
+    def add_sqlite(self, file: Path | str, *, only: Collection[float] | None = None) -> None:
         """Read one cache file.
+
+        Args:
+            file: Path of the file.
+            only: The request times that are wanted; other responses are skipped before they are unpickled.
 
         Raises:
             InputError: There is no such file.
@@ -86,10 +93,11 @@ class RequestCaches:
         """
         if not Path(file).is_file():
             raise InputError(f"{file}: there is no such file; expected a request cache of HELM's.")
-        source = _Sqlite(file)
         try:
+            source = _Sqlite(file)
             for row, key, value in source.rows():
-                self._add_pickle(row, key, value, source)
+                if isinstance(value, bytes) and isinstance(key, str) and _is_wanted(value, only):
+                    self._add_pickle(row, key, value, source)
         except sqlite3.Error as error:
             raise FileFormatError(f"{file}: not a request cache of HELM's ({error}).") from error
 
@@ -116,9 +124,10 @@ class RequestCaches:
     def add_pairs(self, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
         """Read requests and responses that are plain containers already."""
         source = _Kept()
-        for row, (request, response) in enumerate(pairs):
-            source.texts.append(json.dumps(request, sort_keys=True))
-            self._add(row, source.texts[row], response, source)
+        for request, response in pairs:
+            if "request_time" in response or "metrics" in response:  # else it is a tokenizer's
+                source.texts.append(json.dumps(request, sort_keys=True))
+                self._add(len(source.texts) - 1, source.texts[-1], response, source)
 
     def find(self, state: Any) -> Usage | None:
         """The provider's usage for a request state; None if no cached response, or more than one, may be its own."""
@@ -150,9 +159,7 @@ class RequestCaches:
             prompt_tokens=response.usage.prompt_tokens, output_tokens=sum(counts), max_completion_tokens=max(counts)
         )
 
-    def _add_pickle(self, row: int, key: str, value: object, source: "_Sqlite") -> None:
-        if not isinstance(value, bytes) or (b"request_time" not in value and b"latencyMs" not in value):
-            return  # a tokenizer's cache lies in the same files
+    def _add_pickle(self, row: int, key: str, value: bytes, source: "_Sqlite") -> None:
         try:
             response = safe_pickle.loads(value)
         except safe_pickle.UnsafePickleError as error:
@@ -181,21 +188,39 @@ class RequestCaches:
             self.problems.append("… and more; only the first are listed")
 
 
+_PICKLED_REQUEST_TIME = re.compile(rb"request_time[\x94q]?.{0,5}?G(.{8})", re.DOTALL)
+
+
+def _is_wanted(value: bytes, only: Collection[float] | None) -> bool:
+    """Whether a pickled response may be one with usage: tokenizers keep their caches in the same files."""
+    if b"request_time" not in value:
+        return b"latencyMs" in value
+    if only is None:
+        return True
+    times = _PICKLED_REQUEST_TIME.findall(value)
+    return not times or any(struct.unpack(">d", seconds)[0] in only for seconds in times) or b"raw_comp" in value
+
+
 def _request_times(response: Mapping[str, Any]) -> Iterator[float]:
     """What HELM's clients may report as `request_time`, in seconds."""
     metrics = response.get("metrics")
     latency_ms = metrics.get("latencyMs") if isinstance(metrics, Mapping) else None
     in_seconds = [response.get("request_time"), response.get("raw_compute_time")]
-    if isinstance(latency_ms, int | float):
+    if isinstance(latency_ms, int | float) and abs(latency_ms) < 2**53:
         in_seconds.append(latency_ms / 1000)
-    yield from {float(seconds) for seconds in in_seconds if isinstance(seconds, int | float)}
+    yield from {float(seconds) for seconds in in_seconds if isinstance(seconds, int | float) and abs(seconds) < 2**53}
 
 
 def _family(key: str) -> bytes | None:
     """What a request has in common with those for the other completions; None where one request asks for all."""
     if not any(f'"{name}"' in key for name in _PER_COMPLETION_KEYS):
         return None
-    request = json.loads(key)
+    try:
+        request = json.loads(key)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict):
+        return None
     for name in _PER_COMPLETION_KEYS:
         request.pop(name, None)
     return blake2b(json.dumps(request, sort_keys=True).encode(), digest_size=16).digest()
@@ -218,6 +243,7 @@ class _Sqlite:
     def __init__(self, file: Path | str) -> None:
         self.file = str(file)
         self._connection = sqlite3.connect(f"file:{quote(self.file)}?mode=ro", uri=True)
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
     def rows(self) -> Iterator[tuple[int, str, object]]:
         yield from self._connection.execute("SELECT rowid, key, value FROM unnamed")

@@ -20,6 +20,7 @@ app = typer.Typer(
 _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
+    "rescore",
 )
 
 

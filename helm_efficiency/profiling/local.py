@@ -6,7 +6,7 @@ transformers and numpy, so that it runs on a bare GPU machine.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,32 +18,8 @@ from helm_efficiency.profiling.energy import energy_per_run_j
 from helm_efficiency.profiling.engines import Timing, make_engine
 from helm_efficiency.profiling.memory import peak_bytes, reset_peak
 from helm_efficiency.profiling.models import LoadedModel, ModelOptions, describe_device, first_line, load_model
-from helm_efficiency.profiling.noise import noise_note, spread_fraction
+from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 from helm_efficiency.profiling.session import FixedPlan, Outcome, run_session
-
-
-@dataclass(frozen=True, slots=True)
-class Repetitions:
-    """How often a cell is timed.
-
-    Attributes:
-        num_warmups: Discarded runs of the same shape before the first repetition; an engine may need more.
-        num_repetitions: Timed runs of each cell.
-        max_repetitions: Further runs of a noisy cell end here.
-        max_spread_fraction: A cell whose median is known less exactly than this is noisy.
-    """
-
-    num_warmups: int = 1
-    num_repetitions: int = 5
-    max_repetitions: int = 15
-    max_spread_fraction: float = 0.02
-
-    def __post_init__(self) -> None:
-        if self.num_warmups < 0 or not 1 <= self.num_repetitions <= self.max_repetitions:
-            raise InputError(
-                f"{self.num_warmups} warm-ups and {self.num_repetitions} to {self.max_repetitions} repetitions: "
-                "expected 0 or more warm-ups, and at least 1 repetition up to a limit that is not smaller."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +41,7 @@ class LocalOptions:
     device: str = "auto"
     dtype: str = "auto"
     engine: str = "transformers-eager"
-    repetitions: Repetitions = Repetitions()
+    repetitions: Repetitions = field(default_factory=Repetitions)
     seed: int = 0
 
 
@@ -176,10 +152,7 @@ class CellTimer:
         before_mj = self._meter.read_mj() if self._meter else 0
         start = time.perf_counter()
         timings: list[Timing] = []
-        while len(timings) < wanted.num_repetitions or (
-            len(timings) < wanted.max_repetitions
-            and spread_fraction([timing.seconds for timing in timings]) > wanted.max_spread_fraction
-        ):
+        while wanted.wants_more([timing.seconds for timing in timings]):
             timings.append(self._run(cell))
         window_s = time.perf_counter() - start
         after_mj = self._meter.read_mj() if self._meter else 0

@@ -5,7 +5,7 @@ in the leaderboard's notes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,8 @@ from helm_efficiency.report.estimates import (
     scenario_estimates,
 )
 from helm_efficiency.report.measures import COSTS, MEASURES, QUANTITIES
-from helm_efficiency.report.notes import comparison_notes, table_notes
+from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
 from helm_efficiency.report.tables import Tables
-
-ALL = "all scenarios"
 
 IDENTITY = ("scenario", "stack", "deployment", "model", "stack_detail", "tier", "score_name")
 COUNTS = ("num_scenarios", "num_instances", "num_answered", "num_requests", "num_failed", "num_out_of_domain")
@@ -41,7 +39,7 @@ _STACK_COLUMNS = (
     "idealized_usd",
     "energy_j",
 )
-_MAX_DRAWN = 2_000_000
+_MAX_DRAWN, _FEWEST_DRAWS = 2_000_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +71,12 @@ class Leaderboard:
 
     Attributes:
         table: One row a stack, scenario and model, best first; see `build`.
-        notes: What was left out, mixed or missing, one sentence each.
-        options: How it was made.
+        notes: What was left out, mixed or missing.
+        options: How it was made, with the number of draws that were.
     """
 
     table: pd.DataFrame
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     options: Options
 
     def part(self, scenario: str = ALL, stack: str | None = None) -> pd.DataFrame:
@@ -116,6 +114,8 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     requests = tables.requests
     if not options.perturbed:
         requests = requests[requests["perturbation"].fillna("") == ""]
+    num_models = max(requests[options.by].nunique(), 1)
+    options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_models)))
     parts: list[pd.DataFrame] = []
     notes = table_notes(requests, tables.runs)
     for stack, rows in _by_stack(requests, options.stack):
@@ -143,12 +143,13 @@ def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, 
         yield name, requests[on_stack] if blank.empty else pd.concat([requests[on_stack], blank])
 
 
-def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[str]]:
+def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note]]:
     """All scenarios, and all of them together, on one stack."""
     codes, index = pd.factorize(requests[options.by].astype(str), sort=True)
     names = list(index)
-    num_draws = max(100, min(options.num_draws, _MAX_DRAWN // max(len(names), 1)))
-    how = resampling(len(names), num_draws=num_draws, common=options.common, lower_is_better=options.lower_is_better)
+    how = resampling(
+        len(names), num_draws=options.num_draws, common=options.common, lower_is_better=options.lower_is_better
+    )
     by_scenario = requests.reset_index(drop=True).groupby("scenario", observed=True, sort=True).indices
     estimates: dict[str, Estimates] = {}
     parts: list[pd.DataFrame] = []

@@ -15,38 +15,49 @@ class Measure:
     Attributes:
         key: Name in tables.
         title: Name in headings.
+        name: Name in sentences and on axes.
         unit: Unit in print, after multiplication by `scale`; empty for pure numbers.
         scale: From the unit of the tables to the unit in print.
+        decimals: Fixed number of decimals in print; None for three significant digits.
         higher_is_better: Direction; None where more is neither better nor worse.
-        help: One sentence for legends and tooltips.
     """
 
     key: str
     title: str
+    name: str
     unit: str = ""
     scale: float = 1.0
+    decimals: int | None = None
     higher_is_better: bool | None = False
-    help: str = ""
 
     @property
     def heading(self) -> str:
         """Title with unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
-    def text(self, value: float | None) -> str:
-        """A value in print, with three significant digits; an em dash where there is none.
+    @property
+    def axis_label(self) -> str:
+        """Name with unit, spelled out."""
+        unit = {"$/1k": "$ per 1,000 " + ("answers" if "correct" in self.key else "requests")}.get(self.unit, self.unit)
+        name = self.name[0].upper() + self.name[1:]
+        return f"{name} ({unit})" if unit else name
+
+    def text(self, value: float) -> str:
+        """A value in print; an em dash for NaN.
 
         >>> MEASURES["idealized_s"].text(0.111619)
         '0.112'
         >>> MEASURES["idealized_usd"].text(0.000127)
         '0.127'
         """
-        return number(None if value is None else value * self.scale)
+        if self.decimals is not None and math.isfinite(value) and abs(value) < 10:
+            return f"{value * self.scale:.{self.decimals}f}"
+        return number(value * self.scale)
 
 
-def number(value: float | None) -> str:
+def number(value: float) -> str:
     """Three significant digits, without exponents between 0.0001 and a million; an em dash where there is none."""
-    if value is None or math.isnan(value):
+    if math.isnan(value):
         return "—"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
@@ -60,59 +71,25 @@ def number(value: float | None) -> str:
     return f"{round(value):,}" if magnitude >= 1000 else text
 
 
-_PER_REQUEST = "mean over requests"
-
 _ALL = (
-    Measure("score", "Score", higher_is_better=True, help="Main score of the scenario, mean over instances."),
-    Measure(
-        "win_rate",
-        "Win rate",
-        higher_is_better=True,
-        help="Share of the other models beaten in score, ties counting half; overall the mean over scenarios.",
-    ),
-    Measure("observed_s", "Observed", "s", help=f"Runtime the harness recorded that day, {_PER_REQUEST}."),
-    Measure("denoised_s", "Denoised", "s", help=f"Runtime of this service without contention, {_PER_REQUEST}."),
-    Measure("idealized_s", "Idealized", "s", help=f"Runtime on the stated stack, alone, {_PER_REQUEST}."),
-    Measure(
-        "provider_factor",
-        "Provider factor",
-        "×",
-        higher_is_better=None,
-        help="Denoised ÷ idealized: below 1 the provider is faster than the stated stack.",
-    ),
-    Measure(
-        "accelerator_s", "Accelerator time", "s", help=f"Idealized runtime × accelerators occupied, {_PER_REQUEST}."
-    ),
-    Measure("idealized_usd", "Idealized cost", "$ / 1k requests", 1000, help="Accelerator time × price of the stack."),
-    Measure("energy_j", "Energy", "J", help=f"Idealized energy, {_PER_REQUEST}."),
-    Measure("api_usd", "API cost", "$ / 1k requests", 1000, help="What the provider billed on the day of the request."),
-    Measure("api_usd_today", "API cost today", "$ / 1k requests", 1000, help="The same at today's price."),
-    Measure("prompt_tokens", "Prompt tokens", higher_is_better=None, help=f"Tokens fed to prefill, {_PER_REQUEST}."),
-    Measure(
-        "output_tokens",
-        "Output tokens",
-        higher_is_better=None,
-        help=f"Tokens generated, reasoning included, {_PER_REQUEST}.",
-    ),
-    Measure("idealized_s_per_correct", "Idealized / correct", "s", help="Idealized seconds for each correct answer."),
-    Measure(
-        "accelerator_s_per_correct", "Accelerator time / correct", "s", help="Accelerator time for each correct answer."
-    ),
-    Measure(
-        "idealized_usd_per_correct",
-        "Idealized cost / correct",
-        "$ / 1k correct",
-        1000,
-        help="Idealized cost of a thousand correct answers.",
-    ),
-    Measure("energy_j_per_correct", "Energy / correct", "J", help="Idealized energy for each correct answer."),
-    Measure(
-        "api_usd_per_correct",
-        "API cost / correct",
-        "$ / 1k correct",
-        1000,
-        help="API cost of a thousand correct answers.",
-    ),
+    Measure("score", "Score", "score", decimals=3, higher_is_better=True),
+    Measure("win_rate", "Win rate", "mean win rate", decimals=3, higher_is_better=True),
+    Measure("observed_s", "Observed", "observed runtime", "s"),
+    Measure("denoised_s", "Denoised", "denoised runtime", "s"),
+    Measure("idealized_s", "Idealized", "idealized runtime", "s"),
+    Measure("provider_factor", "Provider factor", "denoised ÷ idealized runtime", "×", higher_is_better=None),
+    Measure("accelerator_s", "Accelerator time", "idealized accelerator time", "s"),
+    Measure("idealized_usd", "Cost", "idealized cost", "$/1k", 1000),
+    Measure("energy_j", "Energy", "idealized energy", "J"),
+    Measure("api_usd", "API cost", "API cost on the day", "$/1k", 1000),
+    Measure("api_usd_today", "API cost today", "API cost at today's price", "$/1k", 1000),
+    Measure("prompt_tokens", "Prompt tokens", "prompt tokens", higher_is_better=None),
+    Measure("output_tokens", "Output tokens", "output tokens", higher_is_better=None),
+    Measure("idealized_s_per_correct", "Time/correct", "idealized time per correct answer", "s"),
+    Measure("accelerator_s_per_correct", "Acc. time/correct", "accelerator time per correct answer", "s"),
+    Measure("idealized_usd_per_correct", "Cost/correct", "idealized cost per correct answer", "$/1k", 1000),
+    Measure("energy_j_per_correct", "Energy/correct", "idealized energy per correct answer", "J"),
+    Measure("api_usd_per_correct", "API cost/correct", "API cost per correct answer", "$/1k", 1000),
 )
 
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in _ALL}

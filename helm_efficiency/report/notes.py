@@ -1,70 +1,86 @@
-"""What must be said beside a leaderboard: left out, mixed, repeated, missing. One sentence each."""
+"""What must be said beside a leaderboard: left out, mixed, repeated, missing."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from helm_efficiency.report.estimates import Estimates
 
+ALL = "all scenarios"
 _SHOWN = 3
 
 
-def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence, and the scenario whose table it belongs to (`ALL` for the one over all)."""
+
+    scenario: str
+    text: str
+
+
+def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
     """Notes on the tables themselves: repeated runs, scores of several names, reasons for missing numbers."""
     notes = []
     pairs = requests[["scenario", "deployment", "suite", "run"]].drop_duplicates()
     repeated = pairs.groupby(["scenario", "deployment"], observed=True).size()
     for row in repeated[repeated > 1].rename("count").reset_index().itertuples():
-        notes.append(f"{row.deployment} ran {row.scenario} {row.count} times: its numbers are means over these runs.")
+        text = f"{row.deployment} ran {row.scenario} {row.count} times: its numbers are means over these runs."
+        notes.append(Note(str(row.scenario), text))
     names = sorted(runs["score_name"].dropna().unique())
     if len(names) > 1:
-        notes.append(
-            f"Over all scenarios the score is a mean of different scores ({', '.join(names)}); "
-            "the win rate does not mix them."
-        )
+        text = f"The score is a mean of different scores ({', '.join(names)}); the win rate does not mix them."
+        notes.append(Note(ALL, text))
     for reason, rows in runs[runs["reason"].notna()].groupby("reason", sort=True):
-        notes.append(f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}.")
+        notes.append(Note(ALL, f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}."))
     return notes
 
 
 def comparison_notes(
     scenarios: Mapping[str, Estimates], overall: Estimates, names: list[str], *, common: bool
-) -> list[str]:
-    """Notes on what models are compared on."""
-    notes = []
-    for scenario, found in scenarios.items():
-        notes += _instance_notes(scenario, found, names, common=common)
-    incomplete = overall.num_scenarios < len(scenarios)
-    if incomplete.any():
-        who = _some(
-            f"{name} ({have} of {len(scenarios)})"
-            for name, have, lacks in zip(names, overall.num_scenarios, incomplete, strict=True)
-            if lacks
-        )
-        what = "has no mean over all scenarios" if common else "is averaged over the scenarios it has"
-        notes.append(f"Whoever lacks a scenario {what}: {who}.")
+) -> list[Note]:
+    """Notes on what models are compared on.
+
+    Args:
+        scenarios: Estimates by scenario.
+        overall: Over all of them.
+        names: Of the models, in the order of the estimates.
+        common: Whether they are compared on the instances that all answered.
+    """
+    notes = [
+        Note(scenario, text)
+        for scenario, found in scenarios.items()
+        if (text := _instances_text(found, names, common=common))
+    ]
+    if notes:
+        what = "on fewer instances than some answered" if common else "on different instances"
+        notes.append(Note(ALL, f"Models are compared {what} in {_some(note.scenario for note in notes)}."))
+    lacking = [
+        f"{name} ({have} of {len(scenarios)})"
+        for name, have in zip(names, overall.num_scenarios, strict=True)
+        if have < len(scenarios)
+    ]
+    if lacking:
+        what = "has no mean over all" if common else "is averaged over those it has"
+        notes.append(Note(ALL, f"Who lacks a scenario {what}: {_some(lacking)}."))
     return notes
 
 
-def _instance_notes(scenario: str, found: Estimates, names: list[str], *, common: bool) -> list[str]:
-    present = found.num_answered > 0
-    answered = found.num_answered[present]
-    if not present.any():
-        return [f"{scenario}: no model answered any instance."]
-    compared = found.num_instances[present]
+def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str | None:
+    present = np.flatnonzero(found.num_answered)
+    if not len(present):
+        return "No model answered any instance."
+    answered, compared = found.num_answered[present], found.num_instances[present]
+    fewest, most = answered.min(), answered.max()
     if common and (answered != compared).any():
-        fewest = int(np.argmin(np.where(present, found.num_answered, np.iinfo(np.int64).max)))
-        return [
-            f"{scenario}: compared on the {compared[0]} instances that all {present.sum()} models answered, of up to "
-            f"{answered.max()}; {names[fewest]} answered the fewest ({answered.min()})."
-        ]
-    if not common and (answered != answered[0]).any():
-        return [
-            f"{scenario}: models answered different instances ({answered.min()} to {answered.max()}), "
-            "and are compared all the same."
-        ]
-    return []
+        return (
+            f"Compared on the {compared[0]} instances that all {len(present)} models answered, of up to {most}; "
+            f"{names[present[answered.argmin()]]} answered the fewest ({fewest})."
+        )
+    if fewest < most:
+        return f"Models answered different instances ({fewest} to {most}) and are compared all the same."
+    return None
 
 
 def _some(names: Iterable[str]) -> str:

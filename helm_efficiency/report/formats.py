@@ -1,0 +1,134 @@
+"""Leaderboards as Markdown, LaTeX and text for a terminal (for reading), as CSV and JSON (for programs).
+
+Programs get every column and row with nine significant digits; a missing number is empty in CSV and null in JSON, an
+infinite one (the cost of a correct answer where there is none) is the text `inf`, since JSON has no infinity.
+"""
+
+import io
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from helm_efficiency.report.display import Display
+from helm_efficiency.report.leaderboard import Leaderboard
+
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "—": "---",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+    "÷": r"$\div$",
+    "●": r"$\bullet$",
+    "†": r"$\dagger$",
+    "∞": r"$\infty$",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}
+
+
+def to_markdown(table: Display) -> str:
+    """A GitHub table with its title above and its legend below; nothing in it is taken for markup."""
+    lines = [
+        f"**{_markdown(table.title)}**",
+        "",
+        _markdown_row(table.headings),
+        "|" + "|".join(" ---: " if number else " --- " for number in table.is_number) + "|",
+        *(_markdown_row(row) for row in table.rows),
+        "",
+        *(f"- {_markdown(sentence)}" for sentence in table.legend),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(map(_markdown, cells)) + " |"
+
+
+def _markdown(text: str) -> str:
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(escaped.split()))
+
+
+def to_latex(table: Display) -> str:
+    """A `table` for booktabs, its legend in the caption."""
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_latex(f'{table.title}. ' + ' '.join(table.legend))}}}",
+        rf"  \begin{{tabular}}{{{''.join('r' if number else 'l' for number in table.is_number)}}}",
+        r"    \toprule",
+        *(f"    {_latex_row(row)}" for row in (table.headings,)),
+        r"    \midrule",
+        *(f"    {_latex_row(row)}" for row in table.rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: tuple[str, ...]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def to_rich(table: Display) -> Table:
+    """A table for `rich`, which fits it to the terminal; names are text, never markup."""
+    result = Table(title=Text(table.title), title_justify="left", caption=Text("\n".join(table.legend)))
+    result.caption_justify = "left"
+    for heading, number in zip(table.headings, table.is_number, strict=True):
+        result.add_column(Text(heading), justify="right" if number else "left", overflow="fold")
+    for row in table.rows:
+        result.add_row(*map(Text, row))
+    return result
+
+
+def to_text(table: Display, *, width: int = 200) -> str:
+    """The same without colours, for files and tests."""
+    buffer = io.StringIO()
+    Console(file=buffer, width=width, color_system=None).print(to_rich(table))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def to_csv(board: Leaderboard) -> str:
+    """All rows and columns."""
+    return _rounded(board.table).to_csv(index=False, lineterminator="\n")
+
+
+def to_records(board: Leaderboard) -> list[dict[str, Any]]:
+    """All rows and columns as plain JSON values."""
+    table = _rounded(board.table).astype(object)
+    return [
+        {str(name): _plain(value) for name, value in row.items()}
+        for row in table.where(table.notna(), None).to_dict("records")
+    ]
+
+
+def to_json(board: Leaderboard) -> str:
+    """All rows and columns as a list of objects."""
+    return json.dumps(to_records(board), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and np.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Nine significant digits: more would differ between processors."""
+    reals = table.select_dtypes("float")
+    rounded = reals.map(lambda value: float(f"{value:.9g}"))
+    return table.assign(**{str(name): rounded[name] for name in reals})

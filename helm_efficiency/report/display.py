@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from helm_efficiency.errors import InputError
-from helm_efficiency.report.leaderboard import Leaderboard
+from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.measures import COSTS, MEASURES, Measure
 from helm_efficiency.report.notes import ALL
 
@@ -83,10 +83,15 @@ def display(
     )
 
 
+def has_numbers(part: pd.DataFrame, name: str) -> bool:
+    """Whether any model has this measure."""
+    return name in part and bool(part[name].notna().any())
+
+
 def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
     """The cost that the front is drawn against: what is sorted by, else the fairest one there is."""
     for name in (sort, "idealized_s", "denoised_s", "observed_s", "api_usd"):
-        if name in COSTS and part[name].notna().any():
+        if name in COSTS and has_numbers(part, name):
             return MEASURES[name]
     return None
 
@@ -129,7 +134,7 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
 def _with_numbers(part: pd.DataFrame, board: Leaderboard) -> list[str]:
     names = dict.fromkeys((*SHOWN, board.options.sort))
     alone = len(board.scenarios) == 1 or part["score_known"].gt(0).sum() < 2
-    return [name for name in names if part[name].notna().any() and not (name == "win_rate" and alone)]
+    return [name for name in names if has_numbers(part, name) and not (name == "win_rate" and alone)]
 
 
 def _columns(
@@ -172,14 +177,14 @@ def _legend(part: pd.DataFrame, board: Leaderboard, axis: Measure | None) -> Ite
     yield f"Models are compared on {basis} {counts.max()} instances; the score is {scores}."
     yield (
         f"Ranks are by {MEASURES[board.options.sort].name}, with the 90 % interval of {board.options.num_draws} "
-        "paired bootstrap draws; = is an exact tie."
+        f"{board.draws}; = is an exact tie."
     )
     if axis is not None:
         yield (
             f"{ON_FRONT} is on the Pareto front of score against {axis.name}; "
             "the percentage is the share of draws in which a model is."
         )
-    if any(MEASURES[name].unit == "$/1k" and part[name].notna().any() for name in SHOWN):
+    if any(MEASURES[name].unit == "$/1k" and has_numbers(part, name) for name in SHOWN):
         yield "Costs are in dollars for a thousand requests, or for a thousand correct answers."
     if part["num_out_of_domain"].any():
         yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."

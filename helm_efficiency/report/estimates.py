@@ -6,6 +6,7 @@ A quantity is a mean over requests, the score a mean over instances.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,11 +110,15 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
     values["score"], draws["score"], known["score"] = means.of(score, share)
     num_requests, num_instances = np.bincount(model, minlength=num_models), compared.sum(axis=1)
     per_instance = num_requests / np.maximum(num_instances, 1)
-    for table in (values, draws):
-        table["win_rate"] = _win_rates(table["score"], lower_is_better=how.lower_is_better)
-        table.update({f"{name}_per_instance": table[name] * per_instance for name in PER_CORRECT})
-        table.update(_derived(table))
-    return Estimates(values, draws, known, num_requests, num_instances, answered.sum(axis=1), present.astype(np.int64))
+    return Estimates(
+        with_ratios(values, per_instance, lower_is_better=how.lower_is_better),
+        with_ratios(draws, per_instance, lower_is_better=how.lower_is_better),
+        known,
+        num_requests,
+        num_instances,
+        answered.sum(axis=1),
+        present.astype(np.int64),
+    )
 
 
 @dataclass(frozen=True)
@@ -175,8 +180,7 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
         columns = [getattr(part, name) for part in parts]
         table = {key: mean([column[key] for column in columns]) for key in columns[0]}
         table["win_rate"] = _mean_of_known([column["win_rate"] for column in columns])
-        table.update(_derived(table))
-        tables.append(table)
+        tables.append(table | _ratios(table))
     totals = {
         name: np.sum([getattr(part, name) for part in parts], axis=0)
         for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
@@ -185,11 +189,25 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
     return Estimates(tables[0], tables[1], known, **totals)
 
 
-def _derived(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
-    """Measures that are ratios of means."""
+def with_ratios(
+    means: Mapping[str, _Reals], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
+) -> dict[str, _Reals]:
+    """Means by quantity, with what follows from them: win rate, provider factor, cost of a correct answer.
+
+    Also with `X_per_instance` for each quantity of `PER_CORRECT`, from which ratios over several scenarios follow.
+    """
+    table = dict(means)
+    table["win_rate"] = _win_rates(table["score"], lower_is_better=lower_is_better)
+    table |= {f"{name}_per_instance": table[name] * requests_per_instance for name in PER_CORRECT if name in table}
+    return table | _ratios(table)
+
+
+def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
     score = np.where((table["score"] >= 0) & (table["score"] <= 1), table["score"], np.nan)
     per_correct = {
-        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], score, inf=True) for name in PER_CORRECT
+        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], score, inf=True)
+        for name in PER_CORRECT
+        if f"{name}_per_instance" in table
     }
     return {"provider_factor": _ratio(table["denoised_s"], table["idealized_s"]), **per_correct}
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Display
-from helm_efficiency.report.leaderboard import Leaderboard
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
 _LATEX = {

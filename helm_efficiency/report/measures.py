@@ -83,6 +83,8 @@ _ALL = (
     Measure("energy_j", "Energy", "idealized energy", "J"),
     Measure("api_usd", "API cost", "API cost on the day", "$/1k", 1000),
     Measure("api_usd_today", "API cost today", "API cost at today's price", "$/1k", 1000),
+    Measure("flops", "FLOPs", "FLOPs", "TFLOP", 1e-12),
+    Measure("parameters", "Parameters", "parameters", "B", 1e-9),
     Measure("prompt_tokens", "Prompt tokens", "prompt tokens", higher_is_better=None),
     Measure("output_tokens", "Output tokens", "output tokens", higher_is_better=None),
     Measure("idealized_s_per_correct", "Time/correct", "idealized time per correct answer", "s"),
@@ -93,6 +95,9 @@ _ALL = (
 )
 
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in _ALL}
+
+ESTIMATED = tuple(name for name in MEASURES if name not in ("flops", "parameters"))
+"""Those that scored tables give; the others are known of published results only."""
 
 QUANTITIES = (
     "observed_s",
@@ -111,5 +116,15 @@ QUANTITIES = (
 PER_CORRECT = ("idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd")
 """Those that are also divided by the number of correct answers."""
 
-COSTS = ("observed_s", "denoised_s", "idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd")
+COSTS = (
+    "observed_s",
+    "denoised_s",
+    "idealized_s",
+    "accelerator_s",
+    "idealized_usd",
+    "energy_j",
+    "api_usd",
+    "flops",
+    "parameters",
+)
 """Those that make a front against the score."""

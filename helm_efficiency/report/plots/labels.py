@@ -22,6 +22,7 @@ _DISTANCES = (7, 11, 16, 24, 35, 48, 64, 84)  # points between mark and name
 _ANGLES = np.deg2rad([0, 30, -30, 180, 150, -150, 90, -90, 60, -60, 120, -120])
 _LEADER_FROM = 17
 _SWEEPS = 4
+_SIZE = 8.5
 _SAMPLE = 4.0  # points between samples of a line
 _NAME, _MARK, _OUTSIDE, _LINE = 1000.0, 400.0, 800.0, 4.0
 
@@ -75,7 +76,12 @@ class _Scene:
 
 
 def write_names(
-    axes: Any, points: npt.ArrayLike, names: Sequence[str], *, lines: Sequence[npt.ArrayLike] = (), size: float = 8.5
+    axes: Any,
+    points: npt.ArrayLike,
+    names: Sequence[str],
+    *,
+    lines: Sequence[npt.ArrayLike] = (),
+    others: npt.ArrayLike = (),
 ) -> list[Any]:
     """Write each name near its point, with a thin line to it where it had to move away.
 
@@ -86,13 +92,13 @@ def write_names(
         points: Shape (names, 2), in data coordinates.
         names: What to write.
         lines: Polylines that names should keep off, each of shape (vertices, 2) in data coordinates.
-        size: Of the type, in points.
+        others: Marks without a name that names should keep off, shape (marks, 2) in data coordinates.
 
     Returns:
         The annotations.
     """
     figure = axes.get_figure(root=True)
-    texts = [axes.text(0, 0, plain(name), fontsize=size, in_layout=False) for name in names]
+    texts = [axes.text(0, 0, plain(name), fontsize=_SIZE, in_layout=False) for name in names]
     figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
     scale = 72 / figure.dpi
     to_points = axes.transData.transform
@@ -102,7 +108,7 @@ def write_names(
     scene = _Scene(
         anchors=anchors,
         sizes=np.array([[box.width * scale, box.height * scale] for box in boxes]).reshape(-1, 2),
-        marks=anchors,
+        marks=np.concatenate([anchors, (to_points(np.asarray(others, dtype=float).reshape(-1, 2)) - origin) * scale]),
         lines=np.concatenate([np.empty((0, 2)), *(_samples((to_points(line) - origin) * scale) for line in lines)]),
         extent=np.array([axes.bbox.width, axes.bbox.height]) * scale,
     )
@@ -111,7 +117,7 @@ def write_names(
             _place(scene, index)
     for text in texts:
         text.remove()
-    return [_write(axes, scene, index, name, size) for index, name in enumerate(names)]
+    return [_write(axes, scene, index, name) for index, name in enumerate(names)]
 
 
 def _place(scene: _Scene, index: int) -> None:
@@ -182,7 +188,7 @@ def _near(marks: _Reals, line: _Reals, own: _Reals) -> float:
     return float(((distance < 5) & (marks != own).any(axis=1)).sum())
 
 
-def _write(axes: Any, scene: _Scene, index: int, name: str, size: float) -> Any:
+def _write(axes: Any, scene: _Scene, index: int, name: str) -> Any:
     box, anchor = scene.boxes[index], scene.anchors[index]
     if len(scene.leaders[index]):
         start, end = anchor, np.clip(anchor, box[:2], box[2:])
@@ -195,7 +201,7 @@ def _write(axes: Any, scene: _Scene, index: int, name: str, size: float) -> Any:
         plain(name),
         (box[0], box[1]),
         xycoords="axes points",
-        fontsize=size,
+        fontsize=_SIZE,
         color=INK,
         gid="name",
         va="bottom",

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helm_efficiency.errors import InputError
@@ -19,7 +20,9 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 INK, MUTED, FAINT = "#222222", "#666666", "#D9D9D9"
 
-_LOG_FROM = 8
+_LOG_FROM, _FEW_DECADES = 8, 300
+_PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+_CHARACTERS_PER_INCH = 17
 
 _NO_METADATA = {
     "png": {"Software": None},
@@ -64,42 +67,36 @@ def style() -> Iterator[None]:
         yield
 
 
-def log_if_wide(axes: Any, values: npt.NDArray[np.float64]) -> None:
-    """A logarithmic horizontal axis, labelled in plain numbers, where the values span about a decade or more."""
-    positive = values[values > 0]
+def log_if_wide(axes: Any, values: npt.ArrayLike) -> None:
+    """A logarithmic horizontal axis where the values span about a decade or more."""
+    array = np.asarray(values, dtype=float)
+    positive = array[array > 0]
     if not len(positive) or positive.max() / positive.min() < _LOG_FROM:
         return
-    if len(positive) == len(values):
+    if len(positive) == len(array):
         axes.set_xscale("log")
-        few = positive.max() / positive.min() < 300
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:  # a logarithm has no place for nothing
+        plain_ticks(axes.xaxis, few=positive.max() / positive.min() < _FEW_DECADES)
+    else:  # a logarithm has no place for 0
         axes.set_xscale("symlog", linthresh=float(positive.min()))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(_PLAIN)
 
 
-def caption(axes: Any, text: str) -> None:
-    """Small print below the axes, wrapped to their width."""
-    figure = axes.get_figure(root=True)
-    per_line = max(40, int(axes.get_position().width * figure.get_figwidth() * 19))
-    axes.set_xlabel(axes.get_xlabel())
-    axes.annotate(
-        textwrap.fill(text, per_line),
-        (0, 0),
-        xycoords="axes fraction",
-        xytext=(0, -38),
-        textcoords="offset points",
-        va="top",
-        fontsize=7.5,
-        linespacing=1.35,
-        color=MUTED,
-        gid="caption",
-    )
+def plain_ticks(axis: Any, *, few: bool) -> None:
+    """Label a logarithmic axis in plain numbers; where it spans few decades also at 2 and 5."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(_PLAIN)
+    axis.set_minor_formatter(NullFormatter())
 
 
-def save(axes: Any, path: Path | str) -> Path:
-    """Write the figure of some axes as PNG, SVG or PDF, without the date or the version of anything.
+def caption(figure: Any, text: str) -> None:
+    """Small print below everything, wrapped to the width of the figure."""
+    width = int(figure.get_figwidth() * _CHARACTERS_PER_INCH)
+    size = {"fontsize": 7.5, "color": MUTED, "linespacing": 1.35}
+    figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
+
+
+def save(drawn: Any, path: Path | str) -> Path:
+    """Write a figure, or that of some axes, as PNG, SVG or PDF, without the date or the version of anything.
 
     Raises:
         InputError: The name ends in something else.
@@ -108,7 +105,8 @@ def save(axes: Any, path: Path | str) -> Path:
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        axes.get_figure(root=True).savefig(path, format=kind, metadata=_NO_METADATA[kind])
+        figure.savefig(path, format=kind, metadata=_NO_METADATA[kind])
     return path

@@ -19,6 +19,7 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
+    "reports",  # leaderboard, plot, report, paper, schema
 )
 
 

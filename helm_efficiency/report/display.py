@@ -52,7 +52,12 @@ class Display:
 
 
 def display(
-    board: Leaderboard, *, scenario: str = ALL, stack: str | None = None, measures: Sequence[str] | None = None
+    board: Leaderboard,
+    *,
+    scenario: str = ALL,
+    stack: str | None = None,
+    measures: Sequence[str] | None = None,
+    brief: bool = False,
 ) -> Display:
     """One table of a leaderboard, for reading.
 
@@ -61,6 +66,7 @@ def display(
         scenario: One of its scenarios; by default all together.
         stack: One of its stacks; by default the first.
         measures: Columns; None for the usual ones that have any number.
+        brief: Fewer of these, for terminals.
 
     Raises:
         InputError: There is no such scenario or measure.
@@ -71,21 +77,39 @@ def display(
     unknown = [name for name in measures or () if name not in MEASURES]
     if unknown:
         raise InputError(f"No measure {unknown[0]!r}. Known measures: {', '.join(MEASURES)}.")
-    shown = [MEASURES[name] for name in measures or _with_numbers(part, board)]
-    axis = front_axis(part, board.options.sort)
-    columns = dict(_columns(part, board, shown, axis))
+    columns = dict(_columns(part, board, measures or usual_measures(part, board, brief=brief), brief=brief))
     return Display(
         title=_title(part, scenario),
         headings=tuple(columns),
         rows=tuple(zip(*(cells for cells, _ in columns.values()), strict=True)),
         is_number=tuple(is_number for _, is_number in columns.values()),
-        legend=(*_legend(part, board, axis), *(note.text for note in board.notes if note.scenario == scenario)),
+        legend=(*_legend(part, board), *(note.text for note in board.notes if note.scenario == scenario)),
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the part before the slash, where they stay distinct.
+
+    >>> short_names(["openai/davinci", "ai21/j1-large"])
+    ['davinci', 'j1-large']
+    >>> short_names(["together/llama", "groq/llama"])
+    ['together/llama', 'groq/llama']
+    """
+    last = [name.rpartition("/")[2] or name for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
 
 
 def has_numbers(part: pd.DataFrame, name: str) -> bool:
     """Whether any model has this measure."""
     return name in part and bool(part[name].notna().any())
+
+
+def usual_measures(part: pd.DataFrame, board: Leaderboard, *, brief: bool = False) -> list[str]:
+    """The measures to show: those that have any number, and what is sorted by."""
+    names = dict.fromkeys((*(BRIEF if brief else SHOWN), board.options.sort))
+    if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
+        names.pop("win_rate", None)  # within one scenario it says what the rank says
+    return [name for name in names if has_numbers(part, name)]
 
 
 def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
@@ -131,32 +155,28 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
     return texts
 
 
-def _with_numbers(part: pd.DataFrame, board: Leaderboard) -> list[str]:
-    names = dict.fromkeys((*SHOWN, board.options.sort))
-    alone = len(board.scenarios) == 1 or part["score_known"].gt(0).sum() < 2
-    return [name for name in names if has_numbers(part, name) and not (name == "win_rate" and alone)]
-
-
 def _columns(
-    part: pd.DataFrame, board: Leaderboard, shown: Sequence[Measure], axis: Measure | None
+    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], *, brief: bool
 ) -> Iterator[tuple[str, tuple[list[str], bool]]]:
     """Heading, cells and alignment of each column."""
+    names = list(part[board.options.by].astype(str))
     yield "Rank", (rank_text(part, board.options.sort), True)
-    yield board.options.by.capitalize(), (list(part[board.options.by].astype(str)), False)
-    for measure in shown:
+    yield board.options.by.capitalize(), (short_names(names) if brief else names, False)
+    for measure in map(MEASURES.__getitem__, measures):
         cells = value_text(part, measure)
         if measure.key == "idealized_s":
             cells = [
                 f"{text} †" if count else text for text, count in zip(cells, part["num_out_of_domain"], strict=True)
             ]
         yield measure.heading, (cells, True)
+    axis = front_axis(part, board.options.sort)
     if axis is not None:
-        yield f"Front ({axis.title.lower()})", (front_text(part, axis), False)
+        yield "Front", (front_text(part, axis), False)
     if len(board.scenarios) > 1 and part["num_scenarios"].nunique() > 1:
         yield "Scenarios", ([f"{count}/{len(board.scenarios)}" for count in part["num_scenarios"]], True)
-    if part["stack_detail"].nunique() > 1:
+    if part["stack_detail"].nunique() > 1 and not brief:
         yield "On", (list(part["stack_detail"].fillna("—")), False)
-    if part["tier"].notna().any():
+    if part["tier"].nunique(dropna=False) > 1:
         yield "Evidence", (list(part["tier"].fillna("none")), False)
 
 
@@ -167,7 +187,7 @@ def _title(part: pd.DataFrame, scenario: str) -> str:
     return f"{scenario}, idealized on {on}" if on else scenario
 
 
-def _legend(part: pd.DataFrame, board: Leaderboard, axis: Measure | None) -> Iterator[str]:
+def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
     if part.empty:
         yield "There is nothing to compare."
         return
@@ -179,6 +199,7 @@ def _legend(part: pd.DataFrame, board: Leaderboard, axis: Measure | None) -> Ite
         f"Ranks are by {MEASURES[board.options.sort].name}, with the 90 % interval of {board.options.num_draws} "
         f"{board.draws}; = is an exact tie."
     )
+    axis = front_axis(part, board.options.sort)
     if axis is not None:
         yield (
             f"{ON_FRONT} is on the Pareto front of score against {axis.name}; "
@@ -186,6 +207,8 @@ def _legend(part: pd.DataFrame, board: Leaderboard, axis: Measure | None) -> Ite
         )
     if any(MEASURES[name].unit == "$/1k" and has_numbers(part, name) for name in SHOWN):
         yield "Costs are in dollars for a thousand requests, or for a thousand correct answers."
+    if part["tier"].nunique(dropna=False) == 1 and part["tier"].notna().all():
+        yield f"Evidence for the idealized numbers: {part['tier'].iloc[0]}."
     if part["num_out_of_domain"].any():
         yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."
     if part["num_failed"].any():

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,7 @@ from rich.text import Text
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Display
 
+_NAME_WIDTH = 20
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -86,16 +89,30 @@ def _latex(text: str) -> str:
 
 def to_rich(table: Display) -> Table:
     """A table for `rich`, which fits it to the terminal; names are text, never markup."""
-    result = Table(title=Text(table.title), title_justify="left", caption=Text("\n".join(table.legend)))
-    result.caption_justify = "left"
-    for heading, number in zip(table.headings, table.is_number, strict=True):
-        result.add_column(Text(heading), justify="right" if number else "left", overflow="fold")
+    result = Table(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    result.caption, result.caption_justify = Text("\n".join(table.legend), style="dim"), "left"
+    for index, (heading, number) in enumerate(zip(table.headings, table.is_number, strict=True)):
+        widest_word = max(map(len, heading.split()), default=0)
+        name_width = min(max((cell_len(row[index]) for row in table.rows), default=0), _NAME_WIDTH) if index == 1 else 0
+        result.add_column(
+            Text(heading),
+            justify="right" if number else "left",
+            no_wrap=index == 0,
+            overflow="fold",
+            min_width=max(widest_word, name_width),
+        )
     for row in table.rows:
         result.add_row(*map(Text, row))
     return result
 
 
-def to_text(table: Display, *, width: int = 200) -> str:
+def to_text(table: Display, *, width: int = 500) -> str:
     """The same without colours, for files and tests."""
     buffer = io.StringIO()
     Console(file=buffer, width=width, color_system=None).print(to_rich(table))

@@ -27,18 +27,6 @@ _SAMPLE = 4.0  # points between samples of a line
 _NAME, _MARK, _OUTSIDE, _LINE = 1000.0, 400.0, 800.0, 4.0
 
 
-def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the part before the slash, where they stay distinct.
-
-    >>> short_names(["openai/davinci", "ai21/j1-large"])
-    ['davinci', 'j1-large']
-    >>> short_names(["together/llama", "groq/llama"])
-    ['together/llama', 'groq/llama']
-    """
-    last = [name.rpartition("/")[2] or name for name in names]
-    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
-
-
 def plain(name: str) -> str:
     """A name that matplotlib does not take for mathematics.
 

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.report.display import short_names
 from helm_efficiency.report.measures import MEASURES, number
-from helm_efficiency.report.plots.labels import plain, short_names, write_names
+from helm_efficiency.report.plots.labels import plain, write_names
 from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, caption, log_if_wide, plain_ticks, style
 
 _FASTER, _SLOWER = COLOURS[0], COLOURS[3]
@@ -46,7 +47,9 @@ def providers(part: pd.DataFrame, *, axes: Any = None) -> Any:
         axes.set(xlabel="Runtime (s)")
         axes.set_title(plain(_scenario(part)))
         if alone:
-            text = f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed, at the right its factor."
+            text = (
+                f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed. Right: their factor."
+            )
             caption(axes.get_figure(), plain(text))
     return axes
 

@@ -12,8 +12,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.report.display import short_names
 from helm_efficiency.report.measures import COSTS, MEASURES, Measure
-from helm_efficiency.report.plots.labels import plain, short_names, write_names
+from helm_efficiency.report.plots.labels import plain, write_names
 from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, caption, log_if_wide, style
 
 _MOST_NAMES = 40

@@ -176,7 +176,7 @@ def _columns(
         yield "Scenarios", ([f"{count}/{len(board.scenarios)}" for count in part["num_scenarios"]], True)
     if part["stack_detail"].nunique() > 1 and not brief:
         yield "On", (list(part["stack_detail"].fillna("—")), False)
-    if part["tier"].nunique(dropna=False) > 1:
+    if part["tier"].nunique(dropna=False) > 1 and not brief:
         yield "Evidence", (list(part["tier"].fillna("none")), False)
 
 
@@ -207,8 +207,10 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
         )
     if any(MEASURES[name].unit == "$/1k" and has_numbers(part, name) for name in SHOWN):
         yield "Costs are in dollars for a thousand requests, or for a thousand correct answers."
-    if part["tier"].nunique(dropna=False) == 1 and part["tier"].notna().all():
-        yield f"Evidence for the idealized numbers: {part['tier'].iloc[0]}."
+    if part["tier"].notna().any():
+        tiers = part["tier"].fillna("none").value_counts().sort_index()
+        which = next(iter(tiers.index)) if len(tiers) == 1 else ", ".join(f"{tier} {n}" for tier, n in tiers.items())
+        yield f"Evidence for the idealized numbers: {which}."
     if part["num_out_of_domain"].any():
         yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."
     if part["num_failed"].any():

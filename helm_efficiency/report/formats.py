@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -87,16 +87,9 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
-def to_rich(table: Display) -> Table:
+def to_rich(table: Display) -> Group:
     """A table for `rich`, which fits it to the terminal; names are text, never markup."""
-    result = Table(
-        title=Text(table.title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    result.caption, result.caption_justify = Text("\n".join(table.legend), style="dim"), "left"
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, (heading, number) in enumerate(zip(table.headings, table.is_number, strict=True)):
         widest_word = max(map(len, heading.split()), default=0)
         name_width = min(max((cell_len(row[index]) for row in table.rows), default=0), _NAME_WIDTH) if index == 1 else 0
@@ -109,7 +102,7 @@ def to_rich(table: Display) -> Table:
         )
     for row in table.rows:
         result.add_row(*map(Text, row))
-    return result
+    return Group(Text(table.title, style="bold"), result, Text("\n".join(table.legend), style="dim"))
 
 
 def to_text(table: Display, *, width: int = 500) -> str:

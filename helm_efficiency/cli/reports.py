@@ -1,5 +1,6 @@
 """Commands that show scored tables: leaderboard, plot, report, paper."""
 
+import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -117,17 +118,16 @@ def _write(board: "Leaderboard", format: TableFormat, *, scenarios: list[str], p
 
 
 def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack: str) -> None:
-    from rich.console import Console
-
     from helm_efficiency.report import formats
     from helm_efficiency.report.display import display
 
     table = display(board, scenario=scenario, stack=stack, brief=format is TableFormat.table)
-    if format is TableFormat.table and sys.stdout.isatty():
-        Console().print(formats.to_rich(table))
+    if format is TableFormat.table:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.write(formats.to_text(table, width=width) + "\n")
     else:
-        to = {"table": formats.to_text, "markdown": formats.to_markdown, "latex": formats.to_latex}
-        sys.stdout.write(to[format.value](table) + "\n")
+        write = formats.to_markdown if format is TableFormat.markdown else formats.to_latex
+        sys.stdout.write(write(table) + "\n")
 
 
 def _write_plot(board: "Leaderboard", scenario: str, stack: str) -> None:

@@ -150,7 +150,7 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
     """A mark for those on the front, and in how many of the draws they are; blank below 5 %."""
     texts = []
     for on_front, share in zip(part[f"{axis.key}_front"], part[f"{axis.key}_front_probability"], strict=True):
-        likely = f"{100 * share:.0f} %" if share >= _UNLIKELY or on_front else ""
+        likely = f"{100 * share:.0f}%" if share >= _UNLIKELY or on_front else ""
         texts.append(f"{ON_FRONT} {likely}" if on_front else likely)
     return texts
 

@@ -4,23 +4,20 @@ Programs get every column and row with nine significant digits; a missing number
 infinite one (the cost of a correct answer where there is none) is the text `inf`, since JSON has no infinity.
 """
 
-import io
 import json
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Display
 
-_NAME_WIDTH = 20
+_GAP = 2
+_LEGEND_WIDTH = 100
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -87,29 +84,48 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
-def to_rich(table: Display) -> Group:
-    """A table for `rich`, which fits it to the terminal; names are text, never markup."""
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, (heading, number) in enumerate(zip(table.headings, table.is_number, strict=True)):
-        widest_word = max(map(len, heading.split()), default=0)
-        name_width = min(max((cell_len(row[index]) for row in table.rows), default=0), _NAME_WIDTH) if index == 1 else 0
-        result.add_column(
-            Text(heading),
-            justify="right" if number else "left",
-            no_wrap=index == 0,
-            overflow="fold",
-            min_width=max(widest_word, name_width),
-        )
-    for row in table.rows:
-        result.add_row(*map(Text, row))
-    return Group(Text(table.title, style="bold"), result, Text("\n".join(table.legend), style="dim"))
+def to_text(table: Display, *, width: int | None = None) -> str:
+    """A table for terminals and logs, its legend below, nothing folded.
+
+    Args:
+        table: What to write.
+        width: Of the terminal, in characters; columns that do not fit are left out, from the right, and named below.
+    """
+    columns = [
+        [*_heading_lines(heading), *(_printable(row[index]) for row in table.rows)]
+        for index, heading in enumerate(table.headings)
+    ]
+    widths = [max(map(cell_len, column)) for column in columns]
+    shown = list(range(len(columns)))
+    optional = [index for index in shown[2:] if table.is_number[index]]
+    while width is not None and sum(widths[index] + _GAP for index in shown) - _GAP > width and len(optional) > 1:
+        shown.remove(optional.pop())
+    lines = [
+        (" " * _GAP).join(_pad(columns[at][line], widths[at], right=table.is_number[at]) for at in shown).rstrip()
+        for line in range(2 + len(table.rows) if columns else 0)
+    ]
+    if columns:
+        lines.insert(2, "─" * (sum(widths[index] + _GAP for index in shown) - _GAP))
+    absent = [heading for index, heading in enumerate(table.headings) if index not in shown]
+    legend = [*table.legend, *([f"Left out for want of width: {', '.join(absent)}."] if absent else [])]
+    wrapped = (textwrap.fill(sentence, width or _LEGEND_WIDTH) for sentence in legend)
+    return "\n".join([table.title, "", *lines, "", *wrapped]) + "\n"
 
 
-def to_text(table: Display, *, width: int = 500) -> str:
-    """The same without colours, for files and tests."""
-    buffer = io.StringIO()
-    Console(file=buffer, width=width, color_system=None).print(to_rich(table))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+def _heading_lines(heading: str) -> tuple[str, str]:
+    """Title and unit, one under the other."""
+    title, bracket, unit = heading.partition(" (")
+    return title, bracket.strip() + unit
+
+
+def _printable(text: str) -> str:
+    """Without line breaks and without what would steer the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    blank = " " * (width - cell_len(text))
+    return blank + text if right else text + blank
 
 
 def to_csv(board: Leaderboard) -> str:

@@ -1,27 +1,18 @@
-"""What the paper, Narayanan et al., NeurIPS 2023, fixed by hand for its ten models."""
+"""How many accelerators the paper, Narayanan et al., NeurIPS 2023, ran each of its ten models on."""
 
-from functools import cache
-from importlib.resources import files
-
-import yaml
-
+from helm_efficiency.catalog.reference_results import paper_2023
 from helm_efficiency.errors import CatalogError
-
-
-@cache
-def _counts() -> dict[str, dict[str, int]]:
-    text = files("helm_efficiency.catalog").joinpath("data/paper_2023.yaml").read_text(encoding="utf-8")
-    counts: dict[str, dict[str, int]] = yaml.safe_load(text)["num_accelerators"]
-    return counts
 
 
 def paper_deployments() -> tuple[str, ...]:
     """HELM's names of the paper's ten models."""
-    return tuple(_counts())
+    return tuple(paper_2023().models)
 
 
 def paper_num_accelerators(deployment: str, accelerator: str) -> int:
     """Accelerators that the paper ran a model on.
+
+    No rule is written down there; the counts are the tensor-parallel width that was profiled.
 
     Args:
         deployment: HELM's name.
@@ -31,9 +22,10 @@ def paper_num_accelerators(deployment: str, accelerator: str) -> int:
         CatalogError: The paper has no such model or ran nothing on such an accelerator.
     """
     generation = accelerator.partition("-")[0]
-    if deployment not in _counts() or generation not in _counts()[deployment]:
+    model = paper_2023().models.get(deployment)
+    if model is None or generation not in model.num_accelerators:
         raise CatalogError(
             f"The paper has no accelerator count for {deployment!r} on {accelerator!r}. "
             f"It has A100 and V100 counts for: {', '.join(paper_deployments())}."
         )
-    return _counts()[deployment][generation]
+    return model.num_accelerators[generation]

@@ -21,6 +21,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",
+    "reports",  # leaderboard, plot, report, paper, schema
 )
 
 

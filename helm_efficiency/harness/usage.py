@@ -18,8 +18,8 @@ _MOST_TOKENS = 2**53
 def extract_usage(response: Mapping[str, Any]) -> Usage | None:
     """Token counts of one raw response; None where it has none.
 
-    >>> extract_usage({"usage": {"prompt_tokens": 9, "completion_tokens": 4}})
-    Usage(prompt_tokens=9, output_tokens=4, reasoning_tokens=None, cache_read_tokens=None, cache_write_tokens=None)
+    >>> extract_usage({"usage": {"prompt_tokens": 9, "completion_tokens": 4}}).output_tokens
+    4
     """
     usage = response.get("usage")
     if isinstance(usage, Mapping):
@@ -72,12 +72,13 @@ def _by_provider(response: Mapping[str, Any], provider: str, flavor: str) -> Usa
         found = extract_by_provider(response, provider_id=provider, api_flavor=flavor).usage
     except ValueError:
         return None
+    reported = vars(found)  # its attributes make 0 of what was not reported
     return Usage(
-        prompt_tokens=_count(found.input_tokens),
-        output_tokens=_count(found.output_tokens),
-        reasoning_tokens=_count(getattr(found, "output_reasoning_tokens", None)),
-        cache_read_tokens=_count(found.cache_read_tokens),
-        cache_write_tokens=_count(found.cache_write_tokens),
+        prompt_tokens=_count(reported.get("input_tokens")),
+        output_tokens=_count(reported.get("output_tokens")),
+        reasoning_tokens=_count(reported.get("output_reasoning_tokens")),
+        cache_read_tokens=_count(reported.get("cache_read_tokens")),
+        cache_write_tokens=_count(reported.get("cache_write_tokens")),
     )
 
 

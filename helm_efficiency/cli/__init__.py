@@ -19,6 +19,8 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
+    "profiling",  # profile
+    "doctor",
 )
 
 

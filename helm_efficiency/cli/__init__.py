@@ -22,6 +22,8 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "costs",  # accelerators, cost, savings
     "rescore",
     "reports",  # leaderboard, plot, report, paper, schema
+    "profiling",  # profile
+    "doctor",
 )
 
 

@@ -39,7 +39,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """Folder and base URL of an eight-layer Llama with a byte-level tokenizer behind a real `transformers serve` on loopback."""
+    """Folder and base URL of an eight-layer Llama behind a real `transformers serve` on loopback."""
     path = tmp_path_factory.mktemp("served") / "small-llama"
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -8,30 +8,33 @@ length, and on its decode. Both together make the interval of a *new* model, whi
 Without any profile the same formula with its priors is the roofline tier.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import least_squares, minimize
 
 from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.calibration import (
+    Calibration,
+    Effects,
+    Observed,
+    calibrate,
+    correlation,
+    model_effects,
+    observe,
+    sensitivity,
+)
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec, speed_of_light, weight_bytes
 from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction
 from helm_efficiency.core.runtime_prior import RuntimePrior
-from helm_efficiency.core.transfer_terms import TERM_NAMES, Term, Terms, pass_s, prefill_s, priors
+from helm_efficiency.core.transfer_terms import TERM_NAMES, Terms, pass_s, prefill_s, priors
 from helm_efficiency.core.workload import PassWork, pass_work
 from helm_efficiency.errors import InputError
 
-_MISFIT = 0.03  # how far a cell lies off the formula, typically
-_CELLS_PER_PROFILE = 5.0  # what a profile's many cells are worth: they share the model's own misfit
-_PREFILL_WEIGHT = 0.3  # weight of the cells with one output token
-_CORRELATION_TOKENS = 256.0  # over which the misfit of prefill changes
-_EFFECT_MEDIANS = np.array([0.04, 0.04, 0.04, 0.02])
-_EFFECT_LOG_SD = 0.7
 _FEWEST_DEGREES_OF_FREEDOM = 4  # what the priors of the effects are worth, in models
 
 
@@ -43,169 +46,6 @@ class Parallel(NamedTuple):
 
 
 ALONE = Parallel()
-
-
-class Effects(NamedTuple):
-    """Random effects of a model on the logarithm of its seconds, as standard deviations.
-
-    Attributes:
-        prefill: On all of its prefill.
-        prefill_shape: On prefill around a prompt length.
-        decode: On its decode.
-        cell: On a single cell.
-    """
-
-    prefill: float
-    prefill_shape: float
-    decode: float
-    cell: float
-
-
-@dataclass(frozen=True)
-class _Observed:
-    """A profile's cells (batch size 1), and the work of the passes in them."""
-
-    stack: Stack
-    prompt_tokens: FloatArray
-    output_tokens: FloatArray
-    seconds: FloatArray
-    knots: FloatArray
-    knot_of_cell: np.ndarray[tuple[int], np.dtype[np.int64]]
-    contexts: FloatArray
-    prefill: PassWork
-    decode: PassWork
-    weights: FloatArray
-
-    @property
-    def is_misaligned(self) -> bool:
-        return any(layer.is_misaligned.any() for layer in self.prefill.layers)
-
-
-def _observe(profile: Profile, spec: AcceleratorSpec) -> _Observed:
-    """Cells of a profile with their work."""
-    if profile.architecture is None:
-        raise InputError(
-            f"The profile of {profile.deployment!r} on {profile.stack.name} does not say which architecture it is of, "
-            "so nothing can be transferred from it."
-        )
-    cells = {key: float(np.median([m.seconds for m in ms])) for key, ms in profile.cells().items() if key[2] == 1}
-    p, o = (np.array([key[i] for key in cells], dtype=np.float64) for i in (0, 1))
-    knots, knot_of_cell = np.unique(p, return_inverse=True)
-    contexts = np.linspace(1.0, float((p + o).max()), 6)
-    first = o == 1.0
-    weights = np.where(first, _PREFILL_WEIGHT / max(first.sum(), 1), (1.0 - _PREFILL_WEIGHT) / max((~first).sum(), 1))
-    return _Observed(
-        stack=profile.stack,
-        prompt_tokens=p,
-        output_tokens=o,
-        seconds=np.array(list(cells.values())),
-        knots=knots,
-        knot_of_cell=knot_of_cell,
-        contexts=contexts,
-        prefill=pass_work(profile.architecture, profile.stack, spec, new_tokens=knots, context_tokens=knots),
-        decode=pass_work(profile.architecture, profile.stack, spec, new_tokens=1.0, context_tokens=contexts),
-        weights=weights / weights.sum() * min(_CELLS_PER_PROFILE, len(p)),
-    )
-
-
-def _cell_seconds(observed: _Observed, spec: AcceleratorSpec, terms: Terms) -> tuple[FloatArray, FloatArray]:
-    """Predicted prefill and decode seconds of the cells of a profile."""
-    prefill = prefill_s(observed.prefill, observed.stack, spec, terms, observed.knots)[observed.knot_of_cell]
-    steps = pass_s(observed.decode, observed.stack, spec, terms)
-    middle = observed.prompt_tokens + observed.output_tokens / 2.0
-    return prefill, (observed.output_tokens - 1.0) * np.interp(middle, observed.contexts, steps)
-
-
-@dataclass(frozen=True)
-class _Calibration:
-    """Fitted terms: their logarithms relative to the prior medians, and the covariance of these."""
-
-    log_terms: FloatArray
-    covariance: FloatArray
-    prior: Sequence[Term]
-
-    def terms(self, shift: FloatArray | float = 0.0) -> Terms:
-        medians = np.array([term.median for term in self.prior])
-        return Terms(*(medians * np.exp(self.log_terms + shift)).tolist())
-
-
-def _calibrate(observed: Sequence[_Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> _Calibration:
-    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals."""
-    medians = np.array([term.median for term in prior])
-    log_sd = np.array([term.log_sd for term in prior])
-    highest = np.array([np.log(term.most / term.median) for term in prior])
-
-    def residuals(log_terms: FloatArray) -> FloatArray:
-        terms = Terms(*(medians * np.exp(log_terms)).tolist())
-        parts = [log_terms / log_sd]
-        for profile in observed:
-            misfit = np.log(sum(_cell_seconds(profile, spec, terms)) / profile.seconds) / _MISFIT
-            robust = np.sign(misfit) * np.sqrt(2.0 * (np.sqrt(1.0 + misfit**2) - 1.0))
-            parts.append(np.sqrt(profile.weights) * robust)
-        return np.concatenate(parts)
-
-    start = np.minimum(np.zeros(len(prior)), highest - 1e-3)
-    solution = least_squares(residuals, start, bounds=(-np.inf, highest), x_scale="jac", max_nfev=50)
-    return _Calibration(solution.x, np.linalg.inv(solution.jac.T @ solution.jac), prior)
-
-
-def _effects(observed: Sequence[_Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> Effects:
-    """Random effects, most probable given the residuals of each profile under the terms of all others."""
-    aligned = [profile for profile in observed if not profile.is_misaligned]
-    if len(observed) < 2:
-        return Effects(*_EFFECT_MEDIANS.tolist())
-    folds = []
-    for left_out in aligned:
-        others = _calibrate([profile for profile in observed if profile is not left_out], spec, prior)
-        folds.append(_residual_structure(left_out, spec, others))
-
-    def negative_log_posterior(log_scale: FloatArray) -> float:
-        variances = (_EFFECT_MEDIANS * np.exp(log_scale)) ** 2
-        total = float(np.sum((log_scale / _EFFECT_LOG_SD) ** 2)) / 2.0
-        for residual, known, parts in folds:
-            covariance = known + np.tensordot(variances, parts, axes=1)
-            factor = np.linalg.cholesky(covariance)
-            white = np.linalg.solve(factor, residual)
-            total += float(white @ white) / 2.0 + float(np.log(np.diag(factor)).sum())
-        return total
-
-    best = minimize(negative_log_posterior, np.zeros(4), method="L-BFGS-B", bounds=[(-3.0, 3.0)] * 4)
-    return Effects(*(_EFFECT_MEDIANS * np.exp(best.x)).tolist())
-
-
-def _residual_structure(
-    observed: _Observed, spec: AcceleratorSpec, calibration: _Calibration
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Log residuals of a profile's shortest and longest requests, their known covariance and that of each effect."""
-    chosen = np.isin(observed.output_tokens, (observed.output_tokens.min(), observed.output_tokens.max()))
-    prefill, decode = (part[chosen] for part in _cell_seconds(observed, spec, calibration.terms()))
-    residual = np.log(observed.seconds[chosen] / (prefill + decode))
-    slope = _sensitivity(calibration, lambda terms: np.log(sum(_cell_seconds(observed, spec, terms)))[chosen])
-    share = prefill / (prefill + decode)
-    both = np.outer(share, share)
-    parts = np.array(
-        [
-            both,
-            both * _correlation(observed.prompt_tokens[chosen]),
-            np.outer(1.0 - share, 1.0 - share),
-            np.eye(len(share)),
-        ]
-    )
-    return residual, slope @ calibration.covariance @ slope.T, parts
-
-
-def _correlation(prompt_tokens: FloatArray) -> FloatArray:
-    return np.asarray(np.exp(-np.abs(prompt_tokens[:, None] - prompt_tokens[None, :]) / _CORRELATION_TOKENS))
-
-
-def _sensitivity(calibration: _Calibration, function: Callable[[Terms], FloatArray]) -> FloatArray:
-    """Derivative of a function of the terms by their logarithms, shape (values, terms)."""
-    step = 1e-4
-    columns = [
-        (function(calibration.terms(shift)) - function(calibration.terms(-shift))) / (2.0 * step)
-        for shift in step * np.eye(len(TERM_NAMES))
-    ]
-    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
@@ -227,7 +67,7 @@ class TransferModel:
     tensor_degrees: frozenset[int]
     effects: Effects
     domain: Domain
-    _calibration: _Calibration
+    _calibration: Calibration
 
     @property
     def tier(self) -> str:
@@ -239,9 +79,7 @@ class TransferModel:
         """The calibrated terms."""
         return self._calibration.terms()
 
-    def prior(
-        self, architecture: Architecture, parallel: Parallel = ALONE, *, batch_size: int = 1
-    ) -> RuntimePrior:
+    def prior(self, architecture: Architecture, parallel: Parallel = ALONE, *, batch_size: int = 1) -> RuntimePrior:
         """What is believed about a model before any of its cells is measured.
 
         Args:
@@ -264,9 +102,9 @@ class TransferModel:
             prefill = prefill_s(prompt, stack, self.spec, terms, knots * batch_size)
             return np.log([*prefill, pass_s(step, stack, self.spec, terms).mean()])
 
-        slope = _sensitivity(self._calibration, log_seconds)
+        slope = sensitivity(self._calibration, log_seconds)
         covariance = slope @ self._calibration.covariance @ slope.T
-        covariance[:-1, :-1] += self.effects.prefill**2 + self.effects.prefill_shape**2 * _correlation(knots)
+        covariance[:-1, :-1] += self.effects.prefill**2 + self.effects.prefill_shape**2 * correlation(knots)
         covariance[-1, -1] += self.effects.decode**2
         light = speed_of_light(architecture, stack, self.spec, prompt_tokens=knots, output_tokens=1)
         per_token, per_context_token = self._decode_line(architecture, stack, contexts, step)
@@ -341,7 +179,7 @@ class TransferModel:
     def _decode_line(
         self, architecture: Architecture, stack: Stack, contexts: FloatArray, step: PassWork
     ) -> tuple[float, float]:
-        """Seconds of a decode step at an empty context and for each token of context, nowhere below what is possible."""
+        """Seconds of a decode step at an empty context and for each token of it, nowhere below what is possible."""
         seconds = pass_s(step, stack, self.spec, self.terms)
         slope, at_zero = np.polyfit(contexts, seconds, 1)
         slope = max(float(slope), 0.0)
@@ -390,19 +228,19 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
         raise InputError("Without any profile the stack has to be named.")
     weight_bytes(stack.dtype)
     prior = [priors(stack.engine, spec)[name] for name in TERM_NAMES]
-    observed = [_observe(profile, spec) for profile in profiles]
+    observed = [observe(profile, spec) for profile in profiles]
     return TransferModel(
         stack=stack,
         spec=spec,
         profiled=tuple(profile.deployment for profile in profiles),
         tensor_degrees=frozenset(profile.stack.tensor_parallel for profile in profiles),
-        effects=_effects(observed, spec, prior),
+        effects=model_effects(observed, spec, prior),
         domain=_domain(observed),
-        _calibration=_calibrate(observed, spec, prior),
+        _calibration=calibrate(observed, spec, prior),
     )
 
 
-def _domain(observed: Sequence[_Observed]) -> Domain:
+def _domain(observed: Sequence[Observed]) -> Domain:
     """Union of what the profiles cover; without any, requests of up to 4096 prompt and 512 output tokens."""
     if not observed:
         return Domain(1, 4096, 1, 512)

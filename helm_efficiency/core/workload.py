@@ -108,7 +108,7 @@ def pass_work(
     *,
     new_tokens: ArrayLike,
     context_tokens: ArrayLike,
-    batch_size: int = 1,
+    batch_size: ArrayLike = 1,
 ) -> PassWork:
     """Work of forward passes on one accelerator of a tensor-parallel group.
 
@@ -118,11 +118,12 @@ def pass_work(
         spec: Gives the number of processors, for waves.
         new_tokens: New tokens of each row, an array over passes: the prompt for prefill, 1 for decode.
         context_tokens: Tokens attended to, new ones included; broadcast against `new_tokens`.
-        batch_size: Rows.
+        batch_size: Rows; broadcast likewise.
     """
-    n, c = np.broadcast_arrays(np.asarray(new_tokens, np.float64), np.asarray(context_tokens, np.float64))
-    n, c = np.atleast_1d(n), np.atleast_1d(c)
-    shape = _Pass(architecture, stack, spec, n, c, batch_size)
+    n, c, rows = (
+        np.atleast_1d(array).astype(np.float64) for array in np.broadcast_arrays(new_tokens, context_tokens, batch_size)
+    )
+    shape = _Pass(architecture, stack, spec, n, c, rows)
     a = architecture
     dense = a.num_layers - a.num_expert_layers
     windowed = a.num_layers - a.num_full_attention_layers if a.sliding_window else 0
@@ -134,7 +135,7 @@ def pass_work(
     if a.num_expert_layers:
         layers.append(shape.layer(a.num_expert_layers, window_share, with_experts=True))
     traits = shape.traits
-    positions = n * batch_size if traits.all_logits else np.full_like(n, float(batch_size))
+    positions = n * rows if traits.all_logits else rows
     columns = a.vocab_size / stack.tensor_parallel
     # logits are converted to fp32 (read 2, write 4) and, where split, gathered (4)
     logit_bytes = positions * columns * (6.0 + 4.0 * (stack.tensor_parallel > 1))
@@ -155,7 +156,7 @@ class _Pass:
     spec: AcceleratorSpec
     new_tokens: FloatArray
     context_tokens: FloatArray
-    batch_size: int
+    batch_size: FloatArray
 
     @property
     def traits(self) -> EngineTraits:

@@ -5,7 +5,6 @@ pass, each cached key and value once a step, causal attention over half of the s
 stacks also launch kernels, round tiles up and talk to each other; `core.transfer` adds that.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +12,9 @@ from numpy.typing import ArrayLike
 
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.memory import BYTES_PER_PARAMETER
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.errors import InputError
-
-WEIGHT_BYTES: Mapping[str, float] = {
-    "fp32": 4.0,
-    "tf32": 4.0,
-    "fp16": 2.0,
-    "bf16": 2.0,
-    "fp8": 1.0,
-    "int8": 1.0,
-    "fp4": 0.5,
-    "int4": 0.5,
-}
-"""Bytes of one weight by dtype, without the scales of a quantization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +75,9 @@ def weight_bytes(dtype: str) -> float:
         InputError: An unknown dtype.
     """
     try:
-        return WEIGHT_BYTES[dtype]
+        return BYTES_PER_PARAMETER[dtype]
     except KeyError:
-        raise InputError(f"Unknown dtype {dtype!r}, expected one of {', '.join(WEIGHT_BYTES)}.") from None
+        raise InputError(f"Unknown dtype {dtype!r} of a stack. Known: {', '.join(BYTES_PER_PARAMETER)}.") from None
 
 
 def activation_bytes(dtype: str) -> float:

@@ -106,11 +106,11 @@ class TransferModel:
         covariance = slope @ self._calibration.covariance @ slope.T
         covariance[:-1, :-1] += self.effects.prefill**2 + self.effects.prefill_shape**2 * correlation(knots)
         covariance[-1, -1] += self.effects.decode**2
-        light = speed_of_light(architecture, stack, self.spec, prompt_tokens=knots, output_tokens=1)
+        floor_s = self._light_s(architecture, stack, knots, 1)
         per_token, per_context_token = self._decode_line(architecture, stack, contexts, step)
         return RuntimePrior(
             prompt_tokens=knots,
-            prefill_s=np.maximum(np.exp(log_seconds(self.terms)[:-1]), light.prefill_s),
+            prefill_s=np.maximum(np.exp(log_seconds(self.terms)[:-1]), floor_s),
             decode_s_per_token=per_token,
             decode_s_per_context_token=per_context_token,
             log_covariance=covariance,
@@ -183,11 +183,19 @@ class TransferModel:
         seconds = pass_s(step, stack, self.spec, self.terms)
         slope, at_zero = np.polyfit(contexts, seconds, 1)
         slope = max(float(slope), 0.0)
-        one, two = (
-            speed_of_light(architecture, stack, self.spec, prompt_tokens=contexts, output_tokens=n) for n in (1, 2)
-        )
-        short = float(np.max(two.seconds - one.seconds - (at_zero + slope * contexts)))
+        step_floor_s = self._light_s(architecture, stack, contexts, 2) - self._light_s(architecture, stack, contexts, 1)
+        short = float(np.max(step_floor_s - (at_zero + slope * contexts)))
         return float(at_zero) + max(short, 0.0), slope
+
+    def _light_s(
+        self, architecture: Architecture, stack: Stack, prompt_tokens: FloatArray, output_tokens: int
+    ) -> FloatArray:
+        """What no prediction may be below; 0 where the accelerator's figures are guesses."""
+        if not self.spec.is_datasheet:
+            return np.zeros_like(prompt_tokens)
+        return speed_of_light(
+            architecture, stack, self.spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens
+        ).seconds
 
     def _notes(self, architecture: Architecture, parallel: Parallel, num_measured: int) -> tuple[str, ...]:
         source = f"from {len(self.profiled)} profiled models" if self.profiled else "from the datasheet alone"

@@ -119,9 +119,10 @@ def _write(board: "Leaderboard", format: TableFormat, *, scenarios: list[str], p
 
 def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack: str) -> None:
     from helm_efficiency.report import formats
-    from helm_efficiency.report.display import display
+    from helm_efficiency.report.display import Detail, display
 
-    table = display(board, scenario=scenario, stack=stack, brief=format is TableFormat.table)
+    detail = Detail.brief if format is TableFormat.table else Detail.usual
+    table = display(board, scenario=scenario, stack=stack, detail=detail)
     if format is TableFormat.table:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.write(formats.to_text(table, width=width) + "\n")

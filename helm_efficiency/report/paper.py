@@ -45,7 +45,7 @@ def leaderboard(options: Options | None = None) -> Leaderboard:
         identity = _identity(paper, stack)
         table, _ = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
         parts.append(table.assign(stack=stack))
-    notes = [Note(scenario, remark) for remark in paper.remarks for scenario in (ALL, *_scenarios(paper))]
+    notes = [Note(ALL, remark) for remark in paper.remarks]
     table = pd.concat(parts, ignore_index=True)[list(columns_of(MEASURES_OF_PAPER))]
     return Leaderboard(table, tuple(notes), options, draws="binomial draws of the number of correct answers")
 

@@ -80,6 +80,8 @@ class Measurement:
         seconds_std: Standard deviation over the repetitions (s), if they were averaged.
         num_repetitions: How many timed requests `seconds` is the mean of.
         ttft_s: Request sent to first token (s), if it was seen.
+        peak_memory_bytes: Most memory in use at once while it ran, weights included, if it was seen.
+        energy_j: Energy (J) of all accelerators for the whole batch, if it was measured.
     """
 
     prompt_tokens: int
@@ -89,6 +91,8 @@ class Measurement:
     seconds_std: float | None = None
     num_repetitions: int = 1
     ttft_s: float | None = None
+    peak_memory_bytes: int | None = None
+    energy_j: float | None = None
 
     def __post_init__(self) -> None:
         for what in ("prompt_tokens", "output_tokens", "batch_size", "num_repetitions"):
@@ -100,6 +104,8 @@ class Measurement:
             raise InputError(f"seconds_std is {self.seconds_std}, expected 0 or more.")
         if self.ttft_s is not None and not (math.isfinite(self.ttft_s) and self.ttft_s >= 0):
             raise InputError(f"ttft_s is {self.ttft_s}, expected 0 or more.")
+        if self.energy_j is not None and not (math.isfinite(self.energy_j) and self.energy_j >= 0):
+            raise InputError(f"energy_j is {self.energy_j}, expected 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class Profile:
         source: Where the measurements come from: a file, a command, a publication.
         measured_on: ISO date, empty if unknown.
         versions: Versions of the software involved, by package.
+        notes: What a reader should know: cells that ran out of memory, noise that remained.
     """
 
     deployment: str
@@ -125,6 +132,7 @@ class Profile:
     source: str = ""
     measured_on: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def cells(self) -> dict[tuple[int, int, int], list[Measurement]]:
         """Measurements by (prompt_tokens, output_tokens, batch_size), sorted by these."""
@@ -150,6 +158,7 @@ class Profile:
             "measurements": [_without_nones(m) for m in self.measurements],
             "architecture": None if self.architecture is None else self.architecture.to_dict(),
             "versions": dict(self.versions),
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -167,6 +176,7 @@ class Profile:
                     "stack": Stack(**data["stack"]),
                     "measurements": tuple(Measurement(**m) for m in data["measurements"]),
                     "architecture": None if architecture is None else Architecture.from_dict(architecture),
+                    "notes": tuple(data.get("notes", ())),
                 }
             )
         except (KeyError, TypeError) as error:

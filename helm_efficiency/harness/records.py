@@ -11,6 +11,10 @@ import msgspec
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
 """Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
 
+Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
+"""Why the harness's own count is too low: it counted the text but not the images, audio or video of the prompt; it has
+no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
+
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Facts of one request.
@@ -44,6 +48,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
         cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
         success: Whether the request was answered.
         scores: Scores of the instance by metric name, higher is better or as the harness has them.
+        doubts: Why the counts may be too low, though they are the harness's own; empty for the provider's.
     """
 
     harness: str
@@ -73,3 +78,4 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
     success: bool = True
     scores: dict[str, float] = {}
+    doubts: tuple[Doubt, ...] = ()

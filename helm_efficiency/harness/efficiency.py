@@ -1,0 +1,209 @@
+"""Records + coefficients -> the efficiency of each request, on one stack at a time.
+
+This is the one place where a record of facts meets coefficients: live HELM runs, re-scoring of archives and every
+adapter call it, so that they give the same numbers.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helm_efficiency.core.cost import mean_power_w
+from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.runtime_model import FloatArray, Prediction
+from helm_efficiency.harness.pricing import Pricing
+from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.store import Store
+
+SERVICE_STACK_PREFIX = "service"
+"""Stack names that begin so are service models of a host, fitted to its own latencies: they denoise, not idealize."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which coefficients a deployment was matched to, and how: by `name` or by `model`."""
+
+    fit: Fit
+    matched_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRequests:
+    """Efficiency of requests on one stack: arrays parallel to the records, NaN where a number is missing.
+
+    Attributes:
+        stack: Name of the stack asked for; None if the store has no idealized coefficients.
+        matches: What each record was matched to; None where nothing matched.
+        reasons: Why a record has no idealized runtime; empty where it has one.
+        idealized: Idealized seconds.
+        denoised: Denoised seconds of the deployment's own service.
+        num_accelerators: Accelerators that the model occupies on the stack.
+        usd_per_accelerator_hour: Price of one of them.
+        energy_j: Energy of those accelerators, where the profile measured their power.
+        api_usd: What the provider billed, at the price on the day of the request.
+        api_usd_today: The same tokens at the price of the day of scoring.
+    """
+
+    stack: str | None
+    matches: tuple[Match | None, ...]
+    reasons: tuple[str, ...]
+    idealized: Prediction
+    denoised: Prediction
+    num_accelerators: FloatArray
+    usd_per_accelerator_hour: FloatArray
+    energy_j: FloatArray
+    api_usd: FloatArray
+    api_usd_today: FloatArray
+
+    @property
+    def accelerator_s(self) -> FloatArray:
+        """Idealized seconds times accelerators."""
+        return self.idealized.seconds * self.num_accelerators
+
+    @property
+    def idealized_usd(self) -> FloatArray:
+        """Accelerator-seconds times the price."""
+        return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """All fits of a store, looked up by stack and deployment.
+
+    Attributes:
+        idealized: Fits by stack name, then deployment.
+        services: Fits of services by deployment.
+        power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
+    """
+
+    idealized: dict[str, dict[str, Fit]] = field(default_factory=dict)
+    services: dict[str, Fit] = field(default_factory=dict)
+    power_w: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @classmethod
+    def from_fits(cls, fits: Iterable[Fit]) -> "Coefficients":
+        """Sort fits into idealized stacks and services."""
+        idealized: dict[str, dict[str, Fit]] = {}
+        services: dict[str, Fit] = {}
+        for fit in fits:
+            if fit.stack.name.startswith(SERVICE_STACK_PREFIX):
+                services[fit.deployment] = fit
+            else:
+                idealized.setdefault(fit.stack.name, {})[fit.deployment] = fit
+        return cls(idealized, services)
+
+    @classmethod
+    def from_store(cls, store: Store) -> "Coefficients":
+        """Read all fits of a store, and the power that its profiles measured, once."""
+        power_w = {
+            (profile.stack.name, profile.deployment): watts
+            for profile in store.profiles()
+            if (watts := mean_power_w(profile)) is not None
+        }
+        return replace(cls.from_fits(store.fits()), power_w=power_w)
+
+    def default_stack(self) -> str | None:
+        """The stack with most deployments, the first by name among equals; None if there is none."""
+        return min(self.idealized, key=lambda name: (-len(self.idealized[name]), name), default=None)
+
+    def match(self, stack: str, deployment: str, model: str) -> Match | None:
+        """Coefficients for a deployment: its own, else those of its HELM model."""
+        fits = self.idealized.get(stack, {})
+        for name, matched_by in ((deployment, "name"), (model, "model")):
+            if name in fits:
+                return Match(fits[name], matched_by)
+        return None
+
+
+def decoded_tokens(record: RequestRecord) -> int | None:
+    """Tokens that decode takes time for: completions of one request run as a batch, as long as the longest."""
+    if record.num_completions <= 1:
+        return record.output_tokens
+    if record.max_completion_tokens is not None:
+        return record.max_completion_tokens
+    return None if record.output_tokens is None else -(-record.output_tokens // record.num_completions)
+
+
+def score_requests(
+    records: Sequence[RequestRecord],
+    coefficients: Coefficients,
+    *,
+    stacks: Sequence[str | None],
+    pricing: Pricing | None = None,
+) -> list[ScoredRequests]:
+    """Score requests on one stack or several.
+
+    Args:
+        records: Any number, of any deployments.
+        coefficients: Fits to look them up in.
+        stacks: Names of the stacks; None scores observed services only.
+        pricing: Prices; None leaves dollars missing.
+
+    Returns:
+        Arrays parallel to the records, for each stack.
+    """
+    denoised = _predict(records, [coefficients.services.get(r.deployment) for r in records])
+    missing = np.full(len(records), np.nan)
+    api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
+    usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
+    scored = []
+    for stack in stacks:
+        matches = [coefficients.match(stack, r.deployment, r.model) if stack else None for r in records]
+        fits = [match.fit if match else None for match in matches]
+        idealized = _predict(records, fits)
+        num_accelerators = _of_fits(fits, lambda fit: fit.stack.num_accelerators)
+        power_w = _of_fits(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
+        scored.append(
+            ScoredRequests(
+                stack=stack,
+                matches=tuple(matches),
+                reasons=tuple(_reason(r, m, stack) for r, m in zip(records, matches, strict=True)),
+                idealized=idealized,
+                denoised=denoised,
+                num_accelerators=num_accelerators,
+                usd_per_accelerator_hour=_of_fits(fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)),
+                energy_j=idealized.seconds * num_accelerators * power_w,
+                api_usd=api_usd,
+                api_usd_today=api_usd_today,
+            )
+        )
+    return scored
+
+
+def _of_fits(fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
+    """A number of each fit, computed once for each distinct one; NaN where there is none."""
+    numbers = {id(fit): number(fit) for fit in fits if fit is not None}
+    return np.array([np.nan if fit is None else numbers[id(fit)] for fit in fits], dtype=np.float64)
+
+
+def _reason(record: RequestRecord, match: Match | None, stack: str | None) -> str:
+    if stack is None:
+        return "the store has no coefficients"
+    if match is None:
+        return f"no coefficients for {record.deployment} on {stack}"
+    if record.prompt_tokens is None:
+        return "prompt tokens missing"
+    if record.output_tokens is None:
+        return "output tokens missing"
+    return ""
+
+
+def _predict(records: Sequence[RequestRecord], fits: Sequence[Fit | None]) -> Prediction:
+    """Predict each record with its fit, one call for each distinct fit; NaN where a fit or a count is missing."""
+    seconds, low_s, high_s = (np.full(len(records), np.nan) for _ in range(3))
+    in_domain: NDArray[np.bool_] = np.zeros(len(records), dtype=np.bool_)
+    rows_by_fit: dict[int, list[int]] = {}
+    for row, (record, fit) in enumerate(zip(records, fits, strict=True)):
+        if fit is not None and record.prompt_tokens is not None and record.output_tokens is not None:
+            rows_by_fit.setdefault(id(fit), []).append(row)
+    for rows in rows_by_fit.values():
+        fit = fits[rows[0]]
+        assert fit is not None
+        prediction = fit.coefficients.predict(
+            [records[row].prompt_tokens or 0 for row in rows],
+            [decoded_tokens(records[row]) or 0 for row in rows],
+        )
+        seconds[rows], low_s[rows], high_s[rows], in_domain[rows] = prediction
+    return Prediction(seconds, low_s, high_s, in_domain)

@@ -1,0 +1,182 @@
+"""The parts of HELM's run files that records are made of, decoded straight from JSON; all else is skipped unread.
+
+Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults.
+"""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from helm_efficiency.errors import FileFormatError
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+
+T = TypeVar("T")
+
+
+class Token(Struct, gc=False):
+    """One output token."""
+
+    text: str | None = None
+
+
+class Thinking(Struct, gc=False):
+    """Reasoning text that a client kept apart from the answer."""
+
+    text: str | None = None
+
+
+class Completion(Struct):
+    """One answer. Many clients leave `tokens` empty."""
+
+    text: str | None = None
+    tokens: list[Token] | None = None
+    thinking: Thinking | None = None
+
+
+class MediaObject(Struct, gc=False):
+    """A part of a multimodal prompt."""
+
+    content_type: str | None = None
+    text: str | None = None
+
+
+class MultimediaObject(Struct):
+    """A multimodal prompt."""
+
+    media_objects: list[MediaObject] = []
+
+
+class Request(Struct):
+    """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
+
+    model_deployment: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    multimodal_prompt: MultimediaObject | None = None
+    num_completions: Count = 1
+    echo_prompt: bool = False
+
+
+class RequestResult(Struct):
+    """What came back. `request_time` is that of the first call where `cached`; offline batches have `batch_*`."""
+
+    success: bool = True
+    cached: bool = False
+    completions: list[Completion] | None = None
+    request_time: Seconds | None = None
+    request_datetime: Seconds | None = None
+    batch_size: Count | None = None
+    batch_request_time: Seconds | None = None
+
+
+class Instance(Struct):
+    """Which question; perturbed copies share the id of their original."""
+
+    id: str | int | None = None
+    split: str | None = None
+    perturbation: dict[str, Any] | None = None
+
+
+class RequestState(Struct):
+    """One request made for an instance."""
+
+    instance: Instance
+    request: Request
+    result: RequestResult | None = None
+    train_trial_index: Count = 0
+    request_mode: str | None = None
+    reference_index: Count | None = None
+
+
+class AdapterSpec(Struct, frozen=True):
+    """Who was asked."""
+
+    model_deployment: str | None = None
+    model: str | None = None
+
+
+class ScenarioState(Struct):
+    """`scenario_state.json`."""
+
+    request_states: list[RequestState]
+    adapter_spec: AdapterSpec = AdapterSpec()
+
+
+class MetricSpec(Struct):
+    """A metric of the run."""
+
+    class_name: str = ""
+    args: dict[str, Any] = {}
+
+
+class RunSpec(Struct):
+    """`run_spec.json`."""
+
+    name: str
+    adapter_spec: AdapterSpec = AdapterSpec()
+    metric_specs: list[MetricSpec] = []
+    groups: list[str] = []
+
+
+class MetricName(Struct, gc=False):
+    """Name of a stat."""
+
+    name: str
+
+
+class Stat(Struct, gc=False):
+    """Sum over `count` values. A sum that is not a number was written as NaN or Infinity."""
+
+    name: MetricName
+    count: Annotated[float, Meta(ge=0)] = 0
+    sum: float | str | None = None
+
+
+class PerInstanceStats(Struct):
+    """One entry of `per_instance_stats.json`: what one metric says of one instance."""
+
+    instance_id: str | int
+    stats: list[Stat]
+    train_trial_index: Count = 0
+    perturbation: dict[str, Any] | None = None
+
+
+RUN_SPEC = msgspec.json.Decoder(RunSpec)
+SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
+PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])
+
+# The string is possessive and need not end, so that a truncated file is scanned once.
+_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+
+
+def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
+    """Decode one file.
+
+    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm where
+    nobody looks (a token's log probability) and are refused where a number is needed.
+
+    Raises:
+        FileFormatError: The file is truncated, is not JSON, or a value is not what it should be; names file and place.
+    """
+    try:
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            quoted = _STRING_OR_NAN.sub(_quote_nan, data)
+            if quoted == data:
+                raise
+            return decoder.decode(quoted)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileFormatError(f"{file}: {error}.") from error
+
+
+def _quote_nan(match: re.Match[bytes]) -> bytes:
+    text = match[0]
+    return text if text.startswith(b'"') else b'"%s"' % text

@@ -1,0 +1,259 @@
+"""HELM run folders, of every version since 2022: one folder in, its request records out.
+
+Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json` (the requests; needed) and
+`per_instance_stats.json` (HELM's token counts and the scores; without it both are missing).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from helm_efficiency.errors import InputError
+from helm_efficiency.harness import helm_format as fmt
+from helm_efficiency.harness.helm_cache import RequestCaches
+from helm_efficiency.harness.helm_instances import Group, InstanceStats, group_requests, stats_by_key
+from helm_efficiency.harness.helm_records import (
+    RunIdentity,
+    perturbation_label,
+    record_of,
+    scenario_of,
+    shape_of,
+    with_tokenizer,
+)
+from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+from helm_efficiency.harness.records import Doubt, RequestRecord
+from helm_efficiency.harness.scores import main_score
+from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
+
+RUN_FILES = frozenset({"run_spec.json", "scenario_state.json"})
+"""A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
+
+ReadBytes = Callable[[str], bytes]
+"""Reads one file, given its path; raises FileNotFoundError where there is none, else OSError."""
+
+
+class HelmRun(Struct, frozen=True, kw_only=True):
+    """One run: what it was, and a record for each request.
+
+    Attributes:
+        folder: Path of its folder, as given.
+        suite: Name of the folder around it; empty if there is none.
+        name: Name of the run, as its run spec has it.
+        scenario: The name without who was asked.
+        model: Name of the model.
+        deployment: Name of the deployment; equal to `model` in runs before there were deployments.
+        groups: HELM's run groups.
+        score_name: Its main score, None where it cannot be known.
+        records: One for each request, in the order of `scenario_state.json`.
+        warnings: What is doubtful in it, one line each.
+    """
+
+    folder: str
+    suite: str
+    name: str
+    scenario: str
+    model: str
+    deployment: str
+    groups: tuple[str, ...]
+    score_name: str | None
+    records: tuple[RequestRecord, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def find_runs(root: Path | str) -> Iterator[Path]:
+    """Folders at or below `root` that hold a run, in order of their paths.
+
+    Links are followed, but no folder is entered twice. A folder that cannot be listed is yielded too, so that reading
+    it reports why.
+
+    Raises:
+        InputError: `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder; expected a HELM run, a suite or a folder of suites.")
+    entered: set[tuple[int, int]] = set()
+    stack = [root]
+    while stack:
+        folder = stack.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError:
+            yield folder
+            continue
+        if any(entry.name in RUN_FILES for entry in entries):
+            yield folder
+        stack.extend(sorted((Path(entry.path) for entry in entries if _is_dir(entry)), reverse=True))
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def read_local(path: str) -> bytes:
+    """Bytes of a file on this machine."""
+    return Path(path).read_bytes()
+
+
+def read_run(
+    folder: Path | str,
+    *,
+    read_bytes: ReadBytes = read_local,
+    caches: RequestCaches | None = None,
+    tokenizers: LocalTokenizers | None = None,
+) -> HelmRun:
+    """Read one run folder.
+
+    Args:
+        folder: Path of the folder, or its address where `read_bytes` reads elsewhere (as `cat_file` of fsspec does).
+        read_bytes: Reads one file.
+        caches: HELM's request caches, for the provider's own token counts.
+        tokenizers: For requests that neither provider nor HELM counted.
+
+    Raises:
+        FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
+        InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
+    """
+    folder = str(folder).rstrip("/")
+    whole = folder if "://" in folder else os.path.abspath(folder)  # noqa: PTH100 (Path.absolute keeps `..`)
+    *_, around, own_name = ["", *whole.replace(os.sep, "/").split("/")]
+    state = _read(folder, "scenario_state.json", decoder=fmt.SCENARIO_STATE, read_bytes=read_bytes)
+    if state is None:
+        raise InputError(f"{folder}/scenario_state.json: not there, so the run has no requests to read.")
+    spec = _read(folder, "run_spec.json", decoder=fmt.RUN_SPEC, read_bytes=read_bytes)
+    entries = _read(folder, "per_instance_stats.json", decoder=fmt.PER_INSTANCE_STATS, read_bytes=read_bytes)
+    return _run(
+        folder=folder,
+        suite=around,
+        spec=spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec),
+        states=state.request_states,
+        entries=entries,
+        better=partial(_better_counts, caches=caches, tokenizers=tokenizers),
+    )
+
+
+def _better_counts(
+    facts: TokenFacts,
+    state: fmt.RequestState,
+    identity: RunIdentity,
+    *,
+    caches: RequestCaches | None,
+    tokenizers: LocalTokenizers | None,
+) -> TokenFacts:
+    """HELM's counts with the provider's in their place, else with a tokenizer's where there are none."""
+    usage = caches.find(state) if caches is not None else None
+    if usage is not None:
+        facts = with_usage(facts, usage, num_completions=state.request.num_completions)
+    if tokenizers is not None:
+        count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
+        facts = with_tokenizer(facts, state, count)
+    return facts
+
+
+_Better = Callable[[TokenFacts, fmt.RequestState, RunIdentity], TokenFacts]
+
+
+def _read(folder: str, name: str, *, decoder: msgspec.json.Decoder[Any], read_bytes: ReadBytes) -> Any:
+    """One decoded file of a run, None if there is none."""
+    file = f"{folder}/{name}"
+    try:
+        data = read_bytes(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}.") from error
+    return fmt.decode(data, decoder, file=file)
+
+
+def _run(
+    *,
+    folder: str,
+    suite: str,
+    spec: fmt.RunSpec,
+    states: list[fmt.RequestState],
+    entries: list[fmt.PerInstanceStats] | None,
+    better: _Better,
+) -> HelmRun:
+    first = states[0].request if states else fmt.Request()
+    model = spec.adapter_spec.model or first.model or ""
+    identity = RunIdentity(
+        suite=suite,
+        run=spec.name,
+        scenario=scenario_of(spec.name),
+        model=model,
+        deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
+    )
+    by_key = stats_by_key(entries or [], file=f"{folder}/per_instance_stats.json")
+    groups = group_requests(states, by_key)
+    records = _records(states, groups, identity, better)
+    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    return HelmRun(
+        folder=folder,
+        suite=suite,
+        name=spec.name,
+        scenario=identity.scenario,
+        model=identity.model,
+        deployment=identity.deployment,
+        groups=tuple(spec.groups),
+        score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
+        records=records,
+        warnings=tuple(_warnings(records, has_stats=entries is not None)),
+    )
+
+
+def _records(
+    states: list[fmt.RequestState], groups: list[Group], identity: RunIdentity, better: _Better
+) -> tuple[RequestRecord, ...]:
+    shapes = [shape_of(state) for state in states]
+    client_stores_tokens = any(any(shape.completion_tokens) for shape in shapes)
+    records: list[RequestRecord | None] = [None] * len(states)
+    for group in groups:
+        facts = _facts([shapes[i] for i in group.members], group.stats, client_stores_tokens=client_stores_tokens)
+        for i, its_facts in zip(group.members, facts, strict=True):
+            records[i] = record_of(
+                states[i],
+                identity=identity,
+                perturbation=perturbation_label(states[i].instance.perturbation),
+                facts=better(its_facts, states[i], identity),
+                scores=group.stats.scores,
+            )
+    return tuple(record for record in records if record is not None)
+
+
+def _facts(shapes: list[RequestShape], stats: InstanceStats, *, client_stores_tokens: bool) -> list[TokenFacts]:
+    counted = stats.num_requests == len(shapes)  # else HELM's totals are of other requests than these
+    return harness_facts(
+        shapes,
+        prompt_total=stats.prompt_total if counted else None,
+        output_total=stats.output_total if counted else None,
+        client_stores_tokens=client_stores_tokens,
+    )
+
+
+def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterator[str]:
+    if not has_stats:
+        yield "no per_instance_stats.json: HELM's prompt tokens and the scores are missing"
+    for doubt, meaning in _MEANINGS.items():
+        number = sum(doubt in record.doubts for record in records)
+        if number:
+            yield f"{number} of {len(records)} requests: {meaning}"
+
+
+_MEANINGS: dict[Doubt, str] = {
+    "media_not_counted": "HELM counted the text of the prompt but not its images, audio or video",
+    "prompt_as_one_token": "HELM has no tokenizer for the model and counted the prompt as one token",
+    "text_as_one_token": "the client stored a whole answer as one token",
+}

@@ -1,0 +1,89 @@
+"""What a profile is made of while it is being taken: cells, and what came of each."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Self
+
+from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.errors import InputError
+
+
+class Cell(NamedTuple):
+    """A shape to time: exactly this many prompt and output tokens, for every row of a batch."""
+
+    prompt_tokens: int
+    output_tokens: int
+    batch_size: int = 1
+
+    def __str__(self) -> str:
+        """As progress bars and messages show it.
+
+        >>> str(Cell(512, 16)), str(Cell(512, 16, 8))
+        ('p=512 o=16', 'p=512 o=16 batch=8')
+        """
+        batch = f" batch={self.batch_size}" if self.batch_size > 1 else ""
+        return f"p={self.prompt_tokens} o={self.output_tokens}{batch}"
+
+    def reaches(self, other: "Cell") -> bool:
+        """Whether this cell is at least as large as another in every count, so that it needs at least its memory.
+
+        >>> Cell(512, 16).reaches(Cell(512, 1)), Cell(512, 1).reaches(Cell(256, 1, 2))
+        (True, False)
+        """
+        return all(mine >= its for mine, its in zip(self, other, strict=True))
+
+
+def check_cell(cell: Cell) -> Cell:
+    """The same cell.
+
+    Raises:
+        InputError: A count below 1.
+    """
+    if min(cell) < 1:
+        raise InputError(f"Cell {cell}: expected 1 or more prompt tokens, output tokens and rows.")
+    return cell
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What came of timing one cell.
+
+    Attributes:
+        cell: What was asked for.
+        measurements: One for each repetition; empty if there was no room for the cell. Of an endpoint, with the token
+            counts that the server stated.
+        out_of_memory: Whether the device had no room for it.
+        spread_fraction: Standard error of the median of the seconds, relative to it.
+        elapsed_s: What timing it took, warm-ups included.
+        itl_s: Gaps between tokens of all repetitions, where they were seen one by one.
+        note: What a reader should know, with its remedy; empty if nothing.
+    """
+
+    cell: Cell
+    measurements: tuple[Measurement, ...]
+    out_of_memory: bool = False
+    spread_fraction: float = 0.0
+    elapsed_s: float = 0.0
+    itl_s: tuple[float, ...] = ()
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back."""
+        measurements = [
+            {name: value for name, value in asdict(m).items() if value is not None} for m in self.measurements
+        ]
+        return {**asdict(self), "cell": list(self.cell), "measurements": measurements}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: A value is missing or out of range.
+        """
+        try:
+            measurements = tuple(Measurement(**m) for m in data["measurements"])
+            gaps = tuple(data["itl_s"])
+            return cls(**{**data, "cell": Cell(*data["cell"]), "measurements": measurements, "itl_s": gaps})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"Not the result of a cell: {error}.") from error

@@ -1,0 +1,102 @@
+"""Every finished cell on disk at once, so that a profile goes on where it was killed.
+
+A file of JSON lines: the first says what is being profiled, each further one is a finished cell. A line is written in
+one piece and synced; what a kill left of a last line is not a line and is cut off when the file is opened again.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from helm_efficiency.core.measurement import Stack
+from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.profiling.cells import CellResult
+
+_SCHEMA = "helm-efficiency cells 1"
+
+
+class Checkpoint:
+    """Finished cells of one profile, in a file."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Open a file of cells, or start one.
+
+        Args:
+            path: The file; its folder is made.
+            identity: What is profiled, on what, how; JSON values. A file of another identity is refused.
+
+        Raises:
+            FileFormatError: The file is not one of ours.
+            InputError: It holds cells of something else.
+        """
+        self.path = path
+        self.results: list[CellResult] = []
+        header = {"schema": _SCHEMA, **identity}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes() if path.exists() else b""
+        if _line(header).startswith(content):  # new, or killed while its first line was written
+            _write_synced(path, _line(header), mode="wb")
+            return
+        complete = content[: content.rfind(b"\n") + 1]
+        self._read(complete.decode(errors="replace"), header)
+        if complete != content:
+            os.truncate(path, len(complete))
+
+    def append(self, result: CellResult) -> None:
+        """Keep a finished cell; it is on disk when this returns."""
+        _write_synced(self.path, _line(result.to_dict()), mode="ab")
+        self.results.append(result)
+
+    def _read(self, text: str, header: Mapping[str, Any]) -> None:
+        first, *others = text.splitlines() or [""]
+        try:
+            found = json.loads(first)
+            if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
+                raise FileFormatError(f"{self.path} is not a file of profiled cells. It was left as it was.")
+            wanted = json.loads(json.dumps(header))
+            if found != wanted:
+                names = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+                changes = "; ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} now" for key in names)
+                raise InputError(
+                    f"{self.path} holds cells of another profile ({changes}). Delete it, or start afresh with --fresh."
+                )
+            self.results = [CellResult.from_dict(json.loads(line)) for line in others]
+        except json.JSONDecodeError as error:
+            raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CellFiles:
+    """Where finished cells are kept: a file for each deployment and stack in one folder."""
+
+    folder: Path
+
+    def path(self, deployment: str, stack: Stack) -> Path:
+        """The file of a deployment on a stack."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "--", f"{deployment}--{stack.name}")
+        return self.folder / f"{name}.jsonl"
+
+    def open(self, deployment: str, stack: Stack, *, source: str) -> Checkpoint:
+        """The finished cells of a deployment on a stack, measured as `source` says.
+
+        Raises:
+            FileFormatError: It is not a file of cells.
+            InputError: It holds cells that were measured otherwise.
+        """
+        identity = {"deployment": deployment, "stack": asdict(stack), "source": source}
+        return Checkpoint(self.path(deployment, stack), identity)
+
+
+def _line(item: Mapping[str, Any]) -> bytes:
+    return json.dumps(item, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_synced(path: Path, line: bytes, *, mode: str) -> None:
+    with path.open(mode) as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

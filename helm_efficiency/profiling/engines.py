@@ -1,0 +1,174 @@
+"""How one request is run and timed in transformers: the engines, each a software stack of its own.
+
+Both engines call `generate`, because that is what people run: HELM's Hugging Face client, `transformers serve` and a
+user's own script all do. A hand-written loop would be a little faster and would measure software that nobody uses; it
+would also have to repeat what `generate` decides for each family (cache classes, expert kernels, masks).
+
+`generate` is forced to exact lengths: without an end-of-sequence token in its config nothing stops it before
+`max_new_tokens`. The first token is seen through a stopping criterion, which `generate` calls after each token, so
+that prefill and decode are told apart within one request.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from transformers import CompileConfig, GenerationConfig, StaticCache, StoppingCriteriaList
+
+from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.profiling.cells import Cell
+
+_MIN_STATIC_CACHE_TOKENS = 128
+
+
+class Timing(NamedTuple):
+    """One timed request: seconds to the first token, and to the last."""
+
+    ttft_s: float
+    seconds: float
+
+
+class Engine(Protocol):
+    """Runs one request of a given shape and times it."""
+
+    min_warmups: int
+    """Runs of a new shape before the engine runs at its speed."""
+
+    def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
+        """Time one request; `prompt` holds token ids, (batch_size, prompt_tokens), on the model's device."""
+
+    def release(self) -> None:
+        """Free what the engine keeps between requests."""
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that was queued; without this a clock read on CUDA means nothing."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class EagerEngine:
+    """`generate` with a growing cache, one kernel launch after another."""
+
+    min_warmups = 1
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
+        """Time one request.
+
+        Raises:
+            ProfilingError: The model did not generate exactly what was asked for.
+        """
+        return _timed_generate(self._model, prompt, cell)
+
+    def release(self) -> None:
+        """Free what the engine keeps between requests: nothing."""
+
+
+class CompiledEngine:
+    """`generate` with a static cache and decode steps compiled by torch.compile, as CUDA graphs on CUDA.
+
+    The cache holds the next power of two of the tokens of the cell, so that few shapes are compiled. It is kept from
+    one repetition to the next, since a new one would be recorded into a new graph, and emptied outside of the timing.
+    """
+
+    min_warmups = 3  # compile; record the graph; replay it once
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._cache: Any = None
+        self._cache_shape = (0, 0)
+        # transformers compiles by itself on accelerators; on the CPU it has to be told.
+        self._compile_config = CompileConfig(mode="reduce-overhead" if model.device.type == "cuda" else "default")
+        self._compile_config._compile_all_devices = True
+
+    def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
+        """Time one request.
+
+        Raises:
+            ProfilingError: transformers cannot compile this model, or it did not generate what was asked for.
+        """
+        shape = (cell.batch_size, static_cache_tokens(cell))
+        if shape != self._cache_shape:
+            self._cache = StaticCache(config=self._model.config.get_text_config(decoder=True), max_cache_len=shape[1])
+            self._cache_shape = shape
+        self._cache.reset()
+        settings = {"compile_config": self._compile_config}
+        timing = _timed_generate(self._model, prompt, cell, settings=settings, cache=self._cache)
+        if cell.output_tokens > 1 and getattr(self._model, "_compiled_call", None) is None:
+            raise ProfilingError(
+                f"transformers does not compile {type(self._model).__name__} (its cache or its quantization cannot be "
+                "compiled). Profile it with --engine transformers-eager."
+            )
+        return timing
+
+    def release(self) -> None:
+        """Free the cache."""
+        self._cache, self._cache_shape = None, (0, 0)
+
+
+ENGINES: Mapping[str, Callable[[Any], Engine]] = {
+    "transformers-eager": EagerEngine,
+    "transformers-compiled": CompiledEngine,
+}
+
+
+def make_engine(name: str, model: Any) -> Engine:
+    """The engine of that name around a model, whose own generation settings (stop tokens, sampling) are dropped.
+
+    Raises:
+        InputError: There is no such engine.
+    """
+    if name not in ENGINES:
+        raise InputError(f"Engine {name!r}: expected one of {', '.join(ENGINES)}.")
+    model.generation_config = GenerationConfig()
+    return ENGINES[name](model)
+
+
+def static_cache_tokens(cell: Cell) -> int:
+    """Tokens that the static cache of a cell has room for.
+
+    >>> static_cache_tokens(Cell(1, 16)), static_cache_tokens(Cell(1000, 24)), static_cache_tokens(Cell(1000, 25))
+    (128, 1024, 2048)
+    """
+    tokens = cell.prompt_tokens + cell.output_tokens
+    return max(_MIN_STATIC_CACHE_TOKENS, 1 << (tokens - 1).bit_length())
+
+
+def _timed_generate(
+    model: Any, prompt: torch.Tensor, cell: Cell, *, settings: Mapping[str, Any] | None = None, cache: Any = None
+) -> Timing:
+    device = prompt.device
+    first_token_at: list[float] = []
+    never = torch.zeros(cell.batch_size, dtype=torch.bool, device=device)
+
+    def see_first_token(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        if not first_token_at:
+            synchronize(device)
+            first_token_at.append(time.perf_counter())
+        return never
+
+    config = GenerationConfig(max_new_tokens=cell.output_tokens, do_sample=False, use_cache=True, **(settings or {}))
+    mask = torch.ones_like(prompt)
+    given_cache = {} if cache is None else {"past_key_values": cache}
+    synchronize(device)
+    start = time.perf_counter()
+    generated = model.generate(
+        prompt,
+        attention_mask=mask,
+        generation_config=config,
+        stopping_criteria=StoppingCriteriaList([see_first_token]),
+        **given_cache,
+    )
+    synchronize(device)
+    end = time.perf_counter()
+    wanted = (cell.batch_size, cell.prompt_tokens + cell.output_tokens)
+    if tuple(generated.shape) != wanted:
+        raise ProfilingError(
+            f"{type(model).__name__} returned {tuple(generated.shape)} tokens for {cell}, expected {wanted}; "
+            "it cannot be profiled."
+        )
+    return Timing(first_token_at[0] - start, end - start)

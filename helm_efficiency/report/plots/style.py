@@ -35,7 +35,7 @@ FORMATS = tuple(_NO_METADATA)
 _STYLE: dict[str, Any] = {
     "figure.figsize": (7.2, 4.8),
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,

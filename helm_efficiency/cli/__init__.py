@@ -19,7 +19,9 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
+    "costs",  # accelerators, cost, savings
     "rescore",
+    "reports",  # leaderboard, plot, report, paper, schema
 )
 
 

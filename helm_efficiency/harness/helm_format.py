@@ -40,7 +40,7 @@ class Completion(Struct):
 class MediaObject(Struct, gc=False):
     """A part of a multimodal prompt."""
 
-    content_type: str = ""
+    content_type: str | None = None
     text: str | None = None
 
 
@@ -53,13 +53,12 @@ class MultimediaObject(Struct):
 class Request(Struct):
     """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
 
-    model_deployment: str = ""
-    model: str = ""
-    prompt: str = ""
+    model_deployment: str | None = None
+    model: str | None = None
+    prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
     multimodal_prompt: MultimediaObject | None = None
     num_completions: Count = 1
-    max_tokens: int | None = None
     echo_prompt: bool = False
 
 
@@ -68,7 +67,7 @@ class RequestResult(Struct):
 
     success: bool = True
     cached: bool = False
-    completions: list[Completion] = []
+    completions: list[Completion] | None = None
     request_time: Seconds | None = None
     request_datetime: Seconds | None = None
     batch_size: Count | None = None
@@ -95,11 +94,10 @@ class RequestState(Struct):
 
 
 class AdapterSpec(Struct, frozen=True):
-    """Who was asked, and how instances became requests."""
+    """Who was asked."""
 
-    method: str = ""
-    model_deployment: str = ""
-    model: str = ""
+    model_deployment: str | None = None
+    model: str | None = None
 
 
 class ScenarioState(Struct):
@@ -152,7 +150,8 @@ RUN_SPEC = msgspec.json.Decoder(RunSpec)
 SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
 PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])
 
-_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+# The string is possessive and need not end, so that a truncated file is scanned once.
+_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
@@ -180,4 +179,4 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
 
 def _quote_nan(match: re.Match[bytes]) -> bytes:
     text = match[0]
-    return text if text.startswith(b'"') else b'"' + text + b'"'
+    return text if text.startswith(b'"') else b'"%s"' % text

@@ -11,9 +11,9 @@ import msgspec
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
 """Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
 
-Doubt = Literal["media_not_counted", "text_as_one_token"]
-"""Why the harness's count may be too low: it counted the text but not the images, audio or video of the prompt; its
-client stored a whole answer as one token."""
+Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
+"""Why the harness's own count is too low: it counted the text but not the images, audio or video of the prompt; it has
+no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):

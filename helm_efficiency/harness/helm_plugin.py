@@ -11,6 +11,7 @@ HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from helm.common.hierarchical_logger import hlog, hwarn
 from helm_efficiency.harness.efficiency import Coefficients, score_requests
 from helm_efficiency.harness.helm_live import cached_usage, records_from_scenario_state
 from helm_efficiency.harness.helm_stats import STATS, is_efficiency_stat, request_stats
+from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.store import DEFAULT_STORE, Store
 
 STORE_VARIABLE = "HELM_EFFICIENCY_STORE"
@@ -94,7 +96,7 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
         )
         coefficients = self._coefficients()
         stack = self.stack or coefficients.default_stack()
-        scored = score_requests(records, coefficients, stack=stack)
+        [scored] = score_requests(records, coefficients, stacks=[stack], pricing=Pricing.as_of(date.today()))
         missing = sorted({reason for reason in scored.reasons if reason})
         for reason in missing:
             hwarn(f"No idealized runtime: {reason}")

@@ -128,6 +128,9 @@ def stat_columns(
         "num_accelerators": scored.num_accelerators.tolist(),
         "idealized_accelerator_seconds": scored.accelerator_s.tolist(),
         "idealized_cost_usd": scored.idealized_usd.tolist(),
+        "idealized_energy_joules": scored.energy_j.tolist(),
+        "api_cost_usd": scored.api_usd.tolist(),
+        "api_cost_usd_today": scored.api_usd_today.tolist(),
     }
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from helm_efficiency import __version__
-from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
+from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.scoring.table import SCHEMA_VERSION
 
 
@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         coefficients: To look deployments up in.
         stacks: Names of the stacks to idealize on; the first one is that of HELM's stats. None: observed facts only.
-        prices: US dollars an accelerator-hour, by accelerator.
+        pricing: Prices of accelerators and APIs.
         output: Folder of the tables and the copied suites.
         target: Where the stats of HELM runs go.
         force: Score again what has not changed.
@@ -41,7 +41,7 @@ class Plan:
 
     coefficients: Coefficients
     stacks: tuple[str | None, ...]
-    prices: Mapping[str, float]
+    pricing: Pricing
     output: Path
     target: StatsTarget = StatsTarget.copy
     force: bool = False
@@ -57,6 +57,7 @@ class Plan:
             "version": [__version__, SCHEMA_VERSION],
             "stacks": list(self.stacks),
             "target": str(self.target),
+            "prices": str(self.pricing.day),
             "fits": [self._fits(deployment, model) for deployment, model in deployments],
         }
 
@@ -66,7 +67,7 @@ class Plan:
             match = self.coefficients.match(stack, deployment, model) if stack else None
             if match is not None:
                 fit = match.fit
-                price = self.prices.get(fit.stack.accelerator)
+                price = self.pricing.usd_per_accelerator_hour.get(fit.stack.accelerator)
                 used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price])
         return used
 
@@ -78,8 +79,9 @@ def make_plan(
     output: Path,
     target: StatsTarget = StatsTarget.copy,
     force: bool = False,
+    pricing: Pricing | None = None,
 ) -> Plan:
-    """A plan for coefficients and today's prices.
+    """A plan for coefficients and prices.
 
     Args:
         coefficients: All that are known.
@@ -87,6 +89,7 @@ def make_plan(
         output: Folder of the tables and the copied suites.
         target: Where the stats of HELM runs go.
         force: Score again what has not changed.
+        pricing: Prices; today's if None.
 
     Raises:
         InputError: There are no coefficients for a stack.
@@ -103,20 +106,12 @@ def make_plan(
     return Plan(
         coefficients,
         tuple(dict.fromkeys(stacks)) or (coefficients.default_stack(),),
-        accelerator_prices(coefficients, on=date.today()),
+        pricing or Pricing.as_of(date.today()),
         output,
         target,
         force,
         hashes,
     )
-
-
-def accelerator_prices(coefficients: Coefficients, *, on: date) -> dict[str, float]:
-    """US dollars an hour of the accelerators that the coefficients are for, where a price is known."""
-    accelerators = load_accelerators()
-    used = {fit.stack.accelerator for fits in coefficients.idealized.values() for fit in fits.values()}
-    prices = {key: accelerators[key].price(on) for key in sorted(used & accelerators.keys())}
-    return {key: float(price.usd_per_accelerator_hour) for key, price in prices.items() if price is not None}
 
 
 def _sha256(fit: Fit) -> str:

@@ -67,6 +67,9 @@ def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
         "accelerator_s": scored.accelerator_s,
         "usd_per_accelerator_hour": scored.usd_per_accelerator_hour,
         "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
+        "api_usd_today": scored.api_usd_today,
     }
 
 
@@ -117,6 +120,8 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, A
         "idealized_s": scored.idealized.seconds,
         "accelerator_s": scored.accelerator_s,
         "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
     }
     is_scored = ~np.isnan(scored.idealized.seconds)
     match = next((match for match in scored.matches if match is not None), None)

@@ -107,7 +107,7 @@ def _rescore(plan: Plan, source: Source) -> Outcome:
     if receipt is not None and _holds(receipt, plan, states):
         return msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
     run = read_run(folder.path, read_bytes=folder.read_path)
-    scored = [score_requests(run.records, plan.coefficients, stack=s, prices=dict(plan.prices)) for s in plan.stacks]
+    scored = score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing)
     written = _write(plan, source, folder=folder, run=run, scored=scored)
     deployments = list(dict.fromkeys((record.deployment, record.model) for record in run.records))
     outcome = Outcome(

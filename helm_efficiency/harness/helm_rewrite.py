@@ -5,7 +5,7 @@ added at the end, where a live run has them.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw, Struct

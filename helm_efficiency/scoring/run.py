@@ -102,7 +102,7 @@ def rescore_run(plan: Plan, source: Source) -> Outcome:
 
 @contextlib.contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """A run is hundreds of thousands of objects and no cycle among them; walking them again and again is half the work."""
+    """A run is hundreds of thousands of objects and no cycle among them; walking them takes as long as the work."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -31,3 +31,7 @@ class CatalogError(EfficiencyError):
 
 class ProfilingError(EfficiencyError):
     """A model or an endpoint could not be profiled."""
+
+
+class OutputError(EfficiencyError):
+    """A file could not be written, as on a full disk; what stood there before is unharmed."""

@@ -4,11 +4,10 @@ The figures stand in `data/accelerators.yaml`. A user's own file, YAML of the sa
 Prices are exact decimals. A price that is not known is None, never 0.
 """
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import date
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from helm_efficiency.catalog import price_file
 from helm_efficiency.errors import CatalogError, FileFormatError
 
 ON_DEMAND = "on-demand"
@@ -25,11 +25,18 @@ ON_DEMAND = "on-demand"
 PAPER = "paper-2023"
 """The price list of Narayanan et al., NeurIPS 2023."""
 
-_PRICE_COLUMNS = ("accelerator", "usd_per_accelerator_hour", "date", "source")
-_OPTIONAL_PRICE_COLUMNS = ("price_list",)
-_ACCELERATOR_KEYS = frozenset(
-    {"name", "memory_gb", "bandwidth_gb_per_s", "dense_tflop_per_s", "link_gb_per_s", "tdp_w", "node_size", "source"}
-    | {"description"}
+_PRICE_KEYS = ("accelerator", "usd_per_accelerator_hour", "date", "source")
+_OPTIONAL_PRICE_KEYS = ("price_list",)
+_OPTIONAL_KEYS = (
+    "memory_gb",
+    "bandwidth_gb_per_s",
+    "dense_tflop_per_s",
+    "link_gb_per_s",
+    "tdp_w",
+    "node_size",
+    "processors",
+    "description",
+    "aliases",
 )
 
 
@@ -57,14 +64,16 @@ class Accelerator:
     Attributes:
         key: As in `Stack.accelerator`, such as `a100-80gb`.
         name: As its maker calls it.
-        memory_bytes: Capacity; None if it depends on the machine.
+        memory_bytes: Capacity; None if unknown.
         bandwidth_bytes_per_s: Peak of its memory; None if unknown.
         dense_flop_per_s: Peak without sparsity by dtype; a multiply-add is 2 FLOPs. Integer operations for int8.
         link_bytes_per_s: Peak to its neighbours in the node, both directions together; None if unknown.
         tdp_w: Thermal design power; None if unknown.
         node_size: Accelerators in one node.
+        num_processors: Streaming multiprocessors or compute units; None if unknown.
         source: Who published these figures, where, when.
         description: What else one should know.
+        aliases: Other keys it is found by.
         prices: All known, ascending by date.
     """
 
@@ -76,8 +85,10 @@ class Accelerator:
     link_bytes_per_s: float | None = None
     tdp_w: float | None = None
     node_size: int = 8
+    num_processors: int | None = None
     source: str = ""
     description: str = ""
+    aliases: tuple[str, ...] = ()
     prices: tuple[Price, ...] = ()
 
     def price(self, on: date | None = None, price_list: str = ON_DEMAND) -> Price | None:
@@ -95,14 +106,8 @@ class Accelerator:
         return known[-1] if known else None
 
 
-@cache
-def _packaged() -> Mapping[str, Accelerator]:
-    text = files("helm_efficiency.catalog").joinpath("data/accelerators.yaml").read_text(encoding="utf-8")
-    return MappingProxyType(_merge({}, yaml.safe_load(text), "data/accelerators.yaml"))
-
-
 def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
-    """All known accelerators by key.
+    """All known accelerators by key and by alias; those found by an alias stand in the mapping twice.
 
     Args:
         extra: A user's own file. YAML: `accelerators` by key and a list of `prices`, as in the packaged file. CSV: only
@@ -116,15 +121,12 @@ def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
         FileFormatError: `extra` cannot be read, has an unknown or missing key or column, or a bad value.
         CatalogError: A price is for an accelerator that nobody described.
     """
-    packaged = _packaged()
     if extra is None:
-        return packaged
-    try:
-        text = extra.read_text(encoding="utf-8")
-        document = _read_csv(text, extra) if extra.suffix.lower() == ".csv" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FileFormatError(f"{extra}: not a readable price file ({_first_line(error)}).") from error
-    return MappingProxyType(_merge(packaged, document, str(extra)))
+        return _packaged()
+    if extra.suffix.lower() == ".csv":
+        rows = price_file.read_csv_rows(extra, needed=_PRICE_KEYS, optional=_OPTIONAL_PRICE_KEYS)
+        return MappingProxyType(_merge(_packaged(), {"prices": rows}, str(extra)))
+    return MappingProxyType(_merge(_packaged(), _yaml(price_file.read_text(extra), str(extra)), str(extra)))
 
 
 def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accelerator:
@@ -134,105 +136,109 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
         CatalogError: There is none of that key.
     """
     if key not in accelerators:
+        known = sorted({accelerator.key for accelerator in accelerators.values()})
         raise CatalogError(
-            f"Unknown accelerator {key!r}. Known: {', '.join(sorted(accelerators))}. "
+            f"Unknown accelerator {key!r}. Known: {', '.join(known)}. "
             "Describe another in a file of your own and name it with --prices."
         )
     return accelerators[key]
 
 
+def prices_as_of(
+    accelerators: Mapping[str, Accelerator], on: date | None = None, price_list: str = ON_DEMAND
+) -> dict[str, Price]:
+    """Prices on a day by key and alias, of the accelerators that the list has one for by then.
+
+    Args:
+        accelerators: As `load_accelerators` gives them.
+        on: The day; today by default.
+        price_list: Which list.
+    """
+    priced = {key: accelerator.price(on, price_list) for key, accelerator in accelerators.items()}
+    return {key: price for key, price in priced.items() if price is not None}
+
+
+@cache
+def _packaged() -> Mapping[str, Accelerator]:
+    where = "data/accelerators.yaml"
+    text = files("helm_efficiency.catalog").joinpath(where).read_text(encoding="utf-8")
+    return MappingProxyType(_merge({}, _yaml(text, where), where))
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FileFormatError(f"{where}: not YAML ({str(error).splitlines()[0]}).") from error
+
+
 def _merge(known: Mapping[str, Accelerator], document: Any, where: str) -> dict[str, Accelerator]:
-    if not isinstance(document, dict) or not set(document) <= {"accelerators", "prices"}:
-        raise FileFormatError(f"{where}: expected the keys 'accelerators' and 'prices'.")
-    merged = dict(known)
+    _check_mapping(document, needed=(), optional=("accelerators", "prices"), where=where)
+    merged = {key: accelerator for key, accelerator in known.items() if key == accelerator.key}
     for key, entry in (document.get("accelerators") or {}).items():
-        described = _accelerator(str(key), entry, where)
+        described = _accelerator(str(key), entry, f"{where}, accelerator {key!r}")
         merged[described.key] = replace(described, prices=merged[key].prices) if key in merged else described
     given: dict[tuple[str, str], list[Price]] = {}
     for row, entry in enumerate(document.get("prices") or (), start=1):
-        key, price = _price(entry, f"{where}, price {row}")
-        find_accelerator(key, merged)
+        named, price = _price(entry, f"{where}, price {row}")
+        key = find_accelerator(named, _with_aliases(merged)).key
         given.setdefault((key, price.price_list), []).append(price)
     for (key, price_list), prices in given.items():
         others = [price for price in merged[key].prices if price.price_list != price_list]
         merged[key] = replace(merged[key], prices=tuple(sorted([*others, *prices], key=lambda price: price.date)))
-    return merged
+    return _with_aliases(merged)
+
+
+def _with_aliases(by_key: Mapping[str, Accelerator]) -> dict[str, Accelerator]:
+    return dict(by_key) | {alias: accelerator for accelerator in by_key.values() for alias in accelerator.aliases}
 
 
 def _accelerator(key: str, entry: Any, where: str) -> Accelerator:
-    _check_keys(entry, _ACCELERATOR_KEYS, ("name",), f"{where}, accelerator {key!r}")
-    scaled: dict[str, float | None] = {}
-    for given, scale in (("memory_gb", 1e9), ("bandwidth_gb_per_s", 1e9), ("link_gb_per_s", 1e9), ("tdp_w", 1.0)):
-        value = entry.get(given)
-        scaled[given] = None if value is None else _positive(value, f"{where}, {key!r}, {given}") * scale
-    flops = {
-        str(dtype): _positive(value, f"{where}, {key!r}, {dtype}") * 1e12
-        for dtype, value in (entry.get("dense_tflop_per_s") or {}).items()
-    }
+    _check_mapping(entry, needed=("name", "source"), optional=_OPTIONAL_KEYS, where=where)
+    flops = entry.get("dense_tflop_per_s") or {}
+    _check_mapping(flops, needed=(), optional=("fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"), where=where)
     return Accelerator(
         key,
-        str(entry["name"]),
-        memory_bytes=scaled["memory_gb"],
-        bandwidth_bytes_per_s=scaled["bandwidth_gb_per_s"],
-        dense_flop_per_s=MappingProxyType(flops),
-        link_bytes_per_s=scaled["link_gb_per_s"],
-        tdp_w=scaled["tdp_w"],
-        node_size=int(_positive(entry.get("node_size", 8), f"{where}, {key!r}, node_size")),
-        source=" ".join(str(entry.get("source", "")).split()),
+        price_file.text(entry, "name", where),
+        memory_bytes=_scaled(entry, "memory_gb", 1e9, where),
+        bandwidth_bytes_per_s=_scaled(entry, "bandwidth_gb_per_s", 1e9, where),
+        dense_flop_per_s=MappingProxyType({dtype: _positive(flops, dtype, where) * 1e12 for dtype in flops}),
+        link_bytes_per_s=_scaled(entry, "link_gb_per_s", 1e9, where),
+        tdp_w=_scaled(entry, "tdp_w", 1.0, where),
+        node_size=int(_positive({"node_size": 8} | entry, "node_size", where)),
+        num_processors=None if entry.get("processors") is None else int(_positive(entry, "processors", where)),
+        source=price_file.text(entry, "source", where),
         description=" ".join(str(entry.get("description", "")).split()),
+        aliases=tuple(str(alias) for alias in entry.get("aliases", ())),
     )
 
 
 def _price(entry: Any, where: str) -> tuple[str, Price]:
-    _check_keys(entry, {*_PRICE_COLUMNS, *_OPTIONAL_PRICE_COLUMNS}, _PRICE_COLUMNS, where)
-    given = entry["usd_per_accelerator_hour"]
-    try:
-        usd = Decimal(str(given))
-    except InvalidOperation as error:
-        raise FileFormatError(f"{where}: usd_per_accelerator_hour is {given!r}, expected a number.") from error
-    if not usd.is_finite() or usd <= 0:
-        raise FileFormatError(
-            f"{where}: usd_per_accelerator_hour is {given!r}, expected more than 0. Leave out an unknown price."
-        )
-    try:
-        day = entry["date"] if isinstance(entry["date"], date) else datetime.fromisoformat(str(entry["date"])).date()
-    except ValueError as error:
-        raise FileFormatError(f"{where}: date is {entry['date']!r}, expected one like 2025-06-30.") from error
-    source = " ".join(str(entry["source"]).split())
-    return str(entry["accelerator"]), Price(usd, day, source, str(entry.get("price_list") or ON_DEMAND))
+    _check_mapping(entry, needed=_PRICE_KEYS, optional=_OPTIONAL_PRICE_KEYS, where=where)
+    price = Price(
+        price_file.usd(entry, "usd_per_accelerator_hour", where),
+        price_file.day(entry, where),
+        price_file.text(entry, "source", where),
+        str(entry.get("price_list") or ON_DEMAND),
+    )
+    return price_file.text(entry, "accelerator", where), price
 
 
-def _read_csv(text: str, path: Path) -> dict[str, Any]:
-    reader = csv.DictReader(text.splitlines())
-    columns = reader.fieldnames or ()
-    unknown = [column for column in columns if column not in (*_PRICE_COLUMNS, *_OPTIONAL_PRICE_COLUMNS)]
-    missing = [column for column in _PRICE_COLUMNS if column not in columns]
-    if unknown or missing:
-        raise FileFormatError(
-            f"{path}: unknown columns {unknown}, missing columns {missing}. Expected {', '.join(_PRICE_COLUMNS)} "
-            f"and optionally {', '.join(_OPTIONAL_PRICE_COLUMNS)}."
-        )
-    return {"prices": list(reader)}
-
-
-def _check_keys(entry: Any, allowed: Iterable[str], needed: Iterable[str], where: str) -> None:
+def _check_mapping(entry: Any, *, needed: tuple[str, ...], optional: tuple[str, ...], where: str) -> None:
     if not isinstance(entry, dict):
-        raise FileFormatError(f"{where}: expected keys and values, given {entry!r}.")
-    unknown = sorted(str(key) for key in set(entry) - set(allowed))
-    missing = [key for key in needed if entry.get(key) in (None, "")]
-    if unknown or missing:
-        raise FileFormatError(f"{where}: unknown keys {unknown}, missing {missing}. Known: {sorted(allowed)}.")
+        raise FileFormatError(f"{where}: given {entry!r}, expected keys and values: {', '.join((*needed, *optional))}.")
+    price_file.check_names(entry, needed=needed, optional=optional, where=where)
 
 
-def _positive(value: Any, where: str) -> float:
+def _scaled(entry: Mapping[str, Any], key: str, scale: float, where: str) -> float | None:
+    return None if entry.get(key) is None else _positive(entry, key, where) * scale
+
+
+def _positive(entry: Mapping[str, Any], key: str, where: str) -> float:
     try:
-        number = float(value)
+        number = float(entry[key])
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):
-        raise FileFormatError(f"{where}: given {value!r}, expected a number above 0.")
+        raise FileFormatError(f"{where}: {key} is {entry[key]!r}, expected a number above 0.")
     return number
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

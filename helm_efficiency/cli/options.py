@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,16 @@ import typer
 
 StoreOption = Annotated[
     Path, typer.Option("--store", help="The coefficient store.", envvar="HELM_EFFICIENCY_STORE", show_default=True)
+]
+
+PricesOption = Annotated[
+    Path | None, typer.Option("--prices", help="Your own accelerators and prices, YAML or CSV; see docs/costs.md.")
+]
+PriceListOption = Annotated[
+    str, typer.Option("--price-list", help="Which prices: on-demand, modal, lambda, paper-2023 or your own.")
+]
+PriceDateOption = Annotated[
+    datetime | None, typer.Option("--price-date", formats=["%Y-%m-%d"], help="Prices as of a day; today by default.")
 ]
 
 

@@ -4,15 +4,16 @@ This is the one place where a record of facts meets coefficients: live HELM runs
 adapter call it, so that they give the same numbers.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helm_efficiency.core.cost import mean_power_w
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
+from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.harness.records import RequestRecord
 from helm_efficiency.store import Store
 
@@ -40,6 +41,9 @@ class ScoredRequests:
         denoised: Denoised seconds of the deployment's own service.
         num_accelerators: Accelerators that the model occupies on the stack.
         usd_per_accelerator_hour: Price of one of them.
+        energy_j: Energy of those accelerators, where the profile measured their power.
+        api_usd: What the provider billed, at the price on the day of the request.
+        api_usd_today: The same tokens at the price of the day of scoring.
     """
 
     stack: str | None
@@ -49,6 +53,9 @@ class ScoredRequests:
     denoised: Prediction
     num_accelerators: FloatArray
     usd_per_accelerator_hour: FloatArray
+    energy_j: FloatArray
+    api_usd: FloatArray
+    api_usd_today: FloatArray
 
     @property
     def accelerator_s(self) -> FloatArray:
@@ -68,10 +75,12 @@ class Coefficients:
     Attributes:
         idealized: Fits by stack name, then deployment.
         services: Fits of services by deployment.
+        power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
     """
 
     idealized: dict[str, dict[str, Fit]] = field(default_factory=dict)
     services: dict[str, Fit] = field(default_factory=dict)
+    power_w: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @classmethod
     def from_fits(cls, fits: Iterable[Fit]) -> "Coefficients":
@@ -87,8 +96,13 @@ class Coefficients:
 
     @classmethod
     def from_store(cls, store: Store) -> "Coefficients":
-        """Read all fits of a store once."""
-        return cls.from_fits(store.fits())
+        """Read all fits of a store, and the power that its profiles measured, once."""
+        power_w = {
+            (profile.stack.name, profile.deployment): watts
+            for profile in store.profiles()
+            if (watts := mean_power_w(profile)) is not None
+        }
+        return replace(cls.from_fits(store.fits()), power_w=power_w)
 
     def default_stack(self) -> str | None:
         """The stack with most deployments, the first by name among equals; None if there is none."""
@@ -116,36 +130,52 @@ def score_requests(
     records: Sequence[RequestRecord],
     coefficients: Coefficients,
     *,
-    stack: str | None,
-    prices: dict[str, float] | None = None,
-    price_on: date | None = None,
-) -> ScoredRequests:
-    """Score requests on one stack.
+    stacks: Sequence[str | None],
+    pricing: Pricing | None = None,
+) -> list[ScoredRequests]:
+    """Score requests on one stack or several.
 
     Args:
         records: Any number, of any deployments.
         coefficients: Fits to look them up in.
-        stack: Name of the stack; None scores observed services only.
-        prices: US dollars an accelerator-hour, by accelerator.
-        price_on: Date the prices are of.
+        stacks: Names of the stacks; None scores observed services only.
+        pricing: Prices; None leaves dollars missing.
 
     Returns:
-        Arrays parallel to the records.
+        Arrays parallel to the records, for each stack.
     """
-    prices = prices or {}
-    matches = [coefficients.match(stack, r.deployment, r.model) if stack else None for r in records]
-    fits = [match.fit if match else None for match in matches]
-    return ScoredRequests(
-        stack=stack,
-        matches=tuple(matches),
-        reasons=tuple(_reason(r, m, stack) for r, m in zip(records, matches, strict=True)),
-        idealized=_predict(records, fits),
-        denoised=_predict(records, [coefficients.services.get(r.deployment) for r in records]),
-        num_accelerators=np.array([f.stack.num_accelerators if f else np.nan for f in fits], dtype=np.float64),
-        usd_per_accelerator_hour=np.array(
-            [prices.get(f.stack.accelerator, np.nan) if f else np.nan for f in fits], dtype=np.float64
-        ),
-    )
+    denoised = _predict(records, [coefficients.services.get(r.deployment) for r in records])
+    missing = np.full(len(records), np.nan)
+    api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
+    usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
+    scored = []
+    for stack in stacks:
+        matches = [coefficients.match(stack, r.deployment, r.model) if stack else None for r in records]
+        fits = [match.fit if match else None for match in matches]
+        idealized = _predict(records, fits)
+        num_accelerators = _of_fits(fits, lambda fit: fit.stack.num_accelerators)
+        power_w = _of_fits(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
+        scored.append(
+            ScoredRequests(
+                stack=stack,
+                matches=tuple(matches),
+                reasons=tuple(_reason(r, m, stack) for r, m in zip(records, matches, strict=True)),
+                idealized=idealized,
+                denoised=denoised,
+                num_accelerators=num_accelerators,
+                usd_per_accelerator_hour=_of_fits(fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)),
+                energy_j=idealized.seconds * num_accelerators * power_w,
+                api_usd=api_usd,
+                api_usd_today=api_usd_today,
+            )
+        )
+    return scored
+
+
+def _of_fits(fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
+    """A number of each fit, computed once for each distinct one; NaN where there is none."""
+    numbers = {id(fit): number(fit) for fit in fits if fit is not None}
+    return np.array([np.nan if fit is None else numbers[id(fit)] for fit in fits], dtype=np.float64)
 
 
 def _reason(record: RequestRecord, match: Match | None, stack: str | None) -> str:

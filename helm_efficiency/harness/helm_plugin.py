@@ -1,4 +1,4 @@
-"""The doors into HELM: a runner, a run expander and a metric, loaded by `helm-run` through the entry-point group `helm`.
+"""The doors into HELM: a runner, a run expander and a metric; `helm-run` finds them by the entry-point group `helm`.
 
     helm-run --runner-class-name helm_efficiency.harness.helm_plugin.EfficiencyRunner …    every run of any entries file
     mmlu:subject=anatomy,model=…,efficiency=a100-80gb-megatron-fp16                       one entry
@@ -11,6 +11,7 @@ HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from helm.benchmark.runner import Runner
 from helm.common.hierarchical_logger import hlog, hwarn
 
 from helm_efficiency.harness.efficiency import Coefficients, score_requests
-from helm_efficiency.harness.helm_live import records_of_run
+from helm_efficiency.harness.helm_live import cached_usage, records_from_scenario_state
 from helm_efficiency.harness.helm_stats import STATS, is_efficiency_stat, request_stats
+from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.store import DEFAULT_STORE, Store
 
 STORE_VARIABLE = "HELM_EFFICIENCY_STORE"
@@ -50,7 +52,7 @@ StatsOfRequests = Mapping[int, Mapping[str, float]]
 """Stat values by name, by the `id` of the request state they belong to."""
 
 
-class EfficiencyMetric(MetricInterface):
+class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
     """A run's own metrics, with efficiency stats of ours in place of HELM's.
 
     Args:
@@ -62,7 +64,7 @@ class EfficiencyMetric(MetricInterface):
     def __init__(self, metrics: Sequence[Mapping[str, Any]] = (), stack: str | None = None, store: str | None = None):
         self.metrics: list[MetricInterface] = [create_metric(MetricSpec(**spec)) for spec in metrics]
         self.stack = stack or os.environ.get(STACK_VARIABLE)
-        self.store = Path(store or os.environ.get(STORE_VARIABLE, DEFAULT_STORE))
+        self.store = Path(store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
 
     def __repr__(self) -> str:
         return f"EfficiencyMetric({', '.join(map(repr, self.metrics))})"
@@ -88,10 +90,13 @@ class EfficiencyMetric(MetricInterface):
         return own + [MetricMetadata(name=name, **_metadata_fields(name)) for name in STATS]
 
     def _stats_of_requests(self, scenario_state: ScenarioState, metric_service: MetricService) -> StatsOfRequests:
-        records = records_of_run(scenario_state, metric_service)
+        usage = cached_usage(scenario_state, metric_service=metric_service)
+        records = records_from_scenario_state(
+            scenario_state, run="", suite="", metric_service=metric_service, usage=usage
+        )
         coefficients = self._coefficients()
         stack = self.stack or coefficients.default_stack()
-        scored = score_requests(records, coefficients, stack=stack)
+        [scored] = score_requests(records, coefficients, stacks=[stack], pricing=Pricing.as_of(date.today()))
         missing = sorted({reason for reason in scored.reasons if reason})
         for reason in missing:
             hwarn(f"No idealized runtime: {reason}")

@@ -5,29 +5,22 @@ object. The attributes are the same.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
-from helm_efficiency.harness.records import RequestRecord
-from helm_efficiency.harness.token_facts import RequestShape, TokenFacts
+from helm_efficiency.harness.records import RequestRecord, RunIdentity
+from helm_efficiency.harness.token_facts import OUTPUT_DOUBTS, PROMPT_DOUBTS, RequestShape, TokenFacts, without
 
-NON_SCENARIO_KEYS = frozenset({"model", "model_deployment", "efficiency"})
-"""Keys of a run name that say who was asked, or what of it is measured, rather than what was asked."""
+NON_SCENARIO_KEYS = frozenset(
+    {"model", "model_deployment", "tokenizer", "stop", "add_to_stop", "global_prefix", "newline", "efficiency"}
+)
+"""Keys of a run name that say who was asked and what HELM adapts to each model, rather than what was asked."""
 
 _LONGEST_TOKEN = 16
 """A stored token of more characters that has a space inside is a text, not a token."""
-
-
-class RunIdentity(Struct, frozen=True, kw_only=True):
-    """What the records of one run have in common; see `RequestRecord`."""
-
-    suite: str
-    run: str
-    scenario: str
-    model: str
-    deployment: str
 
 
 def scenario_of(run_name: str) -> str:
@@ -59,23 +52,81 @@ def perturbation_label(description: dict[str, Any] | None) -> str:
 def shape_of(state: Any) -> RequestShape:
     """What of a request state decides how its tokens are counted."""
     request, result = state.request, state.result
-    completions = result.completions if result is not None else ()
+    completions = (result.completions or ()) if result is not None else ()
     stored = tuple([len(completion.tokens or ()) for completion in completions])
     media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
     return RequestShape(
         completion_tokens=stored,
         has_answer=any(c.text or (c.thinking is not None and c.thinking.text) for c in completions),
         has_messages=bool(request.messages) and not request.prompt,
-        has_media=any(not part.content_type.startswith("text") for part in media),
+        has_media=any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
+        long_prompt=_is_text(request.prompt),
         echo=request.echo_prompt,
         success=result is not None and result.success,
-        prompt_chars=len(request.prompt) + sum(len(part.text or "") for part in media),
+        prompt_chars=len(request.prompt or "") + sum(len(part.text or "") for part in media),
     )
 
 
 def _is_text(token: str | None) -> bool:
-    return token is not None and len(token) > _LONGEST_TOKEN and " " in token.strip()
+    return token is not None and len(token) > _LONGEST_TOKEN and len(token[: 8 * _LONGEST_TOKEN].split()) > 1
+
+
+def with_tokenizer(facts: TokenFacts, state: Any, count: Callable[[str], int | None]) -> TokenFacts:
+    """The facts with a tokenizer's counts where there are none, or doubtful ones.
+
+    Args:
+        facts: What is known so far.
+        state: The request state that they are of.
+        count: Counts the tokens of a text, with the model's own tokenizer; None if it is not at hand.
+    """
+    if facts.prompt_tokens is None or "prompt_as_one_token" in facts.doubts:
+        text = _prompt_text(state.request)
+        prompt = None if text is None else count(text)
+        if prompt is not None:
+            doubts = without(facts.doubts, PROMPT_DOUBTS)
+            facts = replace(facts, prompt_tokens=prompt, prompt_provenance="tokenizer", doubts=doubts)
+    answered = state.result is not None and state.result.success and not state.request.echo_prompt
+    if answered and (facts.output_tokens is None or "text_as_one_token" in facts.doubts):
+        facts = _with_counted_output(facts, state.result.completions or (), count)
+    return facts
+
+
+def _with_counted_output(
+    facts: TokenFacts, completions: Sequence[Any], count: Callable[[str], int | None]
+) -> TokenFacts:
+    texts = ["".join(token.text or "" for token in c.tokens or ()) or c.text or "" for c in completions]
+    thoughts = [(c.thinking.text or "") if c.thinking is not None else "" for c in completions]
+    counts = [count(text) for text in (*texts, *thoughts)]
+    if not counts or None in counts:
+        return facts
+    answer, reasoning = counts[: len(texts)], counts[len(texts) :]
+    sums = [(a or 0) + (r or 0) for a, r in zip(answer, reasoning, strict=True)]
+    return replace(
+        facts,
+        output_tokens=sum(sums),
+        reasoning_tokens=sum(r or 0 for r in reasoning) if any(thoughts) else None,
+        output_provenance="tokenizer",
+        max_completion_tokens=max(sums),
+        doubts=without(facts.doubts, OUTPUT_DOUBTS),
+    )
+
+
+def _prompt_text(request: Any) -> str | None:
+    """All text of a prompt; None if there is more in it than text."""
+    if request.prompt:
+        return str(request.prompt)
+    if request.multimodal_prompt is not None:
+        parts = [{"type": p.content_type or "text", "text": p.text} for p in request.multimodal_prompt.media_objects]
+    else:
+        contents = [message.get("content") for message in request.messages or ()]
+        parts = [p for c in contents for p in (c if isinstance(c, list) else [{"type": "text", "text": c}])]
+    texts = [
+        part["text"]
+        for part in parts
+        if isinstance(part, dict) and str(part.get("type")).startswith("text") and isinstance(part.get("text"), str)
+    ]
+    return "\n".join(texts) if texts and len(texts) == len(parts) else None
 
 
 def record_of(
@@ -107,7 +158,7 @@ def record_of(
         max_completion_tokens=facts.max_completion_tokens,
         batch_size=None if result is None else result.batch_size,
         observed_s=observed_s(result),
-        requested_at=None if result is None else result.request_datetime,
+        requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),
         cached=result is not None and result.cached,
         success=result is not None and result.success,
         scores=scores,

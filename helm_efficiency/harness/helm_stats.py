@@ -5,7 +5,7 @@ is missing is absent, never 0.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from helm_efficiency.harness.efficiency import ScoredRequests
@@ -91,46 +91,66 @@ STATS: dict[str, StatInfo] = {
 counted) and `…@STACK` come beside them."""
 
 
+PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
+"""How the names of stats begin that say who counted."""
+
+
 def is_efficiency_stat(name: str) -> bool:
     """Whether a stat of this name is one that we write, and so replace."""
-    return name.partition(STACK_SEPARATOR)[0] in STATS or name.startswith(
-        ("prompt_tokens_from_", "output_tokens_from_")
-    )
+    return name.partition(STACK_SEPARATOR)[0] in STATS or name.startswith(PROVENANCE_PREFIXES)
 
 
-def request_stats(records: Sequence[RequestRecord], scored: ScoredRequests) -> list[dict[str, float]]:
-    """Stats of each request by name, in a fixed order; what is missing is absent.
+def stat_columns(
+    records: Sequence[RequestRecord], scored: ScoredRequests, *others: ScoredRequests
+) -> dict[str, list[float]]:
+    """Stats by name, in a fixed order, one value for each request; NaN where it is missing. Counts are ints.
 
     Args:
         records: The requests.
         scored: Their scores on one stack.
+        others: Their scores on further stacks: of these only the idealized runtime, under the name with the stack.
     """
-    columns: dict[str, Sequence[float]] = {
+    return {
+        "num_prompt_tokens": _or_nan([r.prompt_tokens for r in records]),
+        "num_output_tokens": _or_nan([r.output_tokens for r in records]),
+        "num_reasoning_tokens": _or_nan([r.reasoning_tokens for r in records]),
+        **_flags(PROVENANCE_PREFIXES[0], [r.prompt_provenance for r in records]),
+        **_flags(PROVENANCE_PREFIXES[1], [r.output_provenance for r in records]),
+        "inference_runtime": _or_nan([r.observed_s for r in records]),
         "inference_denoised_runtime": scored.denoised.seconds.tolist(),
         "inference_idealized_runtime": scored.idealized.seconds.tolist(),
-        f"inference_idealized_runtime{STACK_SEPARATOR}{scored.stack}": scored.idealized.seconds.tolist(),
+        **{
+            f"inference_idealized_runtime{STACK_SEPARATOR}{each.stack}": each.idealized.seconds.tolist()
+            for each in (scored, *others)
+        },
         "inference_idealized_runtime_low": scored.idealized.low_s.tolist(),
         "inference_idealized_runtime_high": scored.idealized.high_s.tolist(),
         "num_accelerators": scored.num_accelerators.tolist(),
         "idealized_accelerator_seconds": scored.accelerator_s.tolist(),
         "idealized_cost_usd": scored.idealized_usd.tolist(),
+        "idealized_energy_joules": scored.energy_j.tolist(),
+        "api_cost_usd": scored.api_usd.tolist(),
+        "api_cost_usd_today": scored.api_usd_today.tolist(),
     }
+
+
+def request_stats(
+    records: Sequence[RequestRecord], scored: ScoredRequests, *others: ScoredRequests
+) -> list[dict[str, float]]:
+    """Stats of each request by name, in a fixed order; what is missing is absent. See `stat_columns`."""
+    columns = stat_columns(records, scored, *others)
     return [
-        _without_missing(_facts(record) | {name: column[row] for name, column in columns.items()})
-        for row, record in enumerate(records)
+        {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}
+        for row in zip(*columns.values(), strict=True)
     ]
 
 
-def _facts(record: RequestRecord) -> dict[str, float | None]:
+def _or_nan(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _flags(prefix: str, provenances: Sequence[str]) -> dict[str, list[float]]:
     return {
-        "num_prompt_tokens": record.prompt_tokens,
-        "num_output_tokens": record.output_tokens,
-        "num_reasoning_tokens": record.reasoning_tokens,
-        f"prompt_tokens_from_{record.prompt_provenance}": 1,
-        f"output_tokens_from_{record.output_provenance}": 1,
-        "inference_runtime": record.observed_s,
+        prefix + whose: [1 if provenance == whose else math.nan for provenance in provenances]
+        for whose in dict.fromkeys(provenances)
     }
-
-
-def _without_missing(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if value is not None and not math.isnan(value)}

@@ -8,14 +8,16 @@ right but where
 - the request failed: it counted an answer that never came.
 
 There the provider's own `usage` is taken, else the model's tokenizer counts, else the count is missing. Where `usage`
-is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out.
+is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out. HELM's count is kept,
+but marked with a `Doubt`, where it is too low rather than absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from helm_efficiency.harness.json_files import Count
 from helm_efficiency.harness.records import Doubt, TokenProvenance
 
 
@@ -28,6 +30,7 @@ class Usage(Struct, frozen=True):
         reasoning_tokens: Those of `output_tokens` that were reasoning.
         cache_read_tokens: Those of `prompt_tokens` read from a prompt cache.
         cache_write_tokens: Those of `prompt_tokens` written to a prompt cache.
+        max_completion_tokens: Tokens of the longest completion, where there are several.
     """
 
     prompt_tokens: int | None = None
@@ -35,6 +38,7 @@ class Usage(Struct, frozen=True):
     reasoning_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    max_completion_tokens: int | None = None
 
 
 class RequestShape(Struct, frozen=True):
@@ -45,7 +49,8 @@ class RequestShape(Struct, frozen=True):
         has_answer: Whether there is any text, reasoning included.
         has_messages: Whether the prompt was a list of messages.
         has_media: Whether the prompt holds images, audio or video.
-        one_token: Whether a whole text is stored as one token.
+        one_token: Whether a whole answer is stored as one token.
+        long_prompt: Whether the prompt is too long to be one token.
         echo: Whether the prompt's tokens stand among the stored ones.
         success: Whether the request was answered.
         prompt_chars: Length of the prompt, to divide what HELM counted for several requests together.
@@ -56,6 +61,7 @@ class RequestShape(Struct, frozen=True):
     has_messages: bool
     has_media: bool
     one_token: bool
+    long_prompt: bool
     echo: bool
     success: bool
     prompt_chars: int
@@ -126,19 +132,32 @@ def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, clien
     if output is not None and len(shape.completion_tokens) > 1:
         echoed = (prompt or 0) if shape.echo else 0
         longest = max(0, max(shape.completion_tokens) - echoed) if stored else None
-    doubts: tuple[Doubt, ...] = ()
-    if shape.has_media and prompt is not None:
-        doubts = ("media_not_counted",)
-    if shape.one_token and output is not None:
-        doubts = (*doubts, "text_as_one_token")
     return TokenFacts(
         prompt_tokens=prompt,
         output_tokens=output,
         prompt_provenance="missing" if prompt is None else "harness",
         output_provenance="missing" if output is None else "harness",
         max_completion_tokens=longest,
-        doubts=doubts,
+        doubts=tuple(_doubts(shape, prompt, output)),
     )
+
+
+def _doubts(shape: RequestShape, prompt: int | None, output: int | None) -> Iterator[Doubt]:
+    if shape.has_media and prompt is not None:
+        yield "media_not_counted"
+    if shape.long_prompt and prompt == 1:
+        yield "prompt_as_one_token"
+    if shape.one_token and output is not None:
+        yield "text_as_one_token"
+
+
+PROMPT_DOUBTS: frozenset[Doubt] = frozenset({"media_not_counted", "prompt_as_one_token"})
+OUTPUT_DOUBTS: frozenset[Doubt] = frozenset({"text_as_one_token"})
+
+
+def without(doubts: Sequence[Doubt], settled: frozenset[Doubt]) -> tuple[Doubt, ...]:
+    """The doubts that a better count leaves."""
+    return tuple(doubt for doubt in doubts if doubt not in settled)
 
 
 def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> TokenFacts:
@@ -150,18 +169,51 @@ def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> Toke
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             prompt_provenance="usage",
-            doubts=tuple(doubt for doubt in facts.doubts if doubt != "media_not_counted"),
+            doubts=without(facts.doubts, PROMPT_DOUBTS),
         )
     if usage.output_tokens is not None:
+        longest = usage.output_tokens if num_completions == 1 else usage.max_completion_tokens
         facts = replace(
             facts,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             output_provenance="usage",
-            max_completion_tokens=usage.output_tokens if num_completions == 1 else facts.max_completion_tokens,
-            doubts=tuple(doubt for doubt in facts.doubts if doubt != "text_as_one_token"),
+            max_completion_tokens=facts.max_completion_tokens if longest is None else longest,
+            doubts=without(facts.doubts, OUTPUT_DOUBTS),
         )
     return facts
+
+
+def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total: int | None) -> int:
+    """Output tokens with reasoning, which some providers (xAI) count beside them: then only all three make the total.
+
+    >>> reasoning_included(100, 20, 15, total=135), reasoning_included(100, 20, 15, total=120)
+    (35, 20)
+    """
+    return output + reasoning if reasoning and total == prompt + output + reasoning else output
+
+
+class UsageAside(Struct):
+    """Usage as Inspect and Every Eval Ever write it: input tokens leave out cached ones, and a total checks it."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    input_tokens_cache_write: Count | None = None
+    input_tokens_cache_read: Count | None = None
+    reasoning_tokens: Count | None = None
+
+    def to_usage(self) -> Usage:
+        """Prompt tokens with cached ones, output tokens with reasoning; nothing where all counts are 0."""
+        if not (self.input_tokens or self.output_tokens or self.total_tokens):
+            return Usage()
+        read, write = self.input_tokens_cache_read, self.input_tokens_cache_write
+        cached = (read or 0) + (write or 0)
+        # Older converters and versions counted cached tokens among the input tokens; the total tells.
+        among = cached <= self.input_tokens and self.total_tokens == self.input_tokens + self.output_tokens
+        prompt = self.input_tokens if among else self.input_tokens + cached
+        output = reasoning_included(prompt, self.output_tokens, self.reasoning_tokens, total=self.total_tokens)
+        return Usage(prompt, output, self.reasoning_tokens, read, write)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

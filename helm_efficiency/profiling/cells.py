@@ -55,6 +55,7 @@ class CellResult:
         out_of_memory: Whether the device had no room for it.
         spread_fraction: Standard error of the median of the seconds, relative to it.
         elapsed_s: What timing it took, warm-ups included.
+        itl_s: Gaps between tokens of all repetitions, where they were seen one by one.
         note: What a reader should know, with its remedy; empty if nothing.
     """
 
@@ -63,6 +64,7 @@ class CellResult:
     out_of_memory: bool = False
     spread_fraction: float = 0.0
     elapsed_s: float = 0.0
+    itl_s: tuple[float, ...] = ()
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class CellResult:
         """
         try:
             measurements = tuple(Measurement(**m) for m in data["measurements"])
-            return cls(**{**data, "cell": Cell(*data["cell"]), "measurements": measurements})
+            gaps = tuple(data["itl_s"])
+            return cls(**{**data, "cell": Cell(*data["cell"]), "measurements": measurements, "itl_s": gaps})
         except (KeyError, TypeError) as error:
             raise InputError(f"Not the result of a cell: {error}.") from error

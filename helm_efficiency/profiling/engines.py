@@ -38,6 +38,9 @@ class Engine(Protocol):
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
         """Time one request; `prompt` holds token ids, (batch_size, prompt_tokens), on the model's device."""
 
+    def release(self) -> None:
+        """Free what the engine keeps between requests."""
+
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that was queued; without this a clock read on CUDA means nothing."""
@@ -60,6 +63,9 @@ class EagerEngine:
             ProfilingError: The model did not generate exactly what was asked for.
         """
         return _timed_generate(self._model, prompt, cell)
+
+    def release(self) -> None:
+        """Free what the engine keeps between requests: nothing."""
 
 
 class CompiledEngine:
@@ -98,6 +104,10 @@ class CompiledEngine:
                 "compiled). Profile it with --engine transformers-eager."
             )
         return timing
+
+    def release(self) -> None:
+        """Free the cache."""
+        self._cache, self._cache_shape = None, (0, 0)
 
 
 ENGINES: Mapping[str, Callable[[Any], Engine]] = {

@@ -1,43 +1,34 @@
-"""Times a local transformers causal LM: exact prompt and output lengths, on the CPU or a CUDA device.
+"""Times a local transformers causal LM: exact prompt and output lengths, on the CPU or CUDA devices.
 
 Every repetition is kept as a measurement of its own; whoever fits them decides how to sum them up. Needs torch,
 transformers and numpy, so that it runs on a bare GPU machine.
 """
 
-import datetime
-import platform
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
-from helm_efficiency import __version__
-from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.measurement import Measurement, Profile
 from helm_efficiency.errors import InputError, ProfilingError
-from helm_efficiency.profiling.cells import Cell, check_cell
-from helm_efficiency.profiling.engines import EagerEngine, Engine
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
-# (pattern in what CUDA calls the device, key of the accelerator catalog); the first match counts
-_ACCELERATORS = (
-    (r"GB?200|B200", "b200"),
-    (r"H200", "h200"),
-    (r"H100.*PCIe", "h100-pcie"),
-    (r"H100", "h100-sxm"),
-    (r"A100.*40GB", "a100-40gb"),
-    (r"A100", "a100-80gb"),
-    (r"V100", "v100"),
-    (r"L40S", "l40s"),
-    (r"\bL4\b", "l4"),
-    (r"\bA10\b|A10G", "a10"),
-    (r"\bT4\b", "t4"),
-    (r"MI300X", "mi300x"),
+from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
+from helm_efficiency.profiling.energy import energy_per_run_j
+from helm_efficiency.profiling.engines import Timing, make_engine
+from helm_efficiency.profiling.memory import peak_bytes, reset_peak
+from helm_efficiency.profiling.models import (
+    ModelOptions,
+    Subject,
+    describe_device,
+    first_line,
+    load_model,
+    stored_model,
 )
+from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
+from helm_efficiency.profiling.plans import FixedPlan
+from helm_efficiency.profiling.session import Outcome, run_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +39,18 @@ class LocalOptions:
         deployment: Name under which coefficients are looked up later, such as `huggingface/pythia-160m`.
         cells: Shapes to time, in this order.
         device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
-        dtype: Of weights and arithmetic: `fp32`, `bf16` or `fp16`.
-        num_warmups: Discarded runs of the same shape before the first repetition.
-        num_repetitions: Timed runs of each cell.
+        dtype: Of weights and arithmetic: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
+        engine: A key of `engines.ENGINES`.
+        repetitions: How often a cell is timed.
         seed: Of the random prompts.
     """
 
     deployment: str
     cells: Sequence[Cell]
     device: str = "auto"
-    dtype: str = "fp32"
-    num_warmups: int = 1
-    num_repetitions: int = 5
+    dtype: str = "auto"
+    engine: str = "transformers-eager"
+    repetitions: Repetitions = field(default_factory=Repetitions)
     seed: int = 0
 
 
@@ -74,111 +65,128 @@ def profile_model(
         on_cell: Called with every finished cell and its measurements, for progress and saving.
 
     Returns:
-        One measurement for each repetition of each cell; seconds.
+        One measurement for each repetition of each cell; seconds. What ran out of memory or stayed noisy is in its
+        notes.
 
     Raises:
         InputError: An option or a cell is out of range, or there is no such device.
         ProfilingError: The model cannot be loaded or run.
     """
-    device = find_device(options.device)
-    model = load_model(model_path, device=device, dtype=options.dtype)
-    measurements: list[Measurement] = []
-    for cell, timed in time_cells(EagerEngine(model), model, options=options):
-        measurements.extend(timed)
-        if on_cell is not None:
-            on_cell(cell, timed)
+    subject = stored_model(model_path, ModelOptions(options.device, options.dtype))
+    timer = CellTimer(subject, load_model(subject), options.engine, repetitions=options.repetitions, seed=options.seed)
+    outcome = run_session(
+        FixedPlan(options.cells),
+        timer,
+        on_result=lambda result: on_cell(result.cell, list(result.measurements)) if on_cell else None,
+    )
+    return build_profile(subject, outcome, deployment=options.deployment, engine=options.engine)
+
+
+def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
+    """What a session measured, as the profile of a deployment on this machine."""
     return Profile(
-        deployment=options.deployment,
-        stack=local_stack(device, options.dtype, engine="transformers-eager"),
-        measurements=tuple(measurements),
-        source=f"helm-efficiency {__version__} profile, {platform.machine()} {platform.system()}",
-        measured_on=datetime.date.today().isoformat(),
-        versions={
-            "helm-efficiency": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        deployment=deployment,
+        stack=subject.stack(engine),
+        measurements=outcome.measurements(),
+        architecture=subject.architecture,
+        source=subject.source(),
+        measured_on=time.strftime("%Y-%m-%d"),
+        versions=subject.versions(),
+        notes=outcome.notes(),
     )
 
 
-def time_cells(engine: Engine, model: Any, *, options: LocalOptions) -> Iterator[tuple[Cell, list[Measurement]]]:
-    """Each cell with one measurement for each of its repetitions."""
-    generator = torch.Generator().manual_seed(options.seed)
-    for cell in options.cells:
+class CellTimer:
+    """Times cells of one loaded model with one engine: call it with a cell."""
+
+    def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
+        """Put an engine around a model.
+
+        Raises:
+            InputError: There is no such engine.
+        """
+        self._subject = subject
+        self._engine = make_engine(engine, model)
+        self._repetitions = repetitions
+        self._meter = subject.energy_meter()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, cell: Cell) -> CellResult:
+        """Time one cell: warm-ups, repetitions, and more of these if they disagree.
+
+        Returns:
+            One measurement for each repetition; none, and a note, if the device has no room for the cell.
+
+        Raises:
+            InputError: The cell is out of range, or longer than the model's context.
+            ProfilingError: The model cannot be run.
+        """
         check_cell(cell)
-        timed = []
-        for run in range(options.num_warmups + options.num_repetitions):
-            shape = (cell.batch_size, cell.prompt_tokens)
-            prompt = torch.randint(0, model.config.get_text_config().vocab_size, shape, generator=generator)
-            timing = engine.run(prompt.to(model.device), cell)
-            if run >= options.num_warmups:
-                timed.append(
-                    Measurement(
-                        cell.prompt_tokens,
-                        cell.output_tokens,
-                        timing.seconds,
-                        batch_size=cell.batch_size,
-                        ttft_s=timing.ttft_s,
-                    )
-                )
-        yield cell, timed
+        limit = self._subject.max_tokens
+        if limit is not None and cell.prompt_tokens + cell.output_tokens > limit:
+            raise InputError(f"Cell {cell} is longer than the {limit} tokens that the model has positions for.")
+        start = time.perf_counter()
+        measurements = self._measure_if_it_fits(cell)
+        elapsed_s = time.perf_counter() - start
+        if measurements is None:
+            # Only here, outside of the handler, are the tensors of the failed run no longer referred to.
+            self._engine.release()
+            if self._subject.device.type == "cuda":
+                torch.cuda.empty_cache()
+            note = f"out of memory on {describe_device(self._subject.device)}; nothing larger was tried"
+            return CellResult(cell, (), out_of_memory=True, elapsed_s=elapsed_s, note=note)
+        seconds = [m.seconds for m in measurements]
+        return CellResult(
+            cell,
+            tuple(measurements),
+            spread_fraction=spread_fraction(seconds),
+            elapsed_s=elapsed_s,
+            note=noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction),
+        )
+
+    def _measure_if_it_fits(self, cell: Cell) -> list[Measurement] | None:
+        """Measurements, or None if the device has no room for the cell."""
+        try:
+            return self._measure(cell)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if is_out_of_memory(error):
+                return None
+            raise ProfilingError(f"The model failed at {cell}: {first_line(error)}") from error
+
+    def _measure(self, cell: Cell) -> list[Measurement]:
+        wanted = self._repetitions
+        for _ in range(max(wanted.num_warmups, self._engine.min_warmups)):
+            self._run(cell)
+        peak_is_seen = reset_peak(self._subject.device)
+        before_mj = self._meter.read_mj() if self._meter else 0
+        start = time.perf_counter()
+        timings: list[Timing] = []
+        while wanted.wants_more([timing.seconds for timing in timings]):
+            timings.append(self._run(cell))
+        window_s = time.perf_counter() - start
+        after_mj = self._meter.read_mj() if self._meter else 0
+        peak = peak_bytes(self._subject.device) if peak_is_seen else None
+        energy_j = energy_per_run_j(before_mj, after_mj, window_s=window_s, num_runs=len(timings))
+        return [
+            Measurement(
+                cell.prompt_tokens,
+                cell.output_tokens,
+                timing.seconds,
+                batch_size=cell.batch_size,
+                ttft_s=timing.ttft_s,
+                peak_memory_bytes=peak,
+                energy_j=energy_j,
+            )
+            for timing in timings
+        ]
+
+    def _run(self, cell: Cell) -> Timing:
+        """Time one request with a prompt of its own."""
+        shape = (cell.batch_size, cell.prompt_tokens)
+        prompt = torch.randint(0, self._subject.vocab_size, shape, generator=self._generator)
+        return self._engine.run(prompt.to(self._subject.device), cell)
 
 
-def load_model(model_path: str | Path, *, device: torch.device, dtype: str) -> Any:
-    """A causal LM on a device, ready to generate.
-
-    Raises:
-        InputError: An unknown dtype.
-        ProfilingError: transformers cannot load it.
-    """
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, DTYPES[dtype]))
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ProfilingError(f"Cannot load {model_path} as a causal LM: {reason}") from error
-    return model.to(device).eval()
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        InputError: There is no such device on this machine.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError(f"Device {name!r} is not on this machine: expected auto, cpu" + _cuda_hint())
-    return torch.device(name)
-
-
-def _cuda_hint() -> str:
-    return " or cuda." if torch.cuda.is_available() else ". Without CUDA: --device cpu."
-
-
-def local_stack(device: torch.device, dtype: str, *, engine: str) -> Stack:
-    """The identity of what a local model is timed on, named accelerator-engine-dtype."""
-    accelerator = "cpu" if device.type == "cpu" else accelerator_key(torch.cuda.get_device_name(device))
-    return Stack(
-        name=f"{accelerator}-{engine}-{dtype}",
-        accelerator=accelerator,
-        engine=engine,
-        engine_version=transformers.__version__,
-        dtype=dtype,
-    )
-
-
-def accelerator_key(device_name: str) -> str:
-    """Catalog key of a CUDA device; a device that is not in the catalog keeps its own name.
-
-    >>> accelerator_key("NVIDIA A100-SXM4-80GB"), accelerator_key("NVIDIA H200"), accelerator_key("NVIDIA GeForce X 9")
-    ('a100-80gb', 'h200', 'nvidia-geforce-x-9')
-    """
-    for pattern, key in _ACCELERATORS:
-        if re.search(pattern, device_name):
-            return key
-    return re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that a device has no room; on the CPU that is an error like any other, told by its text."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)

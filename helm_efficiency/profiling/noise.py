@@ -5,11 +5,54 @@ deviation do not follow single outliers, so they are what is judged.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from helm_efficiency.errors import InputError
+
 _MAD_TO_STD = 1.4826  # of a normal distribution
 _MEDIAN_TO_MEAN_ERROR = 1.2533  # sqrt(pi / 2): standard error of a median against that of a mean
+
+
+@dataclass(frozen=True, slots=True)
+class Repetitions:
+    """How often a cell is timed.
+
+    Attributes:
+        num_warmups: Discarded runs of the same shape before the first repetition; an engine may need more.
+        num_repetitions: Timed runs of each cell.
+        max_repetitions: Further runs of a noisy cell end here.
+        max_spread_fraction: A cell whose median is known less exactly than this is noisy.
+    """
+
+    num_warmups: int = 1
+    num_repetitions: int = 5
+    max_repetitions: int = 15
+    max_spread_fraction: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.num_warmups < 0 or not 1 <= self.num_repetitions <= self.max_repetitions:
+            raise InputError(
+                f"{self.num_warmups} warm-ups and {self.num_repetitions} to {self.max_repetitions} repetitions: "
+                "expected 0 or more warm-ups, and at least 1 repetition up to a limit that is not smaller."
+            )
+
+    @classmethod
+    def of_target(cls, num_repetitions: int, target_error_fraction: float) -> Self:
+        """So many repetitions, and up to three times as many for a cell that is noisier than the wanted error."""
+        return cls(
+            num_repetitions=num_repetitions,
+            max_repetitions=3 * num_repetitions,
+            max_spread_fraction=target_error_fraction,
+        )
+
+    def wants_more(self, seconds: Sequence[float]) -> bool:
+        """Whether a cell with these seconds should be timed again."""
+        if len(seconds) < self.num_repetitions:
+            return True
+        return len(seconds) < self.max_repetitions and spread_fraction(seconds) > self.max_spread_fraction
 
 
 def spread_fraction(seconds: Sequence[float]) -> float:
@@ -23,7 +66,7 @@ def spread_fraction(seconds: Sequence[float]) -> float:
     values = np.asarray(seconds)
     median = float(np.median(values))
     mad = float(np.median(np.abs(values - median)))
-    return _MEDIAN_TO_MEAN_ERROR * _MAD_TO_STD * mad / (median * len(values) ** 0.5)
+    return float(_MEDIAN_TO_MEAN_ERROR * _MAD_TO_STD * mad / (median * len(values) ** 0.5))
 
 
 def noise_note(seconds: Sequence[float], *, wanted_fraction: float) -> str:

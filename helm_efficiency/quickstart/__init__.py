@@ -1,1 +1,1 @@
-"""The main job, end to end, on this machine: train, profile, run HELM, score, rank, plot. Everything real, nothing downloaded."""
+"""The main job, end to end, on this machine: train, profile, run HELM, score, rank and plot; nothing is downloaded."""

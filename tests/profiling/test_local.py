@@ -3,10 +3,18 @@
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
+from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
+from helm_efficiency.profiling.engines import EagerEngine, make_engine, static_cache_tokens
 from helm_efficiency.profiling.local import LocalOptions, profile_model
+from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
+from helm_efficiency.profiling.noise import Repetitions
+
+ONCE = Repetitions(num_warmups=0, num_repetitions=1, max_repetitions=1)
 
 
 def test_every_repetition_of_every_cell_is_kept(tiny_llama: Path) -> None:
@@ -14,28 +22,71 @@ def test_every_repetition_of_every_cell_is_kept(tiny_llama: Path) -> None:
     seen = []
     profile = profile_model(
         tiny_llama,
-        options=LocalOptions("test/tiny", cells, device="cpu", num_warmups=1, num_repetitions=3),
+        options=LocalOptions(
+            "test/tiny", cells, device="cpu", repetitions=Repetitions(num_repetitions=3, max_repetitions=3)
+        ),
         on_cell=lambda cell, timed: seen.append((cell, len(timed))),
     )
     assert seen == [(cell, 3) for cell in cells]
     assert {cell: len(timed) for cell, timed in profile.cells().items()} == {(8, 1, 1): 3, (8, 4, 1): 3, (33, 2, 3): 3}
-    assert all(0 < m.ttft_s <= m.seconds for m in profile.measurements if m.ttft_s is not None)
-    assert all(m.ttft_s is not None for m in profile.measurements)
+    assert all(m.ttft_s is not None and 0 < m.ttft_s <= m.seconds for m in profile.measurements)
+    assert all(m.peak_memory_bytes is None or m.peak_memory_bytes > 1e6 for m in profile.measurements)
+    assert all(m.energy_j is None for m in profile.measurements), "no meter on a CPU: missing, not 0"
+    assert str(profile.stack) == f"cpu×1 transformers-eager {transformers.__version__} fp32"
     assert profile.stack.name == "cpu-transformers-eager-fp32"
-    assert (profile.stack.accelerator, profile.stack.engine, profile.stack.dtype) == (
-        "cpu",
-        "transformers-eager",
-        "fp32",
+    assert profile.architecture is not None
+    assert (profile.architecture.num_layers, profile.architecture.num_kv_heads) == (2, 2)
+    assert set(profile.versions) == {"helm-efficiency", "python", "torch", "transformers"}
+    assert Profile.from_dict(profile.to_dict()) == profile
+
+
+def test_noisy_cells_are_repeated_then_flagged(tiny_llama: Path) -> None:
+    never_satisfied = Repetitions(num_repetitions=2, max_repetitions=4, max_spread_fraction=0.0)
+    profile = profile_model(
+        tiny_llama, options=LocalOptions("x", [Cell(4, 2)], device="cpu", repetitions=never_satisfied)
     )
-    assert type(profile).from_dict(profile.to_dict()) == profile
+    assert len(profile.measurements) == 4
+    (note,) = profile.notes
+    assert note.startswith("p=4 o=2: noisy: ±") and "close other programs" in note
+
+
+def test_out_of_memory_ends_the_domain_there_and_the_rest_goes_on(tiny_llama: Path) -> None:
+    too_many = 10**10  # rows of 1,000 tokens: 80 terabytes of prompt
+    cells = [Cell(1000, 1), Cell(1000, 1, too_many), Cell(1000, 2, too_many), Cell(8, 1)]
+    profile = profile_model(tiny_llama, options=LocalOptions("x", cells, device="cpu", repetitions=ONCE))
+    assert list(profile.cells()) == [(8, 1, 1), (1000, 1, 1)]
+    (note,) = (note for note in profile.notes if "memory" in note)
+    assert note.startswith(f"p=1000 o=1 batch={too_many}: out of memory on ")
+
+
+def test_an_end_of_sequence_token_does_not_end_the_output(tiny_llama: Path) -> None:
+    model = load_model(stored_model(tiny_llama, ModelOptions("cpu")))
+    prompt = torch.ones(1, 8, dtype=torch.long)
+    assert model.generate(prompt, max_new_tokens=9, do_sample=False).shape == (1, 9), "the model's own config stops it"
+    make_engine("transformers-eager", model)
+    assert model.generate(prompt, max_new_tokens=9, do_sample=False).shape == (1, 17)
+    timing = EagerEngine(model).run(prompt, Cell(8, 9))
+    assert 0 < timing.ttft_s < timing.seconds
+
+
+def test_compiled_decoding_is_an_engine_of_its_own(tiny_llama: Path) -> None:
+    profile = profile_model(
+        tiny_llama,
+        options=LocalOptions("x", [Cell(8, 3)], device="cpu", engine="transformers-compiled", repetitions=ONCE),
+    )
+    assert profile.stack.name == "cpu-transformers-compiled-fp32"
+    assert [(m.prompt_tokens, m.output_tokens) for m in profile.measurements] == [(8, 3)]
+    assert static_cache_tokens(Cell(100, 28)) == 128 and static_cache_tokens(Cell(100, 29)) == 256
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (LocalOptions("x", [Cell(0, 1)], device="cpu"), "Cell p=0 o=1: expected 1 or more"),
+        (LocalOptions("x", [Cell(2048, 1)], device="cpu"), "Cell p=2048 o=1 is longer than the 2048 tokens"),
         (LocalOptions("x", [Cell(1, 1)], device="tpu"), "Device 'tpu' is not on this machine"),
-        (LocalOptions("x", [Cell(1, 1)], device="cpu", dtype="fp64"), "dtype 'fp64': expected one of fp32, bf16, fp16"),
+        (LocalOptions("x", [Cell(1, 1)], device="cpu", dtype="fp64"), "dtype 'fp64': expected auto, fp32, bf16, fp16"),
+        (LocalOptions("x", [Cell(1, 1)], device="cpu", engine="vllm"), "Engine 'vllm': expected one of transformers-"),
     ],
 )
 def test_options_out_of_range_are_refused(tiny_llama: Path, options: LocalOptions, message: str) -> None:
@@ -46,3 +97,8 @@ def test_options_out_of_range_are_refused(tiny_llama: Path, options: LocalOption
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProfilingError, match=r"Cannot load .* as a causal LM: "):
         profile_model(tmp_path, options=LocalOptions("x", [Cell(1, 1)], device="cpu"))
+
+
+def test_repetitions_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match="1 warm-ups and 5 to 4 repetitions"):
+        Repetitions(num_repetitions=5, max_repetitions=4)

@@ -1,0 +1,140 @@
+"""Published results to compare with: the ten models of Narayanan et al., NeurIPS 2023.
+
+The figures stand in `data/paper_2023.csv`, one row a scenario and model; what belongs to a model, a stack or the whole,
+the sources among it, in `data/paper_2023.yaml`.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class PaperModel:
+    """One of the ten models.
+
+    Attributes:
+        name: HELM's name of the deployment.
+        label: Name in the published figures.
+        parameters: Weights, as plotted.
+        num_accelerators: How many the paper bills, by stack.
+        tier: Evidence for its idealized runtimes.
+    """
+
+    name: str
+    label: str
+    parameters: float
+    num_accelerators: Mapping[str, int]
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaperStack:
+    """One of the two stacks.
+
+    Attributes:
+        detail: Accelerator, engine and dtype.
+        usd_per_accelerator_hour: As billed by the paper.
+        price_source: Whose price that is.
+    """
+
+    detail: str
+    usd_per_accelerator_hour: float
+    price_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaperResult:
+    """One model on one scenario; every runtime is a mean over instances, in seconds.
+
+    Attributes:
+        scenario: HELM's run name without the model.
+        model: `PaperModel.name`.
+        num_correct: Exact matches.
+        num_instances: Of so many, perturbed copies counted.
+        raw_s: Observed runtime.
+        denoised_s: None where the authors have none.
+        idealized_s: By stack; a stack is absent where the authors have none.
+        flops: Of a forward pass over prompt and output, for one instance.
+        mean_tokens: Prompt and output tokens less one.
+        first_prompt_tokens: Of the first instance, which alone the published figures show.
+        first_output_tokens: Likewise.
+        published_s: Idealized runtime in the published figure.
+        published_usd: Idealized cost in the published figure.
+    """
+
+    scenario: str
+    model: str
+    num_correct: int
+    num_instances: int
+    raw_s: float
+    denoised_s: float | None
+    idealized_s: Mapping[str, float]
+    flops: float
+    mean_tokens: float
+    first_prompt_tokens: int
+    first_output_tokens: int
+    published_s: float
+    published_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class PaperResults:
+    """All of it.
+
+    Attributes:
+        results: By scenario, in the order published, then model.
+        models: By name.
+        stacks: By name: `a100`, `v100`.
+        source: Where the figures come from.
+        remarks: What is wrong with, or odd about, the published figures.
+    """
+
+    results: tuple[PaperResult, ...]
+    models: Mapping[str, PaperModel]
+    stacks: Mapping[str, PaperStack]
+    source: str
+    remarks: tuple[str, ...]
+
+
+@cache
+def paper_2023() -> PaperResults:
+    """Figures of the paper, as transcribed."""
+    folder = files("helm_efficiency.catalog") / "data"
+    facts = yaml.safe_load((folder / "paper_2023.yaml").read_text(encoding="utf-8"))
+    rows = csv.DictReader((folder / "paper_2023.csv").read_text(encoding="utf-8").splitlines())
+    stacks = {name: PaperStack(**stack) for name, stack in facts["stacks"].items()}
+    models = {
+        model["name"]: PaperModel(
+            name=model["name"],
+            label=model["label"],
+            parameters=float(model["parameters"]),
+            num_accelerators={stack: model[stack] for stack in stacks},
+            tier=model["tier"],
+        )
+        for model in facts["models"]
+    }
+    return PaperResults(tuple(map(_result, rows)), models, stacks, facts["source"], tuple(facts["remarks"]))
+
+
+def _result(row: Mapping[str, str]) -> PaperResult:
+    idealized = {stack: row[f"idealized_{stack}_s"] for stack in ("a100", "v100")}
+    return PaperResult(
+        scenario=row["scenario"],
+        model=row["model"],
+        num_correct=int(row["num_correct"]),
+        num_instances=int(row["num_instances"]),
+        raw_s=float(row["raw_s"]),
+        denoised_s=float(row["denoised_s"]) if row["denoised_s"] else None,
+        idealized_s={stack: float(seconds) for stack, seconds in idealized.items() if seconds},
+        flops=float(row["flops"]),
+        mean_tokens=float(row["mean_tokens"]),
+        first_prompt_tokens=int(row["first_prompt_tokens"]),
+        first_output_tokens=int(row["first_output_tokens"]),
+        published_s=float(row["published_s"]),
+        published_usd=float(row["published_cents"]) / 100,
+    )

@@ -1,0 +1,109 @@
+"""The command that re-scores archives of runs."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.errors import InputError
+from helm_efficiency.store import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from helm_efficiency.scoring.run import Outcome
+
+
+@app.command()
+def rescore(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, suites or archives; or gs://, s3:// …")],
+    *,
+    output: Annotated[Path, typer.Option(help="Folder for the tables and the re-scored suites.")],
+    store: StoreOption = DEFAULT_STORE,
+    stack: Annotated[list[str], typer.Option(help="On which stack; may be repeated. Default: the best covered.")] = [],  # noqa: B006
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
+    tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Score again what has not changed.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each deployment was matched to.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything has no coefficients.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Efficiency of every request of every run under PATH; no model is called.
+
+    Writes requests/*.parquet, runs.parquet and runs/SUITE/RUN below --output. The suites there are HELM's own with
+    efficiency stats in them: helm-summarize --output-path OUTPUT --suite SUITE.
+
+    Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
+    """
+    from helm_efficiency.harness.efficiency import Coefficients
+    from helm_efficiency.scoring.plan import StatsTarget, make_plan
+    from helm_efficiency.scoring.rescore import rescore as rescore_runs
+    from helm_efficiency.scoring.rescore import summarize
+    from helm_efficiency.scoring.sources import find_sources
+    from helm_efficiency.store import Store
+
+    if in_place and tables_only:
+        raise InputError("--in-place and --tables-only exclude each other.")
+    target = StatsTarget.in_place if in_place else StatsTarget.none if tables_only else StatsTarget.copy
+    coefficients = Coefficients.from_store(Store(store, create=False))
+    plan = make_plan(coefficients, stacks=stack, output=output.absolute(), target=target, force=force)
+    sources = find_sources(paths, besides=output)
+    began = time.monotonic()
+    with _progress(len(sources)) as show:
+        outcomes = rescore_runs(plan, sources, jobs=jobs, on_outcome=show)
+    summary = summarize(outcomes, seconds=time.monotonic() - began)
+    _report(summary, format=format, explain=explain)
+    if summary["failed"] or not sources or (strict and summary["missing"]):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(num_runs: int) -> Iterator["Callable[[Outcome], None]"]:
+    """A bar on stderr with runs, speed and what was skipped; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counts = {"requests": 0, "bytes": 0, "unchanged": 0, "failed": 0}
+    began = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs · {task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=num_runs)
+
+        def show(outcome: "Outcome") -> None:
+            if outcome.status == "scored":
+                counts["requests"] += outcome.num_requests
+                counts["bytes"] += outcome.num_bytes
+            else:
+                counts[outcome.status] += 1
+            seconds = time.monotonic() - began
+            speed = f"{counts['requests'] / seconds:,.0f} requests/s · {counts['bytes'] / seconds / 1e6:,.0f} MB/s"
+            skipped = f"{counts['unchanged']} unchanged · {counts['failed']} failed"
+            progress.update(task, advance=1, description=f"{speed} · {skipped}")
+
+        yield show
+
+
+def _report(summary: dict[str, Any], *, format: Format, explain: bool) -> None:
+    if format is Format.json:
+        sys.stdout.write(json.dumps(summary, indent=2) + "\n")
+        return
+    for what in ("warnings", "failed"):
+        _note_all([f"{each['run']}: {each.get('warning', each.get('error'))}" for each in summary[what]])
+    _note_all([f"No idealized runtime for {m['num_requests']} requests: {m['reason']}" for m in summary["missing"]])
+    if explain:
+        emit(summary["matches"], format)
+    emit([{name: value for name, value in summary.items() if not isinstance(value, list)}], format)
+
+
+def _note_all(lines: Sequence[str]) -> None:
+    for line in lines:
+        note(line)

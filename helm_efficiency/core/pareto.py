@@ -1,0 +1,79 @@
+"""Pareto fronts: which points no other point beats, and how sure that is.
+
+A point is on the front unless another one is at least as good on every axis and better on one. Points that are equal on
+every axis stand or fall together, so an exact tie keeps both. (The notebook of Narayanan et al. asks for a strictly
+cheaper *and* strictly better rival; the two differ only where models tie on one axis, which happens nowhere on the
+paper's fronts.)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_Reals = npt.NDArray[np.float64]
+
+
+def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> npt.NDArray[np.bool_]:
+    """Which points no other beats.
+
+    >>> pareto_front([[1.0, 0.6], [2.0, 0.8], [3.0, 0.7]], maximize=[False, True])
+    array([ True,  True, False])
+
+    Args:
+        points: Shape (points, axes). A point with a NaN is on no front and beats no other; infinities are ordinary.
+        maximize: For each axis, whether more is better.
+
+    Returns:
+        Shape (points,).
+
+    Raises:
+        ValueError: The shape is not (points, len(maximize)).
+    """
+    array = np.asarray(points, dtype=float)
+    if array.ndim != 2 or array.shape[1] != len(maximize):
+        raise ValueError(f"points have shape {array.shape}, expected (points, {len(maximize)})")
+    costs = np.where(np.asarray(maximize), -array, array)
+    on_front = np.zeros(len(costs), dtype=bool)
+    known = np.flatnonzero(~np.isnan(costs).any(axis=1))
+    front: list[int] = []
+    # In lexicographic order nothing beats a point that came before it.
+    for index in known[np.lexsort(costs[known].T[::-1])]:
+        rivals = costs[front]
+        beaten = (rivals <= costs[index]).all(axis=1) & (rivals < costs[index]).any(axis=1)
+        if not beaten.any():
+            front.append(int(index))
+    on_front[front] = True
+    return on_front
+
+
+def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> _Reals:
+    """How often each point is on the front of cost (less is better) against value (more is better).
+
+    Args:
+        costs: Shape (draws, points): one row for each bootstrap draw, all points drawn jointly.
+        values: Same shape.
+
+    Returns:
+        Share of draws, shape (points,); NaN for points with a NaN in every draw, and for all points without any draw.
+    """
+    cost, value = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
+    unknown = np.isnan(cost) | np.isnan(value)
+    on_front = _fronts(np.where(unknown, np.inf, cost), np.where(unknown, -np.inf, value)) & ~unknown
+    counts = (~unknown).sum(axis=0)
+    share: _Reals = np.divide(on_front.sum(axis=0), counts, out=np.full(cost.shape[1], np.nan), where=counts > 0)
+    return share
+
+
+def _fronts(cost: _Reals, value: _Reals) -> npt.NDArray[np.bool_]:
+    """Fronts of each row: sort by cost, then keep what exceeds the best value seen so far."""
+    order = np.lexsort((-value, cost), axis=-1)
+    c, v = np.take_along_axis(cost, order, -1), np.take_along_axis(value, order, -1)
+    best_before = np.concatenate([np.full((len(v), 1), -np.inf), np.maximum.accumulate(v, axis=-1)[:, :-1]], axis=1)
+    better = v > best_before
+    cost_of_best: Any = np.maximum.accumulate(np.where(better, c, -np.inf), axis=-1)
+    on_front = better | ((v == best_before) & (c == cost_of_best))
+    result = np.zeros(cost.shape, dtype=bool)
+    np.put_along_axis(result, order, on_front, -1)
+    return result

@@ -1,0 +1,259 @@
+"""HELM's aggregation of per-request values into stats, without HELM: for archives, fast.
+
+What a live run writes through HELM's own `Metric`, `ReferenceMetric` and `LanguageModelingMetric` is computed here from
+the same values, equal to the last bit and in the same order (crfm-helm 0.5.16, `benchmark/metrics/metric.py`):
+
+- a *unit* is what HELM evaluates at once: one request; all requests of an instance, where each reference was a request
+  of its own; or one window of a text, for language modeling;
+- its context (split, sub-split, perturbation) becomes part of each stat's name;
+- within a train trial, values of one name are averaged over units. The worst of an instance's perturbed copies, and its
+  original beside each perturbation (`before`), are averaged over instances;
+- over train trials, these means are averaged.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from helm_efficiency.harness.helm_means import (
+    Context,
+    Key,
+    Perturbation,
+    UnitValues,
+    context_means,
+    running_total,
+    worst_means,
+)
+
+Columns = Mapping[str, Sequence[float]]
+"""Values by stat name, one for each request in the order of the run; NaN where there is none. Ints stay ints."""
+
+LANGUAGE_MODELING = "language_modeling"
+
+
+class MetricName(Struct, frozen=True, omit_defaults=True):
+    """HELM's name of a stat."""
+
+    name: str
+    split: str | None = None
+    sub_split: str | None = None
+    perturbation: Perturbation | None = None
+
+
+class Stat(Struct, frozen=True):
+    """HELM's summary of the values of one name."""
+
+    name: MetricName
+    count: int
+    sum: float
+    sum_squared: float
+    min: float
+    max: float
+    mean: float
+    variance: float
+    stddev: float
+
+
+class PerInstanceStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stats of one unit."""
+
+    instance_id: str | int | None
+    perturbation: Perturbation | None = None
+    train_trial_index: int
+    stats: Sequence[Stat]
+
+
+class _Instance(Struct, gc=False):
+    id: str | int | None = None
+    split: str | None = None
+    sub_split: str | None = None
+    perturbation: Perturbation | None = None
+
+
+class _RequestState(Struct, gc=False):
+    instance: _Instance
+    train_trial_index: int = 0
+    reference_index: int | None = None
+
+
+class _AdapterSpec(Struct, frozen=True):
+    method: str = ""
+
+
+class _ScenarioState(Struct):
+    request_states: list[_RequestState]
+    adapter_spec: _AdapterSpec = _AdapterSpec()
+
+
+_SCENARIO_STATE = msgspec.json.Decoder(_ScenarioState)
+
+
+class Unit(NamedTuple):
+    """What HELM evaluates at once."""
+
+    instance_id: str | int | None
+    context: int
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which requests of a run HELM evaluates together, and in what context.
+
+    Attributes:
+        contexts: All contexts of the run.
+        trials: Units by train trial, in HELM's order.
+        has_worst: Whether HELM looks for the worst of perturbed copies; not for language modeling.
+    """
+
+    contexts: tuple[Context, ...]
+    trials: Mapping[int, Sequence[Unit]]
+    has_worst: bool
+
+
+def read_layout(scenario_state: bytes) -> Layout:
+    """The layout of a run.
+
+    Args:
+        scenario_state: Content of `scenario_state.json`.
+
+    Raises:
+        msgspec.DecodeError: It is not what HELM writes.
+    """
+    state = _SCENARIO_STATE.decode(scenario_state)
+    requests = state.request_states
+    is_windows = state.adapter_spec.method == LANGUAGE_MODELING
+    by_reference = any(request.reference_index is not None for request in requests)
+    numbers: dict[tuple[str | None, str | None, bytes | None], int] = {}
+    contexts: list[Context] = []
+    order: dict[_UnitKey, None] = {}
+    rows: dict[tuple[int, _UnitKey], list[int]] = {}
+    for row, request in enumerate(requests):
+        instance = request.instance
+        perturbation = instance.perturbation
+        described = None if perturbation is None else msgspec.json.encode(perturbation, order="sorted")
+        context = numbers.setdefault((instance.split, instance.sub_split, described), len(contexts))
+        if context == len(contexts):
+            contexts.append(Context(instance.split, instance.sub_split, perturbation))
+        unit = instance.id, context, row if is_windows else 0
+        order[unit] = None
+        if not by_reference or request.reference_index is not None:
+            rows.setdefault((0 if is_windows else request.train_trial_index, unit), []).append(row)
+    if by_reference:
+        for of_unit in rows.values():
+            of_unit.sort(key=lambda row: requests[row].reference_index or 0)
+    trials = {
+        trial: [Unit(unit[0], unit[1], its_rows) for unit in order if (its_rows := rows.get((trial, unit)))]
+        for trial in sorted({trial for trial, _ in rows})
+    }
+    return Layout(tuple(contexts), trials, has_worst=not is_windows)
+
+
+_UnitKey = tuple[str | int | None, int, int]
+"""Instance id, context, and the request where each is a unit of its own."""
+
+
+def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
+    """HELM's summary of at least one value, its arithmetic step by step."""
+    total: float = 0
+    total_squared: float = 0
+    for value in values:
+        total += value
+        total_squared += value * value
+    count = len(values)
+    mean = total / count
+    variance = max(total_squared / count - mean**2, 0)
+    return Stat(name, count, total, total_squared, min(values), max(values), mean, variance, math.sqrt(variance))
+
+
+def per_instance_stats(layout: Layout, columns: Columns) -> list[PerInstanceStats]:
+    """Stats of each unit, in HELM's order; a unit without any is left out."""
+    rows = list(zip(*columns.values(), strict=True))
+    makers = [_StatMaker(list(columns), context) for context in layout.contexts]
+    return [
+        PerInstanceStats(
+            instance_id=unit.instance_id,
+            perturbation=layout.contexts[unit.context].perturbation,
+            train_trial_index=trial,
+            stats=stats,
+        )
+        for trial, units in layout.trials.items()
+        for unit in units
+        if (stats := makers[unit.context].stats([rows[row] for row in unit.rows]))
+    ]
+
+
+class _StatMaker:
+    """Makes the stats of units in one context; stats of one value, of which many are alike, are made once."""
+
+    def __init__(self, columns: Sequence[str], context: Context) -> None:
+        self.names = [MetricName(column, *context) for column in columns]
+        self.made: list[dict[float, Stat]] = [{} for _ in columns]
+
+    def stats(self, rows: Sequence[Sequence[float]]) -> list[Stat]:
+        """Stats of one unit, in the order in which its requests have them."""
+        if len(rows) == 1:
+            return [
+                made.get(value) or self._make(column, value)
+                for column, (value, made) in enumerate(zip(rows[0], self.made, strict=True))
+                if value == value
+            ]
+        values_of: dict[int, list[float]] = {}
+        for row in rows:
+            for column, value in enumerate(row):
+                if value == value:
+                    values_of.setdefault(column, []).append(value)
+        return [stat_of(self.names[column], values) for column, values in values_of.items()]
+
+    def _make(self, column: int, value: float) -> Stat:
+        stat = self.made[column][value] = stat_of(self.names[column], [value])
+        return stat
+
+
+def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:
+    """Stats of the run, in HELM's order."""
+    names = list(columns)
+    table = np.array(list(columns.values()), dtype=np.float64).T
+    means: dict[Key, list[float]] = {}
+    for units in layout.trials.values():
+        values = _unit_values(units, table)
+        trial = context_means(values)
+        if layout.has_worst:
+            trial += worst_means(values, layout.contexts)
+        for mean in sorted(trial):
+            means.setdefault(mean.key, []).append(mean.mean)
+    return [stat_of(_name(key, names, layout), trial_means) for key, trial_means in means.items()]
+
+
+def _unit_values(units: Sequence[Unit], table: NDArray[np.float64]) -> UnitValues:
+    """Values of units out of those of requests, shape (requests, columns)."""
+    instances: dict[str | int | None, int] = {}
+    numbered = np.array([instances.setdefault(unit.instance_id, len(instances)) for unit in units])
+    contexts = np.array([unit.context for unit in units])
+    if all(len(unit.rows) == 1 for unit in units):
+        values = table[[unit.rows[0] for unit in units]]
+        return UnitValues(numbered, contexts, values, (~np.isnan(values)).astype(np.int64), values)
+    parts = [table[list(unit.rows)] for unit in units]
+    counts = np.array([(~np.isnan(part)).sum(axis=0) for part in parts])
+    totals = np.where(counts > 0, np.array([running_total(part) for part in parts]), np.nan)
+    return UnitValues(numbered, contexts, totals, counts, np.array([np.fmin.reduce(part, axis=0) for part in parts]))
+
+
+def _name(key: Key, names: Sequence[str], layout: Layout) -> MetricName:
+    split, sub_split, perturbation = layout.contexts[key.context]
+    if key.aggregate:
+        perturbation = {
+            "name": key.aggregate,
+            "robustness": key.aggregate == "robustness",
+            "fairness": key.aggregate == "fairness",
+            "computed_on": key.computed_on,
+        }
+    elif perturbation is not None and key.computed_on:
+        perturbation = {**perturbation, "computed_on": key.computed_on}
+    return MetricName(names[key.column], split, sub_split, perturbation)

@@ -1,0 +1,157 @@
+"""Efficiency stats put into HELM's stat files: names replaced, never doubled, all other bytes kept as they are.
+
+Stats of ours are found by how HELM begins a stat, so that nothing else needs to be decoded, and cut out; new ones are
+added at the end, where a live run has them.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Raw, Struct
+
+from helm_efficiency.errors import FileFormatError
+from helm_efficiency.harness.helm_stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+
+
+class _Name(Struct, gc=False):
+    name: str
+
+
+class _Stat(Struct, gc=False):
+    name: _Name
+
+
+class _Entry(Struct):
+    stats: list[Raw]
+
+
+_STAT = msgspec.json.Decoder(_Stat)
+_ENTRY = msgspec.json.Decoder(_Entry)
+_ELEMENTS = msgspec.json.Decoder(list[Raw])
+
+_OUR_STAT = re.compile(
+    rb'\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"(?:' + "|".join([*STATS, *PROVENANCE_PREFIXES]).encode() + b")"
+)
+"""How a stat begins that may be ours. Within a JSON string its quotes would be escaped, so this is never one."""
+_SEPARATOR = re.compile(rb"\s*,\s*")
+_END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
+_EMPTY_ARRAY = re.compile(rb"\s*\[\s*\]\s*")
+_NO_STATS = re.compile(rb'"stats"\s*:\s*\[\s*\]')
+_NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
+
+
+def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    """`stats.json` with our stats at its end and none of theirs of the same names.
+
+    Args:
+        data: Its content.
+        added: Aggregated stats of ours.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is not a list of stats.
+    """
+    return _with_added(_without_ours(data, file=file), added, file=file)
+
+
+def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    """`per_instance_stats.json` with our entries at its end and none of theirs of the same names.
+
+    An entry that has no other stats is left out, as a live run does.
+
+    Args:
+        data: Its content.
+        added: Stats of ours, one entry a unit.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is not a list of per-instance stats.
+    """
+    kept = _without_ours(data, file=file)
+    if _NO_STATS.search(kept):
+        kept = b"[" + b",\n".join(entry for entry in _ELEMENTS.decode(kept) if _ENTRY.decode(entry).stats) + b"]"
+    return _with_added(kept, added, file=file)
+
+
+def _without_ours(data: bytes, *, file: str) -> bytes:
+    try:
+        try:
+            spans = _spans_of_ours(data)
+        except msgspec.DecodeError:  # Python writes NaN and Infinity, which JSON does not have
+            spans = _spans_of_ours(_NOT_JSON.sub(_mask, data))
+    except msgspec.DecodeError as error:
+        raise FileFormatError(f"{file}: {error}.") from error
+    view = memoryview(data)
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(data)]
+    return b"".join([view[end:start] for end, start in zip(ends, starts, strict=True)])
+
+
+def _mask(match: re.Match[bytes]) -> bytes:
+    """A number of the same length in place of NaN and Infinity."""
+    return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
+
+
+def _spans_of_ours(data: bytes) -> list[tuple[int, int]]:
+    """Where runs of stats of ours begin and end, each with one comma beside it.
+
+    Raises:
+        msgspec.DecodeError: One does not end.
+    """
+    spans: list[tuple[int, int]] = []
+    for match in _OUR_STAT.finditer(data):
+        start = match.start()
+        end, stat = _decode_at(data, start, match.end())
+        if not is_efficiency_stat(stat.name.name):
+            continue
+        if spans and spans[-1][1] == start:
+            start, _ = spans.pop()
+        if separator := _SEPARATOR.match(data, end):
+            end = separator.end()
+        else:
+            start = _before_comma(data, start, spans[-1][1] if spans else 0)
+        spans.append((start, end))
+    return spans
+
+
+def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:
+    """The stat that begins at `start`, and where it ends: an object ends at the first brace that makes it whole.
+
+    Args:
+        data: JSON.
+        start: Its opening brace.
+        after: A place within its name.
+    """
+    end = data.find(b"}", after) + 1  # of the name
+    while True:
+        end = data.find(b"}", end) + 1
+        try:
+            return end, _STAT.decode(data[start:end])
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if not end or end - start > _LONGEST_STAT:
+                raise
+
+
+_LONGEST_STAT = 10_000
+"""Bytes; what does not end by then is no stat."""
+
+
+def _before_comma(data: bytes, start: int, kept_until: int) -> int:
+    """Where the comma before `start` stands, if there is one in what is kept."""
+    end = start
+    while end > kept_until and data[end - 1 : end].isspace():
+        end -= 1
+    return end - 1 if end > kept_until and data[end - 1 : end] == b"," else start
+
+
+def _with_added(kept: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    end = _END_OF_ARRAY.search(kept, max(len(kept) - 100, 0))
+    if end is None or not kept.lstrip().startswith(b"["):
+        raise FileFormatError(f"{file}: expected a list.")
+    if not added:
+        return kept
+    lines = b",\n".join([msgspec.json.encode(element) for element in added])
+    return b"".join([memoryview(kept)[: end.start()], b"\n" if _EMPTY_ARRAY.fullmatch(kept) else b",\n", lines, b"\n]"])

@@ -1,0 +1,92 @@
+"""Tokenizers that lie on this machine, for requests that nobody else counted.
+
+Only a model's own tokenizer counts: one named by the user, the one that HELM names for a model with open weights (for
+others HELM names a stand-in), or the one in the model's own Hugging Face repository. Nothing is downloaded. Counts are
+of the text alone, as HELM's are: no chat template, no begin-of-text token.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from tokenizers import Tokenizer
+
+from helm_efficiency.errors import InputError
+
+_HUGGING_FACE_TOKENIZER = "helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"
+
+
+class LocalTokenizers:
+    """Counts tokens of text for models whose tokenizers are at hand; loads each once."""
+
+    def __init__(self, named: Mapping[str, str] | None = None) -> None:
+        """Take note of tokenizers that the user names.
+
+        Args:
+            named: Folder or Hugging Face repository of a tokenizer, by deployment or model.
+
+        Raises:
+            InputError: A named tokenizer is not on this machine.
+        """
+        self._by_name: dict[tuple[str, str], Tokenizer | None] = {}
+        self._named = {}
+        for name, place in (named or {}).items():
+            folder = Path(place) / "tokenizer.json"
+            self._named[name] = Tokenizer.from_file(str(folder)) if folder.is_file() else _from_hugging_face(place)
+            if self._named[name] is None:
+                raise InputError(f"{name}: no tokenizer.json of {place!r} on this machine; download it first.")
+
+    def count(self, text: str, *, deployment: str, model: str) -> int | None:
+        """Tokens of a text; None if the model's tokenizer is not on this machine."""
+        key = (deployment, model)
+        if key not in self._by_name:
+            self._by_name[key] = self._find(deployment, model)
+        tokenizer = self._by_name[key]
+        return None if tokenizer is None else len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _find(self, deployment: str, model: str) -> Tokenizer | None:
+        for name in (deployment, model):
+            if name in self._named:
+                return self._named[name]
+        repositories = [_helm_tokenizers().get(deployment, ""), model]
+        return next((t for r in repositories if "/" in r and (t := _from_hugging_face(r)) is not None), None)
+
+
+def _from_hugging_face(repository: str) -> Tokenizer | None:
+    """A tokenizer from Hugging Face's cache on this machine."""
+    try:
+        file = try_to_load_from_cache(repository, "tokenizer.json")
+    except HFValidationError:
+        return None
+    return Tokenizer.from_file(file) if isinstance(file, str) else None
+
+
+@cache
+def _helm_tokenizers() -> dict[str, str]:
+    """Hugging Face repository of the tokenizer of each HELM deployment with open weights."""
+    repositories = {
+        config["name"]: (config["tokenizer_spec"].get("args") or {}).get(
+            "pretrained_model_name_or_path", config["name"]
+        )
+        for config in _helm_config("tokenizer_configs")
+        if config["tokenizer_spec"]["class_name"] == _HUGGING_FACE_TOKENIZER
+    }
+    open_models = {model["name"] for model in _helm_config("model_metadata") if model.get("access") == "open"}
+    return {
+        deployment["name"]: repositories[deployment["tokenizer_name"]]
+        for deployment in _helm_config("model_deployments")
+        if deployment.get("model_name", deployment["name"]) in open_models
+        and deployment.get("tokenizer_name") in repositories
+    }
+
+
+def _helm_config(name: str) -> list[dict[str, Any]]:
+    import yaml
+
+    text = files("helm.config").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    [entries] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).values()
+    return entries or []

@@ -1,0 +1,293 @@
+"""A causal LM ready to be timed, and what is known about it and the machine it is on.
+
+A model comes from a folder or a name that transformers resolves, or is made with random weights from a transformers
+config: how long a forward pass takes does not depend on the values of the weights.
+"""
+
+import gc
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from helm_efficiency import __version__
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.measurement import Stack
+from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
+
+DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# (pattern in what CUDA calls the device, key of the accelerator catalog); the first match counts
+_ACCELERATORS = (
+    (r"B200", "b200"),
+    (r"H200", "h200"),
+    (r"H100.*PCIe", "h100-pcie"),
+    (r"H100", "h100-sxm"),
+    (r"A100.*40GB", "a100-40gb"),
+    (r"A100", "a100-80gb"),
+    (r"V100.*16GB", "v100-16gb"),
+    (r"V100", "v100-32gb"),
+    (r"L40S", "l40s"),
+    (r"\bL4\b", "l4"),
+    (r"\bA10G?\b", "a10"),
+    (r"\bT4\b", "t4"),
+    (r"MI300X", "mi300x"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Where and how a model is loaded.
+
+    Attributes:
+        device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
+        dtype: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model on a device, before its weights are there: all that names a profile of it.
+
+    Attributes:
+        name: Folder or name that transformers resolves; of an architecture, if the weights are made up.
+        config: Of transformers.
+        device: Where it is to run.
+        compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
+        random_weights: Whether the weights are made up.
+    """
+
+    name: str
+    config: Any
+    device: torch.device
+    compute_dtype: str
+    random_weights: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """Of its weights, as stacks name it."""
+        quantization = getattr(self.config, "quantization_config", None)
+        return self.compute_dtype if quantization is None else quantized_dtype(quantization)
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids that a prompt can be made of."""
+        return int(self.config.get_text_config(decoder=True).vocab_size)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Positions that the model was made for; None if it has no limit."""
+        limit = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """Sizes of the model; None for one that is no plain decoder."""
+        try:
+            return Architecture.from_transformers_config(self.config.to_dict(), name=Path(self.name).name)
+        except InputError:
+            return None
+
+    def stack(self, engine: str) -> Stack:
+        """The identity of what it is timed on, named accelerator-engine-dtype."""
+        key = "cpu" if self.device.type == "cpu" else accelerator_key(torch.cuda.get_device_name(self.device))
+        return Stack(
+            name=f"{key}-{engine}-{self.dtype}",
+            accelerator=key,
+            num_accelerators=num_processes(),
+            engine=engine,
+            engine_version=transformers.__version__,
+            dtype=self.dtype,
+            tensor_parallel=num_processes(),
+        )
+
+    def source(self) -> str:
+        """Where a profile of it comes from, in one line."""
+        what = "random weights" if self.random_weights else "weights as loaded"
+        return f"profile: {self.name}, {what}, on {describe_device(self.device)}"
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the software involved, by package."""
+        versions = {
+            "helm-efficiency": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        if self.device.type == "cuda":
+            versions["cuda"] = str(torch.version.cuda)
+        return versions
+
+    def energy_meter(self) -> EnergyMeter | None:
+        """A meter of the devices it is on; None where they cannot be read."""
+        if self.device.type != "cuda":
+            return None
+        indices = range(num_processes()) if num_processes() > 1 else [self.device.index or 0]
+        return nvidia_meter([f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices])
+
+
+def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
+    """A model with weights of its own.
+
+    Raises:
+        InputError: There is no such dtype or device.
+        ProfilingError: transformers knows no such model.
+    """
+    device = find_device(options.device)
+    return Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device))
+
+
+def made_up_model(name: str, config: Any, options: ModelOptions) -> Subject:
+    """A model whose weights will be made up.
+
+    Raises:
+        InputError: There is no such dtype or device.
+    """
+    device = find_device(options.device)
+    return Subject(name, config, device, find_dtype(options.dtype, device), random_weights=True)
+
+
+def read_config(model_path: str | Path) -> Any:
+    """The transformers config of a folder, a file or a name.
+
+    Raises:
+        ProfilingError: There is none.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(model_path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ProfilingError(f"Cannot load {model_path} as a causal LM: {first_line(error)}") from error
+
+
+def load_model(subject: Subject) -> Any:
+    """A causal LM in eval mode on its device: its own weights, quantized ones as they are stored, or random ones.
+
+    Under torchrun with several processes the model is split by transformers' own tensor-parallel plan.
+
+    Raises:
+        ProfilingError: transformers cannot load or make it, or the device has no room for it.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    dtype = DTYPES[subject.compute_dtype]
+    try:
+        if subject.random_weights:
+            torch.manual_seed(0)
+            with subject.device:
+                return transformers.AutoModelForCausalLM.from_config(subject.config, dtype=dtype).eval()
+        placement: dict[str, Any] = {}
+        if num_processes() > 1:
+            placement = {"tp_plan": "auto"}
+        elif subject.device.type == "cuda" and transformers.utils.is_accelerate_available():
+            placement = {"device_map": {"": subject.device}}
+        model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
+        return (model if placement else model.to(subject.device)).eval()
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
+
+
+def forget_models() -> None:
+    """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
+    torch.compiler.reset()
+    gc.collect()
+    if has_cuda():
+        torch.cuda.empty_cache()
+
+
+def num_processes() -> int:
+    """Processes that torchrun has started for one model."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def quantized_dtype(quantization: Any) -> str:
+    """How stacks name the weights that a quantization config describes.
+
+    >>> quantized_dtype({"quant_method": "gptq", "bits": 4}), quantized_dtype({"quant_method": "fp8"})
+    ('int4-gptq', 'fp8')
+    >>> quantized_dtype({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"})
+    'nf4-bitsandbytes'
+    """
+    config = quantization if isinstance(quantization, Mapping) else quantization.to_dict()
+    method = str(getattr(config.get("quant_method"), "value", config.get("quant_method")) or "quantized")
+    if config.get("load_in_4bit"):
+        return f"{config.get('bnb_4bit_quant_type', 'int4')}-{method}"
+    if config.get("load_in_8bit"):
+        return f"int8-{method}"
+    bits = config.get("bits") or config.get("w_bit")
+    return f"int{bits}-{method}" if bits else method
+
+
+def find_dtype(name: str, device: torch.device) -> str:
+    """The dtype of that name; `auto` is what people run on the device.
+
+    Raises:
+        InputError: There is no such dtype.
+    """
+    if name == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    if name not in DTYPES:
+        raise InputError(f"dtype {name!r}: expected auto, {', '.join(DTYPES)}.")
+    return name
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: There is no such device on this machine.
+    """
+    known = ["cpu"] + (["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if has_cuda() else [])
+    if name == "auto":
+        name = "cuda" if has_cuda() else "cpu"
+    if name not in known:
+        raise InputError(f"Device {name!r} is not on this machine: expected auto or one of {', '.join(known)}.")
+    return torch.device(name)
+
+
+def has_cuda() -> bool:
+    """Whether torch sees a CUDA device."""
+    return bool(torch.cuda.is_available())
+
+
+def accelerator_key(device_name: str) -> str:
+    """Catalog key of a CUDA device; a device that is not in the catalog keeps its own name.
+
+    >>> accelerator_key("NVIDIA A100-SXM4-80GB"), accelerator_key("NVIDIA H200"), accelerator_key("NVIDIA GeForce X 9")
+    ('a100-80gb', 'h200', 'nvidia-geforce-x-9')
+    """
+    for pattern, key in _ACCELERATORS:
+        if re.search(pattern, device_name):
+            return key
+    return re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
+
+
+def describe_device(device: torch.device) -> str:
+    """The device and, for a CPU, how many threads work on it."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message of somebody else's error."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

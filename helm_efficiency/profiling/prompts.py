@@ -1,0 +1,65 @@
+"""Prompts of a wanted number of tokens for a server whose tokenizer is not at hand.
+
+A prompt is a row of four-letter English words. In nearly every tokenizer such a word with its space is one token, and
+where it is not, each still takes about as many tokens as the next; so the server's own count of two prompts tells what
+a word costs and what the server adds (a start token, a chat template). How many tokens a prompt really had is read from
+the server's usage each time: the words only aim.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+_TEXT = """
+able area army away baby back ball band bank base bath bear beat bell belt best bill bird blow blue boat body bone
+book born both bowl burn bush busy call calm came camp card care case cash cast cell city club coal coat code cold
+come cook cool copy core cost crew crop dark data date dawn dead deal dear debt deep desk diet disk done door dose
+down draw drop drug dual dust duty each earn ease east easy edge else even ever evil exit face fact fail fair fall
+farm fast fate fear feed feel feet fell felt file fill film find fine fire firm fish five flat flow food foot form
+fort four free from fuel full fund gain game gate gave gear gene gift girl give glad goal gold golf gone good gray
+grew grow gulf hair half hall hand hang hard harm hate have head hear heat held hell help here hero high hill hire
+hold hole holy home hope host hour huge hunt hurt idea inch into iron item jack join jump jury just keep kept kick
+kind king knee knew know lack lady laid lake land lane last late lead left less life lift like line link list live
+load loan lock long look lord lose loss lost love luck made mail main make male many mark mass meal mean meat meet
+menu mere mile milk mind mine miss mode mood moon more most move much must name near neck need news next nice nine
+none nose note once only onto open oral over pace pack page paid pain pair palm park part pass past path peak pick
+pink pipe plan play plot plus poem poet pole pool poor port post pull pure push race rail rain rank rare rate read
+real rear rely rent rest rice rich ride ring rise risk road rock role roll roof room root rose rule safe sail sale
+salt same sand save seat seed seek seem self sell send ship shop shot show shut sick side sign site size skin slip
+slow snow soft soil sold sole some song soon sort soul spot star stay step stop such suit sure swim take tale talk
+tall tank tape task team tell tend term test text than that them then they thin this thus till time tiny tool tour
+town tree trip true tune turn twin type unit upon urge used user vary vast very view vote wage wait wake walk wall
+want warm wash wave weak wear week well went were west what when whom wide wife wild will wind wine wing wire wise
+wish with wood word work yard year zero zone
+"""
+WORDS = tuple(_TEXT.split())
+
+
+@dataclass(slots=True)
+class PromptMaker:
+    """Makes prompts of about a wanted number of tokens.
+
+    Attributes:
+        tokens_per_word: What the server counts for a word.
+        added_tokens: What the server adds to every prompt.
+        shared: Whether all prompts of one length are the same, so that a prefix cache is used; else no two are alike.
+    """
+
+    tokens_per_word: float = 1.0
+    added_tokens: int = 0
+    shared: bool = False
+    _generator: random.Random = field(default_factory=random.Random)
+
+    def calibrate(self, num_words: tuple[int, int], prompt_tokens: tuple[int, int]) -> None:
+        """Take from two prompts, and how many tokens they had, what a word costs and what is added."""
+        words = num_words[1] - num_words[0]
+        self.tokens_per_word = (prompt_tokens[1] - prompt_tokens[0]) / words
+        self.added_tokens = max(0, round(prompt_tokens[0] - num_words[0] * self.tokens_per_word))
+
+    def prompt(self, prompt_tokens: int) -> str:
+        """A prompt that the server should count as so many tokens, or as the fewest that are possible."""
+        return self.words(max(1, round((prompt_tokens - self.added_tokens) / self.tokens_per_word)))
+
+    def words(self, count: int) -> str:
+        """So many words: random ones, so that no prefix was seen before, or always the same."""
+        generator = random.Random(0) if self.shared else self._generator
+        return "".join(f" {word}" for word in generator.choices(WORDS, k=count))

@@ -1,0 +1,241 @@
+"""A leaderboard as people read it: which columns, in which words, with which marks. Formats are laid over this."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import pandas as pd
+
+from helm_efficiency.errors import InputError
+from helm_efficiency.report.board import Leaderboard
+from helm_efficiency.report.measures import COSTS, MEASURES, Measure
+from helm_efficiency.report.notes import ALL
+
+BRIEF = ("score", "win_rate", "observed_s", "denoised_s", "idealized_s", "idealized_usd", "energy_j", "api_usd")
+"""Measures for a terminal of usual width."""
+
+SHOWN = (
+    "score",
+    "win_rate",
+    "observed_s",
+    "denoised_s",
+    "idealized_s",
+    "provider_factor",
+    "idealized_usd",
+    "energy_j",
+    "api_usd",
+    "idealized_usd_per_correct",
+    "output_tokens",
+)
+"""Measures in print unless others are asked for; the data formats hold all."""
+
+WITH_INTERVAL = ("score", "idealized_s", "idealized_usd")
+"""Measures that are shown with their intervals where there is room."""
+
+ON_FRONT = "●"
+_UNLIKELY = 0.05
+
+
+class Detail(Enum):
+    """How much a table shows: for a narrow terminal, for a page, or with intervals."""
+
+    brief = auto()
+    usual = auto()
+    full = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """A table of text.
+
+    Attributes:
+        title: What is compared, on which stack.
+        headings: With units.
+        rows: Cells in print, best model first.
+        is_number: For each column, whether it is set flush right.
+        legend: What the marks mean, one sentence each.
+        notes: What was left out, mixed or missing, one sentence each.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    is_number: tuple[bool, ...]
+    legend: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def display(
+    board: Leaderboard,
+    *,
+    scenario: str = ALL,
+    stack: str | None = None,
+    measures: Sequence[str] | None = None,
+    detail: Detail = Detail.usual,
+) -> Display:
+    """One table of a leaderboard, for reading.
+
+    Args:
+        board: From `leaderboard.build`.
+        scenario: One of its scenarios; by default all together.
+        stack: One of its stacks; by default the first.
+        measures: Columns; None for the usual ones that have any number.
+        detail: How much to show.
+
+    Raises:
+        InputError: There is no such scenario or measure.
+    """
+    part = board.part(scenario, stack)
+    if part.empty and len(board.table):
+        raise InputError(f"No scenario {scenario!r} in this leaderboard. There are: {', '.join(board.scenarios)}.")
+    unknown = [name for name in measures or () if name not in MEASURES]
+    if unknown:
+        raise InputError(f"No measure {unknown[0]!r}. Known measures: {', '.join(MEASURES)}.")
+    columns = dict(_columns(part, board, measures or usual_measures(part, board, detail), detail))
+    return Display(
+        title=_title(part, scenario),
+        headings=tuple(columns),
+        rows=tuple(zip(*(cells for cells, _ in columns.values()), strict=True)),
+        is_number=tuple(is_number for _, is_number in columns.values()),
+        legend=tuple(_legend(part, board)),
+        notes=tuple(note.text for note in board.notes if note.scenario == scenario),
+    )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the part before the slash, where they stay distinct.
+
+    >>> short_names(["openai/davinci", "ai21/j1-large"])
+    ['davinci', 'j1-large']
+    >>> short_names(["together/llama", "groq/llama"])
+    ['together/llama', 'groq/llama']
+    """
+    last = [name.rpartition("/")[2] or name for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+
+
+def has_numbers(part: pd.DataFrame, name: str) -> bool:
+    """Whether any model has this measure."""
+    return name in part and bool(part[name].notna().any())
+
+
+def usual_measures(part: pd.DataFrame, board: Leaderboard, detail: Detail = Detail.usual) -> list[str]:
+    """The measures to show: those that have any number, and what is sorted by."""
+    names = dict.fromkeys((*(BRIEF if detail is Detail.brief else SHOWN), board.options.sort))
+    if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
+        names.pop("win_rate", None)  # within one scenario it says what the rank says
+    return [name for name in names if has_numbers(part, name)]
+
+
+def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
+    """The cost that the front is drawn against: what is sorted by, else the fairest one there is."""
+    for name in (sort, "idealized_s", "denoised_s", "observed_s", "api_usd"):
+        if name in COSTS and has_numbers(part, name):
+            return MEASURES[name]
+    return None
+
+
+def rank_text(part: pd.DataFrame, name: str) -> list[str]:
+    """Ranks with their intervals: `2= (1–4)` is second, in a tie, and anything from first to fourth is plausible."""
+    ranks = part[f"{name}_rank"]
+    ties = ranks.duplicated(keep=False)
+    texts = []
+    for rank, low, high, tied in zip(ranks, part[f"{name}_rank_low"], part[f"{name}_rank_high"], ties, strict=True):
+        if pd.isna(rank):
+            texts.append("—")
+        else:
+            span = f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+            texts.append(f"{rank:.0f}{'=' if tied else ''} ({span})")
+    return texts
+
+
+def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
+    """Values in print; how many requests (instances, for the score) a mean is over, where that is not all."""
+    texts = [measure.text(value) for value in part[measure.key]]
+    if f"{measure.key}_known" not in part:
+        return texts
+    of = part["num_instances" if measure.key == "score" else "num_requests"]
+    return [
+        text if known == total else f"{text} ({known:.0f}/{total:.0f})"
+        for text, known, total in zip(texts, part[f"{measure.key}_known"], of, strict=True)
+    ]
+
+
+def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
+    """90 % intervals to stand behind values; empty where there is none."""
+    ends = zip(part[f"{measure.key}_low"], part[f"{measure.key}_high"], strict=True)
+    return [f" ({measure.text(low)}–{measure.text(high)})" if low < high else "" for low, high in ends]
+
+
+def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
+    """A mark for those on the front, and in how many of the draws they are; blank below 5 %."""
+    texts = []
+    for on_front, share in zip(part[f"{axis.key}_front"], part[f"{axis.key}_front_probability"], strict=True):
+        likely = f"{100 * share:.0f}%" if share >= _UNLIKELY or on_front else ""
+        texts.append(f"{ON_FRONT} {likely}" if on_front else likely)
+    return texts
+
+
+def _columns(
+    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], detail: Detail
+) -> Iterator[tuple[str, tuple[list[str], bool]]]:
+    """Heading, cells and alignment of each column."""
+    brief = detail is Detail.brief
+    names = list(part[board.options.by].astype(str))
+    yield "Rank", (rank_text(part, board.options.sort), True)
+    yield board.options.by.capitalize(), (short_names(names) if brief else names, False)
+    for measure in map(MEASURES.__getitem__, measures):
+        cells = value_text(part, measure)
+        if detail is Detail.full and measure.key in WITH_INTERVAL:
+            cells = [f"{cell}{span}" for cell, span in zip(cells, interval_text(part, measure), strict=True)]
+        if measure.key == "idealized_s":
+            cells = [
+                f"{text} †" if count else text for text, count in zip(cells, part["num_out_of_domain"], strict=True)
+            ]
+        yield measure.heading, (cells, True)
+    axis = front_axis(part, board.options.sort)
+    if axis is not None:
+        yield "Front", (front_text(part, axis), False)
+    if len(board.scenarios) > 1 and part["num_scenarios"].nunique() > 1:
+        yield "Scenarios", ([f"{count}/{len(board.scenarios)}" for count in part["num_scenarios"]], True)
+    if part["stack_detail"].nunique() > 1 and not brief:
+        yield "On", (list(part["stack_detail"].fillna("—")), False)
+    if part["tier"].nunique(dropna=False) > 1 and not brief:
+        yield "Evidence", (list(part["tier"].fillna("none")), False)
+
+
+def _title(part: pd.DataFrame, scenario: str) -> str:
+    details = part["stack_detail"].dropna().unique()
+    stack = part["stack"].iloc[0] if len(part) else ""
+    on = details[0] if len(details) == 1 else stack
+    return f"{scenario}, idealized on {on}" if on else scenario
+
+
+def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
+    if part.empty:
+        yield "There is nothing to compare."
+        return
+    counts = part["num_instances"]
+    basis = "the same" if board.options.common and counts.nunique() == 1 else f"{counts.min()} to"
+    scores = ", ".join(sorted(part["score_name"].dropna().unique())) or "none"
+    yield f"Models are compared on {basis} {counts.max()} instances; the score is {scores}."
+    yield (
+        f"Ranks are by {MEASURES[board.options.sort].name}, with the 90 % interval of {board.options.num_draws} "
+        f"{board.draws}; = is an exact tie."
+    )
+    axis = front_axis(part, board.options.sort)
+    if axis is not None:
+        yield (
+            f"{ON_FRONT} is on the Pareto front of score against {axis.name}; "
+            "the percentage is the share of draws in which a model is."
+        )
+    if any(MEASURES[name].unit == "$/1k" and has_numbers(part, name) for name in SHOWN):
+        yield "Costs are in dollars for a thousand requests, or for a thousand correct answers."
+    if part["tier"].notna().any():
+        tiers = part["tier"].fillna("none").value_counts().sort_index()
+        which = next(iter(tiers.index)) if len(tiers) == 1 else ", ".join(f"{tier} {n}" for tier, n in tiers.items())
+        yield f"Evidence for the idealized numbers: {which}."
+    if part["num_out_of_domain"].any():
+        yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."
+    if part["num_failed"].any():
+        yield f"{part['num_failed'].sum()} requests failed; their instances are left out."

@@ -1,0 +1,240 @@
+"""From requests to means with paired bootstrap draws, one scenario at a time.
+
+Shapes: M models, C clusters (an instance with its perturbed copies and trials is one cluster, drawn as one), R draws.
+A quantity is a mean over requests, the score a mean over instances.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from helm_efficiency.core.resampling import LEVEL, bootstrap_weights
+from helm_efficiency.report.measures import PER_CORRECT, QUANTITIES
+
+_Reals = npt.NDArray[np.float64]
+_Counts = npt.NDArray[np.int64]
+
+_FITTED = {
+    "idealized_s": ("idealized_s", "accelerator_s", "idealized_usd", "energy_j"),
+    "denoised_s": ("denoised_s",),
+}
+"""Quantities whose prediction has an interval of its own, and those that are proportional to them."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """All measures of all models in one scenario, or over all scenarios.
+
+    Attributes:
+        values: By measure, shape (M,); NaN where missing.
+        draws: By measure, shape (R, M), models drawn jointly.
+        known: By quantity, how many requests (score: instances) the mean is over, shape (M,).
+        num_requests: Requests compared, shape (M,).
+        num_instances: Instances compared, shape (M,).
+        num_answered: Instances that the model answered, compared or not, shape (M,).
+        num_scenarios: Scenarios that the model answered any instance of, shape (M,).
+    """
+
+    values: dict[str, _Reals]
+    draws: dict[str, _Reals]
+    known: dict[str, _Counts]
+    num_requests: _Counts
+    num_instances: _Counts
+    num_answered: _Counts
+    num_scenarios: _Counts
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How draws are made.
+
+    Attributes:
+        num_draws: R.
+        fit_errors: Standard normal draws by fitted quantity, shape (R, M): one error of prediction for each model, the
+            same in every scenario because the coefficients are.
+        rng: For the instances.
+        common: Compare on the instances that all models answered; else each on its own.
+        lower_is_better: Direction of the score.
+    """
+
+    num_draws: int
+    fit_errors: Mapping[str, _Reals]
+    rng: np.random.Generator
+    common: bool
+    lower_is_better: bool
+
+
+def resampling(num_models: int, *, num_draws: int, common: bool, lower_is_better: bool) -> Resampling:
+    """Draws that are the same for the same input, whoever makes them."""
+    rng = np.random.default_rng(0)
+    errors = {name: rng.standard_normal((num_draws, num_models)) for name in _FITTED}
+    return Resampling(num_draws, errors, rng, common, lower_is_better)
+
+
+def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int, how: Resampling) -> Estimates:
+    """Estimates of one scenario on one stack.
+
+    Args:
+        requests: Rows of the requests table.
+        models: Index of the model of each row.
+        num_models: M.
+        how: Draws and comparison.
+    """
+    instances = requests.groupby(["instance_id", "train_trial", "perturbation"], dropna=False, observed=True).ngroup()
+    instance = instances.to_numpy()
+    num_keys = int(instance.max()) + 1 if len(instance) else 0
+    cell = models * num_keys + instance
+    failed = ~requests["success"].fillna(True).to_numpy(dtype=bool)
+    asked = np.bincount(cell, minlength=num_models * num_keys)
+    answered = ((asked > 0) & (np.bincount(cell, failed, len(asked)) == 0)).reshape(num_models, num_keys)
+    present = answered.any(axis=1)
+    compared = answered & answered[present].all(axis=0) if how.common else answered
+
+    rows = compared[models, instance]
+    kept, model, cell = requests[rows], models[rows], cell[rows]
+    cluster, clusters = pd.factorize(kept["instance_id"], sort=True)
+    means = _Means(
+        at=model * len(clusters) + cluster,
+        shape=(num_models, len(clusters)),
+        weights=bootstrap_weights(len(clusters), num_resamples=how.num_draws, rng=how.rng),
+    )
+    values, draws, known = _request_means(kept, means, how)
+    # an instance asked in several requests (one for each choice) carries its score on each of them: counted once
+    score = kept["score"].to_numpy(dtype=float)
+    share = 1 / np.maximum(np.bincount(cell, ~np.isnan(score), len(asked)), 1)[cell]
+    values["score"], draws["score"], known["score"] = means.of(score, share)
+    num_requests, num_instances = np.bincount(model, minlength=num_models), compared.sum(axis=1)
+    per_instance = num_requests / np.maximum(num_instances, 1)
+    return Estimates(
+        with_ratios(values, per_instance, lower_is_better=how.lower_is_better),
+        with_ratios(draws, per_instance, lower_is_better=how.lower_is_better),
+        known,
+        num_requests,
+        num_instances,
+        answered.sum(axis=1),
+        present.astype(np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Means by model with their draws: `at` is the flat (model, cluster) position of each row."""
+
+    at: _Counts
+    shape: tuple[int, int]
+    weights: _Reals
+
+    def of(self, column: _Reals, share: _Reals | None = None) -> tuple[_Reals, _Reals, _Counts]:
+        """Mean (M,), draws (R, M) and number of known (M,) of a column, each row counting `share`."""
+        is_known = ~np.isnan(column)
+        count = is_known if share is None else is_known * share
+        sums = self._by_cluster(np.where(is_known, column, 0) * count)
+        counts = self._by_cluster(count)
+        values = _ratio(sums.sum(axis=1), counts.sum(axis=1))
+        if counts.any():
+            draws = _ratio(self.weights @ sums.T, self.weights @ counts.T)
+        else:
+            draws = np.full((len(self.weights), self.shape[0]), np.nan)
+        return values, draws, counts.sum(axis=1).round().astype(np.int64)
+
+    def _by_cluster(self, weights: npt.NDArray[np.generic]) -> _Reals:
+        flat = np.bincount(self.at, weights, self.shape[0] * self.shape[1]).astype(float)
+        return flat.reshape(self.shape)
+
+
+def _request_means(
+    requests: pd.DataFrame, means: _Means, how: Resampling
+) -> tuple[dict[str, _Reals], dict[str, _Reals], dict[str, _Counts]]:
+    values, draws, known = {}, {}, {}
+    for name in QUANTITIES:
+        values[name], draws[name], known[name] = means.of(requests[name].to_numpy(dtype=float, na_value=np.nan))
+    for fitted, proportional in _FITTED.items():
+        stem = fitted.removesuffix("_s")
+        low, high = (
+            means.of(requests[f"{stem}_{end}_s"].to_numpy(dtype=float, na_value=np.nan))[0] for end in ("low", "high")
+        )
+        error = how.fit_errors[fitted]
+        half_width = np.where(error < 0, values[fitted] - low, high - values[fitted]) / norm.ppf((1 + LEVEL) / 2)
+        factor = np.maximum(1 + error * np.nan_to_num(_ratio(half_width, values[fitted])), 0)
+        for name in proportional:
+            draws[name] = draws[name] * factor
+    return values, draws, known
+
+
+def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estimates:
+    """Mean over scenarios, each counting the same.
+
+    Args:
+        scenarios: At least one.
+        common: A model without a number in some scenario has none over all; else the mean is over those it has.
+    """
+    parts = list(scenarios)
+    mean = _mean if common else _mean_of_known
+    tables = []
+    for name in ("values", "draws"):
+        columns = [getattr(part, name) for part in parts]
+        table = {key: mean([column[key] for column in columns]) for key in columns[0]}
+        table["win_rate"] = _mean_of_known([column["win_rate"] for column in columns])
+        tables.append(table | _ratios(table))
+    totals = {
+        name: np.sum([getattr(part, name) for part in parts], axis=0)
+        for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
+    }
+    known = {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known}
+    return Estimates(tables[0], tables[1], known, **totals)
+
+
+def with_ratios(
+    means: Mapping[str, _Reals], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
+) -> dict[str, _Reals]:
+    """Means by quantity, with what follows from them: win rate, provider factor, cost of a correct answer.
+
+    Also with `X_per_instance` for each quantity of `PER_CORRECT`, from which ratios over several scenarios follow.
+    """
+    table = dict(means)
+    table["win_rate"] = _win_rates(table["score"], lower_is_better=lower_is_better)
+    table |= {f"{name}_per_instance": table[name] * requests_per_instance for name in PER_CORRECT if name in table}
+    return table | _ratios(table)
+
+
+def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
+    score = np.where((table["score"] >= 0) & (table["score"] <= 1), table["score"], np.nan)
+    per_correct = {
+        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], score, inf=True)
+        for name in PER_CORRECT
+        if f"{name}_per_instance" in table
+    }
+    return {"provider_factor": _ratio(table["denoised_s"], table["idealized_s"]), **per_correct}
+
+
+def _win_rates(score: _Reals, *, lower_is_better: bool) -> _Reals:
+    """Share of the other models beaten, ties counting half; NaN for a model that is alone or has no score."""
+    known = ~np.isnan(score)
+    num_known = known.sum(axis=-1, keepdims=True)
+    # models without a score take the lowest ranks, which are then not counted
+    ranks = rankdata(np.where(known, -score if lower_is_better else score, -np.inf), axis=-1)
+    beaten = ranks - 1 - (score.shape[-1] - num_known)
+    return _ratio(np.where(known, beaten, np.nan), np.broadcast_to(num_known - 1.0, score.shape))
+
+
+def _ratio(top: _Reals, bottom: _Reals, *, inf: bool = False) -> _Reals:
+    """Quotient; where the bottom is 0, NaN or (if `inf`) infinity."""
+    shape = np.broadcast_shapes(top.shape, bottom.shape)
+    out = np.full(shape, np.inf if inf else np.nan)
+    result: _Reals = np.divide(top, bottom, out=out, where=np.broadcast_to(bottom != 0, shape))
+    return np.where(np.isnan(top), np.nan, result)
+
+
+def _mean(parts: list[_Reals]) -> _Reals:
+    result: _Reals = np.sum(parts, axis=0) / len(parts)
+    return result
+
+
+def _mean_of_known(parts: list[_Reals]) -> _Reals:
+    known = np.sum([~np.isnan(part) for part in parts], axis=0)
+    return _ratio(np.sum([np.nan_to_num(part, nan=0, posinf=np.inf) for part in parts], axis=0), known.astype(float))

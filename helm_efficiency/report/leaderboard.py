@@ -1,0 +1,110 @@
+"""Leaderboards: capability and efficiency of every model, by scenario and over all, with intervals and ranks.
+
+Models are compared on the instances that all of them answered, on one stack at a time. Whatever that leaves out is said
+in the leaderboard's notes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
+
+from helm_efficiency.errors import InputError
+from helm_efficiency.report.board import Leaderboard, Options
+from helm_efficiency.report.estimates import Estimates, resampling, scenario_estimates
+from helm_efficiency.report.measures import ESTIMATED
+from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
+from helm_efficiency.report.rows import columns_of, no_rows, stack_rows
+from helm_efficiency.report.tables import Tables
+
+_STACK_COLUMNS = (
+    "stack_detail",
+    "tier",
+    "idealized_s",
+    "idealized_low_s",
+    "idealized_high_s",
+    "in_domain",
+    "num_accelerators",
+    "accelerator_s",
+    "idealized_usd",
+    "energy_j",
+)
+_MAX_DRAWN, _FEWEST_DRAWS = 2_000_000, 200
+
+
+def build(tables: Tables, options: Options | None = None) -> Leaderboard:
+    """Rank all models of scored tables; the columns are those of `rows`.
+
+    Intervals are of instances drawn anew and of the error of each model's predicted runtime.
+
+    Raises:
+        InputError: There is no such stack or measure.
+    """
+    options = options or Options()
+    if options.sort not in ESTIMATED:
+        raise InputError(f"Cannot sort by {options.sort!r}. Known measures: {', '.join(ESTIMATED)}.")
+    requests = tables.requests
+    if not options.perturbed:
+        requests = requests[requests["perturbation"].fillna("") == ""]
+    num_cells = max(requests[options.by].nunique() * requests["scenario"].nunique(), 1)
+    options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
+    parts: list[pd.DataFrame] = []
+    notes = table_notes(requests, tables.runs)
+    for stack, rows in _by_stack(requests, options.stack):
+        part, part_notes = _stack_leaderboard(rows, options)
+        parts.append(part.assign(stack=stack))
+        notes += part_notes
+    table = pd.concat(parts, ignore_index=True)[list(columns_of(ESTIMATED))]
+    return Leaderboard(table, tuple(dict.fromkeys(notes)), options)
+
+
+def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, pd.DataFrame]]:
+    """For each stack the rows of every run: those on the stack, else any other's with the idealized numbers blanked."""
+    stacks = sorted(requests["stack"].dropna().unique())
+    if stack is not None and stack not in stacks:
+        raise InputError(f"No request is scored on stack {stack!r}. There are: {', '.join(stacks) or 'none'}.")
+    for name in [stack] if stack is not None else stacks or [""]:
+        on_stack = requests["stack"] == name
+        runs = requests.groupby(["suite", "run"], dropna=False, observed=True)
+        has_some = on_stack.groupby(runs.ngroup()).transform("any")
+        elsewhere = requests[~has_some]
+        # one copy of each request: those of the stack that comes first, or of none
+        first = elsewhere.groupby(["suite", "run"], dropna=False, observed=True)["stack"].transform("first")
+        blank = elsewhere[(elsewhere["stack"] == first) | first.isna()]
+        blank = blank.assign(**dict.fromkeys(_STACK_COLUMNS, None))
+        yield name, requests[on_stack] if blank.empty else pd.concat([requests[on_stack], blank])
+
+
+def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note]]:
+    """All scenarios, and all of them together, on one stack."""
+    if requests.empty:
+        return no_rows(ESTIMATED), []
+    codes, index = pd.factorize(requests[options.by].astype(str), sort=True)
+    names = list(index)
+    how = resampling(
+        len(names), num_draws=options.num_draws, common=options.common, lower_is_better=options.lower_is_better
+    )
+    estimates: dict[str, Estimates] = {}
+    identities = {ALL: _identity(requests, names, options.by)}
+    by_scenario = requests.reset_index(drop=True).groupby("scenario", observed=True, sort=True).indices
+    for scenario, rows in by_scenario.items():
+        of_scenario = requests.iloc[rows]
+        estimates[str(scenario)] = scenario_estimates(of_scenario, codes[rows], len(names), how)
+        identities[str(scenario)] = _identity(of_scenario, names, options.by)
+    table, overall = stack_rows(estimates, identities, options)
+    return table, comparison_notes(estimates, overall, names, common=options.common)
+
+
+def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame:
+    """Who each model is and how much of it is doubtful, in order of `names`; NaN for those without any request."""
+    row_name = requests[by].astype(str)
+    identity = {
+        "num_failed": requests["success"].eq(False).groupby(row_name).sum(),
+        "num_out_of_domain": requests["in_domain"].eq(False).groupby(row_name).sum(),
+        by: pd.Series(names, names),
+    }
+    for column in ("deployment", "model", "stack_detail", "tier", "score_name"):
+        if column != by:
+            pairs = requests[[by, column]].drop_duplicates().dropna().astype(str).sort_values([by, column])
+            identity[column] = pairs.groupby(by)[column].agg(" + ".join)
+    return pd.DataFrame(identity).reindex(names)

@@ -1,0 +1,90 @@
+"""What must be said beside a leaderboard: left out, mixed, repeated, missing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helm_efficiency.report.estimates import Estimates
+
+ALL = "all scenarios"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence, and the scenario whose table it belongs to (`ALL` for the one over all)."""
+
+    scenario: str
+    text: str
+
+
+def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
+    """Notes on the tables themselves: repeated runs, scores of several names, reasons for missing numbers."""
+    notes = []
+    pairs = requests[["scenario", "deployment", "suite", "run"]].drop_duplicates()
+    repeated = pairs.groupby(["scenario", "deployment"], observed=True).size()
+    for row in repeated[repeated > 1].rename("count").reset_index().itertuples():
+        text = f"{row.deployment} ran {row.scenario} {row.count} times: its numbers are means over these runs."
+        notes.append(Note(str(row.scenario), text))
+    names = sorted(runs["score_name"].dropna().unique())
+    if len(names) > 1:
+        text = f"The score is a mean of different scores ({', '.join(names)}); the win rate does not mix them."
+        notes.append(Note(ALL, text))
+    for reason, rows in runs[runs["reason"].notna()].groupby("reason", sort=True):
+        notes.append(Note(ALL, f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}."))
+    return notes
+
+
+def comparison_notes(
+    scenarios: Mapping[str, Estimates], overall: Estimates, names: list[str], *, common: bool
+) -> list[Note]:
+    """Notes on what models are compared on.
+
+    Args:
+        scenarios: Estimates by scenario.
+        overall: Over all of them.
+        names: Of the models, in the order of the estimates.
+        common: Whether they are compared on the instances that all answered.
+    """
+    notes = [
+        Note(scenario, text)
+        for scenario, found in scenarios.items()
+        if (text := _instances_text(found, names, common=common))
+    ]
+    if notes:
+        what = "on fewer instances than some answered" if common else "on different instances"
+        notes.append(Note(ALL, f"Models are compared {what} in {_some(note.scenario for note in notes)}."))
+    lacking = [
+        f"{name} ({have} of {len(scenarios)})"
+        for name, have in zip(names, overall.num_scenarios, strict=True)
+        if have < len(scenarios)
+    ]
+    if lacking:
+        what = "has no mean over all" if common else "is averaged over those it has"
+        notes.append(Note(ALL, f"Who lacks a scenario {what}: {_some(lacking)}."))
+    return notes
+
+
+def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str | None:
+    present = np.flatnonzero(found.num_answered)
+    if not len(present):
+        return "No model answered any instance."
+    answered, compared = found.num_answered[present], found.num_instances[present]
+    fewest, most = answered.min(), answered.max()
+    if common and (answered != compared).any():
+        return (
+            f"Compared on the {compared[0]} instances that all {len(present)} models answered, of up to {most}; "
+            f"{names[present[answered.argmin()]]} answered the fewest ({fewest})."
+        )
+    if fewest < most:
+        return f"Models answered different instances ({fewest} to {most}) and are compared all the same."
+    return None
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    items = list(names)
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

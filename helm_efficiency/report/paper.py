@@ -1,0 +1,204 @@
+"""The ten models of Narayanan et al., NeurIPS 2023, as a leaderboard of this package.
+
+Only means over instances were published, so the instances cannot be drawn anew: the intervals are those of a binomial
+number of correct answers, each model on its own, and say nothing about the runtimes.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
+from helm_efficiency.errors import InputError
+from helm_efficiency.report.board import Leaderboard, Options
+from helm_efficiency.report.display import display
+from helm_efficiency.report.estimates import Estimates, with_ratios
+from helm_efficiency.report.formats import to_markdown
+from helm_efficiency.report.notes import ALL, Note
+from helm_efficiency.report.plots import providers, save, stacks, tradeoff_by_scenario
+from helm_efficiency.report.rows import columns_of, stack_rows
+
+MEASURES_OF_PAPER = (
+    "score",
+    "win_rate",
+    "observed_s",
+    "denoised_s",
+    "idealized_s",
+    "provider_factor",
+    "accelerator_s",
+    "idealized_usd",
+    "flops",
+    "parameters",
+    "idealized_s_per_correct",
+    "accelerator_s_per_correct",
+    "idealized_usd_per_correct",
+)
+
+TITLE = "Ten models of 2023: capability and efficiency"
+
+FIGURES = ("observed_s", "denoised_s", "idealized_s", "idealized_usd", "flops", "parameters")
+_ON_STACK = ("idealized_s", "idealized_usd")
+
+_Reals = npt.NDArray[np.float64]
+
+
+def leaderboard(options: Options | None = None) -> Leaderboard:
+    """Ten models, four scenarios, two stacks, from the catalog's figures.
+
+    Raises:
+        InputError: The paper has no such stack.
+    """
+    options = options or Options()
+    paper = paper_2023()
+    parts = []
+    if options.stack is not None and options.stack not in paper.stacks:
+        raise InputError(f"The paper has no stack {options.stack!r}. There are: {', '.join(paper.stacks)}.")
+    for stack in paper.stacks if options.stack is None else [options.stack]:
+        estimates = {scenario: _estimates(paper, stack, scenario, options) for scenario in _scenarios(paper)}
+        identity = _identity(paper, stack)
+        table, _ = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
+        parts.append(table.assign(stack=stack))
+    notes = [Note(ALL, remark) for remark in paper.remarks]
+    table = pd.concat(parts, ignore_index=True)[list(columns_of(MEASURES_OF_PAPER))]
+    return Leaderboard(table, tuple(notes), options, draws="binomial draws of the number of correct answers")
+
+
+def _scenarios(paper: PaperResults) -> list[str]:
+    return list(dict.fromkeys(result.scenario for result in paper.results))
+
+
+def _identity(paper: PaperResults, stack: str) -> pd.DataFrame:
+    """One row a model, in order of label, which is what the figures call it."""
+    models = sorted(paper.models.values(), key=lambda model: model.label)
+    accelerator, _, software = paper.stacks[stack].detail.partition(" ")
+    has_any = {result.model for result in paper.results if stack in result.idealized_s}
+    return pd.DataFrame(
+        {
+            "deployment": [model.label for model in models],
+            "model": [model.name for model in models],
+            "stack_detail": [
+                f"{accelerator}×{model.num_accelerators[stack]} {software}" if model.name in has_any else np.nan
+                for model in models
+            ],
+            "tier": [model.tier if model.name in has_any else np.nan for model in models],
+            "score_name": "exact_match",
+            "num_failed": 0,
+            "num_out_of_domain": 0,
+        }
+    )
+
+
+def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options) -> Estimates:
+    models = sorted(paper.models.values(), key=lambda model: model.label)
+    by_model = {result.model: result for result in paper.results if result.scenario == scenario}
+    results = [by_model[model.name] for model in models]
+    num_instances = np.array([result.num_instances for result in results])
+    accelerators = np.array([model.num_accelerators[stack] for model in models])
+    idealized = _column(results, lambda result: result.idealized_s.get(stack))
+    values = {
+        "score": np.array([result.num_correct for result in results]) / num_instances,
+        "observed_s": _column(results, lambda result: result.raw_s),
+        "denoised_s": _column(results, lambda result: result.denoised_s),
+        "idealized_s": idealized,
+        "accelerator_s": idealized * accelerators,
+        "idealized_usd": idealized * accelerators * paper.stacks[stack].usd_per_accelerator_hour / 3600,
+        "flops": _column(results, lambda result: result.flops),
+        "parameters": np.array([model.parameters for model in models]),
+    }
+    rng = np.random.default_rng(0)
+    correct = rng.binomial(num_instances, values["score"], size=(options.num_draws, len(models)))
+    draws = {name: np.broadcast_to(value, correct.shape) for name, value in values.items()}
+    draws["score"] = correct / num_instances
+    known = {name: np.where(np.isnan(value), 0, num_instances) for name, value in values.items()}
+    ones = np.ones(len(models), dtype=np.int64)
+    return Estimates(
+        with_ratios(values, ones), with_ratios(draws, ones), known, num_instances, num_instances, num_instances, ones
+    )
+
+
+def _column(results: list[PaperResult], of: Callable[[PaperResult], float | None]) -> _Reals:
+    return np.array([np.nan if (value := of(result)) is None else value for result in results])
+
+
+def differences() -> pd.DataFrame:
+    """The published figures beside means over instances: idealized runtime (s) and cost ($) on A100.
+
+    Columns: scenario, model, published_s, mean_s, published_usd, mean_usd, and how far off the published ones are (%).
+    """
+    paper = paper_2023()
+    stack = paper.stacks["a100"]
+    rows = []
+    for result in paper.results:
+        model = paper.models[result.model]
+        mean_s = result.idealized_s["a100"]
+        mean_usd = mean_s * model.num_accelerators["a100"] * stack.usd_per_accelerator_hour / 3600
+        rows.append(
+            {
+                "scenario": result.scenario,
+                "model": model.label,
+                "published_s": result.published_s,
+                "mean_s": mean_s,
+                "published_s_off_percent": round(100 * (result.published_s / mean_s - 1), 1),
+                "published_usd": float(f"{result.published_usd:.4g}"),
+                "mean_usd": float(f"{mean_usd:.4g}"),
+                "published_usd_off_percent": round(100 * (result.published_usd / mean_usd - 1), 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def provenance() -> dict[str, str]:
+    """What the numbers come from, as term and meaning."""
+    paper = paper_2023()
+    prices = "; ".join(
+        f"{name}: ${stack.usd_per_accelerator_hour} an hour ({stack.price_source})"
+        for name, stack in paper.stacks.items()
+    )
+    return {"Source": paper.source, "Price of an accelerator": prices}
+
+
+def write_all(board: Leaderboard, folder: Path) -> list[Path]:
+    """Write the leaderboards, the differences and all figures into a folder.
+
+    Returns:
+        The files, in the order written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in (
+        ("paper_leaderboard.md", "\n".join(_markdown(board))),
+        ("paper_differences.csv", differences().to_csv(index=False, lineterminator="\n")),
+    ):
+        paths.append(folder / name)
+        paths[-1].write_text(text, encoding="utf-8", newline="\n")
+    for stack in board.stacks:
+        parts = [board.part(scenario, stack) for scenario in board.scenarios]
+        for measure in FIGURES:
+            if measure in _ON_STACK or stack == board.stacks[0]:
+                name = f"paper_{measure}_{stack}.png" if measure in _ON_STACK else f"paper_{measure}.png"
+                figure = tradeoff_by_scenario(parts, x=measure)
+                paths.append(save(figure, folder / name))
+                plt.close(figure)
+    return paths + _runtime_figures(board, folder)
+
+
+def _runtime_figures(board: Leaderboard, folder: Path) -> list[Path]:
+    paths = []
+    axes = providers(board.part(board.scenarios[0], board.stacks[0]))
+    paths.append(save(axes, folder / "paper_providers.png"))
+    plt.close(axes.get_figure())
+    if len(board.stacks) > 1:
+        axes = stacks(*(board.part(board.scenarios[0], stack) for stack in board.stacks[:2]))
+        paths.append(save(axes, folder / "paper_stacks.png"))
+        plt.close(axes.get_figure())
+    return paths
+
+
+def _markdown(board: Leaderboard) -> Iterator[str]:
+    for stack in board.stacks:
+        for scenario in (ALL, *board.scenarios):
+            yield to_markdown(display(board, scenario=scenario, stack=stack))

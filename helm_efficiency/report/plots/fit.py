@@ -1,0 +1,89 @@
+"""How well coefficients fit what was measured: decode, prefill, residuals."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+
+from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.report.plots.labels import plain
+from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, caption, style
+
+_MOST_LINES = 5
+
+
+def fit_quality(fit: Fit, profile: Profile) -> Any:
+    """Three panels: runtime against output tokens, prefill against prompt tokens with its knots, residuals.
+
+    Args:
+        fit: Coefficients and their interval.
+        profile: What was measured, of the same deployment and stack.
+
+    Returns:
+        The three axes, in that order, shape (3,).
+    """
+    p, o, seconds = _singles(profile)
+    with style():
+        figure, grid = plt.subplots(1, 3, figsize=(11, 3.9))
+        _decode(grid[0], fit, p, o, seconds)
+        _prefill(grid[1], fit, p, o, seconds)
+        _residuals(grid[2], fit, p, o, seconds)
+        text = f"{fit.deployment} on {fit.stack}, batch size 1. Points: means of what was measured. Lines: fitted. "
+        caption(figure, plain(text + "Bands: nominal 90 % intervals; crosses lie outside."))
+    return grid
+
+
+def _singles(profile: Profile) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Mean seconds of each (prompt, output) cell at batch size 1."""
+    cells = {(p, o): np.mean([m.seconds for m in ms]) for (p, o, batch), ms in profile.cells().items() if batch == 1}
+    pairs = np.array(list(cells)).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1], np.array(list(cells.values()))
+
+
+def _decode(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
+    prompts = np.unique(p)
+    for index, prompt in enumerate(prompts[np.unique(np.linspace(0, len(prompts) - 1, _MOST_LINES).astype(int))]):
+        at = p == prompt
+        outputs = np.arange(1, o.max() + 1)
+        prediction = fit.coefficients.predict(prompt, outputs)
+        colour = COLOURS[index]
+        axes.plot(outputs, prediction.seconds, color=colour, lw=1.2)
+        axes.fill_between(outputs, prediction.low_s, prediction.high_s, color=colour, alpha=0.12, lw=0)
+        axes.plot(
+            o[at], seconds[at], MARKERS[index], ms=4.5, mfc="white", mec=colour, label=f"{prompt:,} prompt tokens"
+        )
+    axes.set(xlabel="Output tokens", ylabel="Runtime (s)")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Decode")
+    axes.legend(loc="upper left", fontsize=7.5)
+
+
+def _prefill(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
+    coefficients = fit.coefficients
+    tokens = np.linspace(1, p.max(), 500)
+    prediction = coefficients.predict(tokens, 1)
+    axes.plot(tokens, prediction.seconds, color=COLOURS[0], lw=1.2)
+    axes.fill_between(tokens, prediction.low_s, prediction.high_s, color=COLOURS[0], alpha=0.12, lw=0)
+    knots = np.array(coefficients.prefill_knots)
+    axes.plot(knots[:, 0], knots[:, 1] + coefficients.overhead_s, "|", ms=9, mec=INK, label="knots")
+    first = o == 1
+    axes.plot(p[first], seconds[first], "o", ms=4.5, mfc="white", mec=COLOURS[0], label="measured, one output token")
+    axes.set(xlabel="Prompt tokens", ylabel="Prefill (s)")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Prefill")
+    axes.legend(loc="upper left", fontsize=7.5)
+
+
+def _residuals(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
+    prediction = fit.coefficients.predict(p, o)
+    residual = 100 * (seconds / prediction.seconds - 1)
+    half_width = 100 * fit.coefficients.relative_error
+    inside = (seconds >= prediction.low_s) & (seconds <= prediction.high_s)
+    axes.axhspan(-half_width, half_width, color=MUTED, alpha=0.12, lw=0)
+    axes.axhline(0, color=INK, lw=0.9)
+    axes.plot(p[inside], residual[inside], "o", ms=4, mfc="white", mec=COLOURS[0])
+    axes.plot(p[~inside], residual[~inside], "X", ms=5.5, color=COLOURS[3])
+    axes.set(xlabel="Prompt tokens", ylabel="Measured − fitted (%)")
+    axes.set_title(f"Residuals: {100 * inside.mean():.0f} % inside")

@@ -1,0 +1,200 @@
+"""Names written beside their points, none over another.
+
+Each name tries places around its point, near ones first, and takes the one that hides least: other names and points
+weigh most, lines little. Names are placed in turn, and then a few times anew once all the others stand. (Force-directed
+placement, as in adjustText, gives no such guarantee: it left names over points and drew needlessly long lines.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import patheffects
+
+from helm_efficiency.report.plots.style import INK, MUTED
+
+_Reals = npt.NDArray[np.float64]
+
+_DISTANCES = (7, 11, 16, 24, 35, 48, 64, 84)  # points between mark and name
+_ANGLES = np.deg2rad([0, 30, -30, 180, 150, -150, 90, -90, 60, -60, 120, -120])
+_LEADER_FROM = 17
+_SWEEPS = 4
+_SIZE = 8.5
+_SAMPLE = 4.0  # points between samples of a line
+_NAME, _MARK, _OUTSIDE, _LINE = 1000.0, 400.0, 800.0, 4.0
+
+
+def plain(name: str) -> str:
+    """A name that matplotlib does not take for mathematics.
+
+    >>> plain("cheap$")
+    'cheap\\\\$'
+    """
+    return name.replace("$", r"\$")
+
+
+@dataclass
+class _Scene:
+    """What names must keep clear of, in points of the figure from the lower left corner of the axes.
+
+    Attributes:
+        anchors: Points to name, shape (names, 2).
+        sizes: Width and height of each name, shape (names, 2).
+        marks: All marks, shape (marks, 2).
+        lines: Samples of lines, shape (samples, 2).
+        extent: Width and height of the axes.
+        boxes: Where each name stands (left, bottom, right, top), shape (names, 4); NaN until placed.
+        leaders: Samples of the line from each mark to its name.
+    """
+
+    anchors: _Reals
+    sizes: _Reals
+    marks: _Reals
+    lines: _Reals
+    extent: _Reals
+    boxes: _Reals = field(init=False)
+    leaders: list[_Reals] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.boxes = np.full((len(self.anchors), 4), np.nan)
+        self.leaders = [np.empty((0, 2))] * len(self.anchors)
+
+
+def write_names(
+    axes: Any,
+    points: npt.ArrayLike,
+    names: Sequence[str],
+    *,
+    lines: Sequence[npt.ArrayLike] = (),
+    others: npt.ArrayLike = (),
+) -> list[Any]:
+    """Write each name near its point, with a thin line to it where it had to move away.
+
+    The figure is laid out first, and keeps that layout; so call it when all else is drawn.
+
+    Args:
+        axes: Where the points are drawn.
+        points: Shape (names, 2), in data coordinates.
+        names: What to write.
+        lines: Polylines that names should keep off, each of shape (vertices, 2) in data coordinates.
+        others: Marks without a name that names should keep off, shape (marks, 2) in data coordinates.
+
+    Returns:
+        The annotations.
+    """
+    figure = axes.get_figure(root=True)
+    texts = [axes.text(0, 0, plain(name), fontsize=_SIZE, in_layout=False) for name in names]
+    figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
+    figure.set_layout_engine("none")  # and keeps it, or the names would stand beside other points
+    scale = 72 / figure.dpi
+    to_points = axes.transData.transform
+    origin = axes.bbox.p0
+    anchors = (to_points(np.asarray(points, dtype=float).reshape(-1, 2)) - origin) * scale
+    boxes = [text.get_window_extent() for text in texts]
+    scene = _Scene(
+        anchors=anchors,
+        sizes=np.array([[box.width * scale, box.height * scale] for box in boxes]).reshape(-1, 2),
+        marks=np.concatenate([anchors, (to_points(np.asarray(others, dtype=float).reshape(-1, 2)) - origin) * scale]),
+        lines=np.concatenate([np.empty((0, 2)), *(_samples((to_points(line) - origin) * scale) for line in lines)]),
+        extent=np.array([axes.bbox.width, axes.bbox.height]) * scale,
+    )
+    for _ in range(_SWEEPS):
+        for index in range(len(anchors)):
+            _place(scene, index)
+    for text in texts:
+        text.remove()
+    return [_write(axes, scene, index, name) for index, name in enumerate(names)]
+
+
+def _place(scene: _Scene, index: int) -> None:
+    """Put one name where it hides least, given where the others stand."""
+    anchor, half = scene.anchors[index], scene.sizes[index] / 2
+    distance, angle = (grid.ravel() for grid in np.meshgrid(_DISTANCES, _ANGLES, indexing="ij"))
+    direction = np.column_stack([np.cos(angle), np.sin(angle)])
+    centre = anchor + direction * (distance[:, np.newaxis] + np.abs(direction) * half)
+    boxes = np.column_stack([centre - half, centre + half])
+    others = np.delete(scene.boxes, index, axis=0)
+    others = others[~np.isnan(others[:, 0])]
+    foreign = np.concatenate([np.empty((0, 2)), *(line for at, line in enumerate(scene.leaders) if at != index)])
+    cost = (
+        distance
+        + 0.5 * np.arange(len(_ANGLES))[np.newaxis].repeat(len(_DISTANCES), axis=0).ravel()
+        + _NAME * _overlaps(boxes, others)
+        + _MARK * _inside(boxes, scene.marks, margin=4)
+        + _LINE * _inside(boxes, scene.lines)
+        + _LINE * 10 * _inside(boxes, foreign)
+        + _OUTSIDE * ((boxes[:, :2] < 0) | (boxes[:, 2:] > scene.extent)).any(axis=1)
+    )
+    leaders = [_leader(anchor, box, away) for box, away in zip(boxes, distance, strict=True)]
+    cost += [
+        _LINE * 10 * _inside(others, leader).sum() + _MARK * 0.2 * _near(scene.marks, leader, anchor)
+        for leader in leaders
+    ]
+    best = int(np.argmin(cost))
+    scene.boxes[index], scene.leaders[index] = boxes[best], leaders[best]
+
+
+def _leader(anchor: _Reals, box: _Reals, distance: float) -> _Reals:
+    """Samples of the line from a mark to its name; none where the name is near."""
+    if distance < _LEADER_FROM:
+        return np.empty((0, 2))
+    return _samples(np.array([anchor, np.clip(anchor, box[:2], box[2:])]))[1:]
+
+
+def _samples(line: _Reals) -> _Reals:
+    """Points along a polyline."""
+    pieces = [
+        start + np.linspace(0, 1, max(2, int(np.hypot(*(end - start)) / _SAMPLE)))[:, np.newaxis] * (end - start)
+        for start, end in pairwise(line)
+    ]
+    return np.concatenate(pieces) if pieces else np.empty((0, 2))
+
+
+def _overlaps(boxes: _Reals, others: _Reals, margin: float = 1.0) -> _Reals:
+    """How many others each box overlaps."""
+    a, b = boxes[:, np.newaxis], others[np.newaxis]
+    apart = (a[..., :2] > b[..., 2:] + margin) | (a[..., 2:] < b[..., :2] - margin)
+    counts: _Reals = (~apart.any(axis=-1)).sum(axis=1).astype(float)
+    return counts
+
+
+def _inside(boxes: _Reals, points: _Reals, margin: float = 0.0) -> _Reals:
+    """How many points each box covers."""
+    p = points[np.newaxis]
+    inside = (p > boxes[:, np.newaxis, :2] - margin) & (p < boxes[:, np.newaxis, 2:] + margin)
+    counts: _Reals = inside.all(axis=-1).sum(axis=1).astype(float)
+    return counts
+
+
+def _near(marks: _Reals, line: _Reals, own: _Reals) -> float:
+    """How many marks other than the line's own it runs over."""
+    if not len(line):
+        return 0.0
+    distance = np.hypot(*np.moveaxis(marks[:, np.newaxis] - line[np.newaxis], -1, 0)).min(axis=1)
+    return float(((distance < 5) & (marks != own).any(axis=1)).sum())
+
+
+def _write(axes: Any, scene: _Scene, index: int, name: str) -> Any:
+    box, anchor = scene.boxes[index], scene.anchors[index]
+    if len(scene.leaders[index]):
+        start, end = anchor, np.clip(anchor, box[:2], box[2:])
+        start = start + (end - start) * 5 / np.hypot(*(end - start))
+        line = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            "", start, end, xycoords="axes points", textcoords="axes points", arrowprops=line, in_layout=False
+        )
+    text = axes.annotate(
+        plain(name),
+        (box[0], box[1]),
+        xycoords="axes points",
+        fontsize=_SIZE,
+        color=INK,
+        gid="name",
+        va="bottom",
+        zorder=6,
+    )
+    text.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white", alpha=0.8)])
+    return text

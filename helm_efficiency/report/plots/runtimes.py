@@ -1,0 +1,178 @@
+"""Runtimes against runtimes: what providers add or hide, one stack against another, how noisy services were."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from helm_efficiency.errors import InputError
+from helm_efficiency.report.display import short_names
+from helm_efficiency.report.measures import MEASURES, number
+from helm_efficiency.report.plots.labels import plain, write_names
+from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, caption, log_if_wide, plain_ticks, style
+
+_FASTER, _SLOWER = COLOURS[0], COLOURS[3]
+_ARROW = {"arrowstyle": "-|>", "lw": 1.6, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 11}
+_ROW_INCHES = 0.3
+_BOXES = {
+    "boxprops": {"facecolor": FAINT, "edgecolor": MUTED, "linewidth": 0.8},
+    "medianprops": {"color": COLOURS[3], "linewidth": 2},
+    "whiskerprops": {"color": MUTED},
+    "capprops": {"color": MUTED},
+}
+_REQUEST = ["suite", "run", "instance_id", "train_trial", "perturbation", "request_mode", "reference_index"]
+
+
+def providers(part: pd.DataFrame, *, axes: Any = None) -> Any:
+    """For each model an arrow from its idealized to its observed runtime: what the provider adds or hides.
+
+    The factor between them stands at the right; where a denoised runtime is known, it is marked.
+
+    Args:
+        part: Rows of one scenario and stack: `Leaderboard.part()`.
+        axes: Where to draw, without caption; None for a figure of its own.
+    """
+    both = part[part["observed_s"].gt(0) & part["idealized_s"].gt(0)]
+    both = both.assign(factor=both["observed_s"] / both["idealized_s"]).sort_values("factor", ascending=False)
+    with style():
+        alone = axes is None
+        axes = _rows(len(both)) if alone else axes
+        log_if_wide(axes, both[["observed_s", "idealized_s"]].to_numpy(dtype=float).ravel())
+        runtimes = both[["idealized_s", "denoised_s", "observed_s"]].to_numpy(dtype=float)
+        for at, (idealized, denoised, observed) in enumerate(runtimes):
+            _arrow(axes, at, idealized, denoised, observed)
+        _name_rows(axes, np.arange(len(both)), short_names(list(both["deployment"].astype(str))))
+        axes.set(xlabel="Runtime (s)")
+        axes.set_title(plain(_scenario(part)))
+        if alone:
+            text = (
+                f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed. Right: their factor."
+            )
+            caption(axes.get_figure(), plain(text))
+    return axes
+
+
+def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: float) -> None:
+    colour = _SLOWER if observed >= idealized else _FASTER
+    axes.annotate("", (observed, at), (idealized, at), arrowprops=_ARROW | {"color": colour}, zorder=2)
+    axes.plot(observed, at, alpha=0)  # an arrow alone does not move the limits
+    axes.plot(idealized, at, "o", ms=6.5, mfc="white", mec=INK, mew=1.3, zorder=4)
+    if denoised > 0:
+        axes.plot(denoised, at, "|", ms=10, mec=colour, mew=2, zorder=3)
+    beside = {"xycoords": ("axes fraction", "data"), "xytext": (6, 0), "textcoords": "offset points"}
+    axes.annotate(f"×{number(observed / idealized)}", (1, at), **beside, va="center", fontsize=8.5, color=colour)
+
+
+def stacks(first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealized_s", axes: Any = None) -> Any:
+    """One stack against another: each model's number on the first across, on the second up, with lines of equal ratio.
+
+    Args:
+        first: Rows of one scenario on one stack: `Leaderboard.part(scenario, stack)`.
+        second: The same scenario on another stack.
+        measure: What is compared.
+        axes: Where to draw, without caption; None for a figure of its own.
+    """
+    m = MEASURES[measure]
+    both = first.merge(second, on="deployment", suffixes=("", "_second"))
+    both = both[both[measure].gt(0) & both[f"{measure}_second"].gt(0)]
+    points = both[[measure, f"{measure}_second"]].to_numpy(dtype=float) * m.scale
+    names = [str(part["stack"].iloc[0]) if len(part) else "" for part in (first, second)]
+    with style():
+        alone = axes is None
+        axes = plt.subplots(figsize=(6, 5.4))[1] if alone else axes
+        lines = _ratio_lines(axes, points) if len(points) else []
+        axes.plot(*points.T, "o", ms=8, mfc="white", mec=COLOURS[0], mew=1.4, zorder=4)
+        axes.set(xlabel=f"{m.axis_label}, {names[0]}", ylabel=f"{m.axis_label}, {names[1]}")
+        axes.set_title(plain(_scenario(first)))
+        if alone:
+            caption(
+                axes.get_figure(),
+                plain(f"{len(points)} models on both stacks. Above the black line {names[1]} takes more."),
+            )
+        write_names(axes, points, short_names(list(both["deployment"].astype(str))), lines=lines)
+    return axes
+
+
+def _ratio_lines(axes: Any, points: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """Square logarithmic axes around the points, with lines of equal ratio, which are returned."""
+    low, high = points.min() / 1.4, points.max() * 1.4
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    lines = []
+    for ratio in (0.5, 1, 2, 4):
+        line = np.array([[low, low * ratio], [high, high * ratio]])
+        axes.plot(*line.T, color=INK if ratio == 1 else "#BBBBBB", lw=0.9, zorder=1)
+        end = (high / max(ratio, 1), high * min(ratio, 1))
+        axes.annotate(
+            "equal" if ratio == 1 else f"×{ratio:g}", end, (4, 2), textcoords="offset points", fontsize=7.5, color=MUTED
+        )
+        lines.append(line)
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_ticks(axis, few=high / low < 300)
+    return lines
+
+
+def contention(requests: pd.DataFrame, *, axes: Any = None) -> Any:
+    """Distribution of observed ÷ denoised runtime by deployment: how much contention and noise a service had.
+
+    Boxes hold the middle half of the requests, whiskers 90 %, the line is the median.
+
+    Args:
+        requests: Rows of the requests table with `observed_s` and `denoised_s`.
+        axes: Where to draw, without caption; None for a figure of its own.
+
+    Raises:
+        InputError: No request has both runtimes.
+    """
+    known = requests[requests["observed_s"].gt(0) & requests["denoised_s"].gt(0)]
+    known = known.drop_duplicates(_REQUEST)  # each stack repeats it
+    if known.empty:
+        raise InputError(
+            "No request has both an observed and a denoised runtime. For the latter: helm-efficiency denoise"
+        )
+    ratio = (known["observed_s"] / known["denoised_s"]).groupby(known["deployment"].astype(str))
+    names = [str(name) for name in ratio.median().sort_values(ascending=False).index]
+    values = [ratio.get_group(name).to_numpy(dtype=float) for name in names]
+    with style():
+        alone = axes is None
+        axes = _rows(len(names)) if alone else axes
+        log_if_wide(axes, np.concatenate(values))
+        rows = np.arange(len(names))
+        look = {"whis": (5, 95), "showfliers": False, "patch_artist": True, "widths": 0.55, "manage_ticks": False}
+        axes.boxplot(values, positions=rows, orientation="horizontal", **look, **_BOXES)
+        axes.axvline(1, color=INK, lw=0.9, zorder=1)
+        _name_rows(
+            axes, rows, [f"{name} ({len(value):,})" for name, value in zip(short_names(names), values, strict=True)]
+        )
+        axes.set(xlabel="Observed ÷ denoised runtime")
+        axes.set_title("Contention and noise")
+        if alone:
+            caption(
+                axes.get_figure(),
+                "Box: middle half of the requests. Whiskers: 90 %. Line: median. In brackets: requests.",
+            )
+    return axes
+
+
+def _rows(count: int) -> Any:
+    """Axes of a figure that is as tall as so many rows need."""
+    return plt.subplots(figsize=(7.2, 1.5 + _ROW_INCHES * max(count, 3)))[1]
+
+
+def _name_rows(axes: Any, rows: npt.NDArray[np.int64], names: list[str]) -> None:
+    axes.set_yticks(rows, [plain(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+
+
+def _scenario(part: pd.DataFrame) -> str:
+    return str(part["scenario"].iloc[0]) if len(part) else "Nothing to show"
+
+
+def _on(part: pd.DataFrame) -> str:
+    details = part["stack_detail"].dropna().unique()
+    if len(details) == 1:
+        return f" on {details[0]}"
+    return f" on {part['stack'].iloc[0]} (number of accelerators differs by model)" if len(part) else ""

@@ -1,0 +1,120 @@
+"""How figures look, and how they are saved: colour-blind safe, readable in grey, the same bytes for the same input."""
+
+import io
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from helm_efficiency.errors import InputError
+
+# Okabe and Ito, "Color Universal Design" (2008), ordered so that neighbours differ in lightness too; yellow is left out
+# because it vanishes on white
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+INK, MUTED, FAINT = "#222222", "#666666", "#D9D9D9"
+
+_LOG_FROM, _FEW_DECADES = 8, 300
+_PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+_CHARACTERS_PER_INCH = 17
+
+_NO_METADATA = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+FORMATS = tuple(_NO_METADATA)
+
+_STYLE: dict[str, Any] = {
+    "figure.figsize": (7.2, 4.8),
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#EEEEEE",
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "helm-efficiency",  # else element ids are random
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures of this package, without changing the caller's settings."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def log_if_wide(axes: Any, values: npt.ArrayLike) -> None:
+    """A logarithmic horizontal axis where the values span about a decade or more."""
+    array = np.asarray(values, dtype=float)
+    positive = array[array > 0]
+    if not len(positive) or positive.max() / positive.min() < _LOG_FROM:
+        return
+    if len(positive) == len(array):
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis, few=positive.max() / positive.min() < _FEW_DECADES)
+    else:  # a logarithm has no place for 0
+        axes.set_xscale("symlog", linthresh=float(positive.min()))
+        axes.xaxis.set_major_formatter(_PLAIN)
+
+
+def plain_ticks(axis: Any, *, few: bool) -> None:
+    """Label a logarithmic axis in plain numbers; where it spans few decades also at 2 and 5."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(_PLAIN)
+    axis.set_minor_formatter(NullFormatter())
+
+
+def caption(figure: Any, text: str) -> None:
+    """Small print below everything, wrapped to the width of the figure."""
+    width = int(figure.get_figwidth() * _CHARACTERS_PER_INCH)
+    size = {"fontsize": 7.5, "color": MUTED, "linespacing": 1.35}
+    figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
+
+
+def save(drawn: Any, path: Path | str) -> Path:
+    """Write a figure, or that of some axes, as PNG, SVG or PDF, without the date or the version of anything.
+
+    Raises:
+        InputError: The name ends in something else.
+    """
+    path = Path(path)
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_bytes(drawn, kind))
+    return path
+
+
+def to_bytes(drawn: Any, kind: str) -> bytes:
+    """The same in memory; `kind` is one of `FORMATS`."""
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, metadata=_NO_METADATA[kind])
+    return buffer.getvalue()

@@ -1,0 +1,94 @@
+"""From estimates to the rows of a leaderboard: intervals, ranks, fronts.
+
+For each measure M of `MEASURES` that was estimated a table has `M`, `M_low`, `M_high` (90 % interval), `M_known`
+(requests that the mean is over; instances for the score), `M_rank`, `M_rank_low`, `M_rank_high`; for each of `COSTS`
+also `M_front` and `M_front_probability`, of the front of M against the score. Missing is NaN.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helm_efficiency.core.pareto import front_probability, pareto_front
+from helm_efficiency.core.resampling import interval, rank_intervals
+from helm_efficiency.report.board import COUNTS, IDENTITY, Options
+from helm_efficiency.report.estimates import Estimates, overall_estimates
+from helm_efficiency.report.measures import COSTS, MEASURES, QUANTITIES
+from helm_efficiency.report.notes import ALL
+
+
+def stack_rows(
+    estimates: Mapping[str, Estimates], identities: Mapping[str, pd.DataFrame], options: Options
+) -> tuple[pd.DataFrame, Estimates]:
+    """Rows of all scenarios together, then of each.
+
+    Args:
+        estimates: By scenario, at least one, of the same models in the same order.
+        identities: By scenario and for `ALL`, one row a model in that order: the columns of `IDENTITY` but for scenario
+            and stack, `num_failed` and `num_out_of_domain`; NaN for a model without any request.
+        options: How the leaderboard is made.
+
+    Returns:
+        The rows, best first within each scenario, and the estimates over all scenarios.
+    """
+    overall = overall_estimates(estimates.values(), common=options.common)
+    parts = [
+        _rows(name, found, identities[name], options) for name, found in ({ALL: overall} | dict(estimates)).items()
+    ]
+    return pd.concat(parts, ignore_index=True), overall
+
+
+def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """One row for each model that was asked anything, best first."""
+    columns: dict[str, Any] = {
+        "scenario": scenario,
+        **{name: getattr(found, name) for name in COUNTS if hasattr(found, name)},
+        **_measure_columns(found, options),
+    }
+    table = pd.concat([identity.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
+    table = table[identity["num_failed"].notna().to_numpy()].astype(dict.fromkeys(COUNTS, "int64"))
+    return table.sort_values([f"{options.sort}_rank", options.by], na_position="last")
+
+
+def _measure_columns(found: Estimates, options: Options) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    score_sign = -1.0 if options.lower_is_better else 1.0
+    for name in found.values.keys() & MEASURES.keys():
+        value, draws = found.values[name], found.draws[name]
+        higher = bool(MEASURES[name].higher_is_better) and not (name == "score" and options.lower_is_better)
+        ranks = rank_intervals(value, draws, higher_is_better=higher)
+        columns[name] = value
+        columns[f"{name}_low"], columns[f"{name}_high"] = interval(draws)
+        if name in found.known:
+            columns[f"{name}_known"] = found.known[name]
+        columns[f"{name}_rank"], columns[f"{name}_rank_low"], columns[f"{name}_rank_high"] = (
+            ranks.rank,
+            ranks.low,
+            ranks.high,
+        )
+        if name in COSTS:
+            points = np.column_stack([value, score_sign * found.values["score"]])
+            columns[f"{name}_front"] = pareto_front(points, maximize=[False, True])
+            columns[f"{name}_front_probability"] = front_probability(draws, score_sign * found.draws["score"])
+    return columns
+
+
+def columns_of(measures: Iterable[str]) -> Iterator[str]:
+    """All columns of a table that has these measures, in order."""
+    yield from IDENTITY
+    yield from COUNTS
+    for name in measures:
+        yield from (name, f"{name}_low", f"{name}_high")
+        if name in ("score", "flops", "parameters", *QUANTITIES):
+            yield f"{name}_known"
+        yield from (f"{name}_rank", f"{name}_rank_low", f"{name}_rank_high")
+        if name in COSTS:
+            yield from (f"{name}_front", f"{name}_front_probability")
+
+
+def no_rows(measures: Iterable[str]) -> pd.DataFrame:
+    """A table with all columns and no row."""
+    names = columns_of(measures)
+    return pd.DataFrame({name: pd.Series(dtype=object if name in IDENTITY else float) for name in names})

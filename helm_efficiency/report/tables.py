@@ -1,0 +1,109 @@
+"""Reads the folder that scoring wrote into data frames, and reads nothing else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, request_schema, run_schema
+
+_RUN_KEY = ["suite", "run"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Scored requests and runs, as scoring wrote them.
+
+    Attributes:
+        requests: One row a request and stack; the columns of `REQUEST_COLUMNS` with `scores` replaced by `score` and
+            `score_name`: the run's main score (or the one asked for). Text columns are categorical.
+        runs: One row a run and stack; the columns of `RUN_COLUMNS`.
+    """
+
+    requests: pd.DataFrame
+    runs: pd.DataFrame
+
+
+def load(folder: Path | str, *, score: str | None = None) -> Tables:
+    """Read a folder written by `rescore`.
+
+    Args:
+        folder: Holds `runs.parquet` and `requests/*.parquet`.
+        score: Name of the score to read; None for each run's main score.
+
+    Raises:
+        InputError: There are no such tables, or no request has the score asked for.
+        FileFormatError: A file is not a scored table.
+    """
+    folder = Path(folder)
+    runs_path, paths = folder / "runs.parquet", sorted((folder / "requests").glob("*.parquet"))
+    if not runs_path.is_file():
+        raise InputError(
+            f"{folder}: expected runs.parquet and requests/*.parquet. Write them with: "
+            f"helm-efficiency rescore PATH --output {folder}"
+        )
+    runs = _read(runs_path, run_schema())
+    requests = pa.concat_tables([request_schema().empty_table(), *(_read(path, request_schema()) for path in paths)])
+    return from_arrow(requests, runs, score=score)
+
+
+def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) -> Tables:
+    """The same, from tables in memory.
+
+    Raises:
+        InputError: No request has the score asked for.
+    """
+    run_frame = runs.to_pandas()
+    if score is not None:
+        run_frame["score_name"] = score
+    names = _score_name_of_each(requests, run_frame)
+    scores = _look_up(requests["scores"], names)
+    if score is not None and requests.num_rows and scores.null_count == len(scores):
+        raise InputError(f"No request has a score named {score!r}. There are: {', '.join(_known(requests))}.")
+    requests = requests.drop_columns(["scores"]).append_column("score", scores).append_column("score_name", names)
+    for index, field in enumerate(requests.schema):
+        if field.type == pa.string():
+            requests = requests.set_column(index, field.name, requests.column(index).dictionary_encode())
+    return Tables(requests=requests.to_pandas(), runs=run_frame)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    """One Parquet file, cast to the schema of the contract; further columns are left out."""
+    columns = REQUEST_COLUMNS if "scores" in schema.names else RUN_COLUMNS
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FileFormatError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from error
+    version = int((table.schema.metadata or {}).get(b"helm_efficiency_schema_version", SCHEMA_VERSION))
+    if version > SCHEMA_VERSION:
+        raise FileFormatError(
+            f"{path}: table format {version} is newer than this package's {SCHEMA_VERSION}; update it."
+        )
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise FileFormatError(f"{path}: not a table of scored requests or runs: it lacks {', '.join(missing[:5])}.")
+    return table.select(schema.names).cast(schema)
+
+
+def _score_name_of_each(requests: pa.Table, runs: pd.DataFrame) -> pa.Array:
+    """Name of the score that the run of each request calls its main one."""
+    keys = requests.select(_RUN_KEY).to_pandas()
+    names = runs.drop_duplicates(_RUN_KEY)[[*_RUN_KEY, "score_name"]]
+    return pa.array(keys.merge(names, how="left", on=_RUN_KEY)["score_name"], pa.string(), from_pandas=True)
+
+
+def _look_up(scores: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
+    """The entry of each map that is named beside it; null where there is none."""
+    result: pa.ChunkedArray = pa.chunked_array([pa.nulls(len(scores), pa.float64())])
+    for name in sorted(pc.unique(names.drop_null()).to_pylist()):
+        found = pc.map_lookup(scores, pa.scalar(name), "first")
+        result = pc.if_else(pc.fill_null(pc.equal(names, name), False), found, result)
+    return result
+
+
+def _known(requests: pa.Table) -> list[str]:
+    return sorted({name for chunk in requests["scores"].chunks for name in pc.unique(chunk.keys).to_pylist()})

@@ -1,0 +1,118 @@
+"""What a rescore is asked to do, the same for every run; small enough to be sent to each worker."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from helm_efficiency import __version__
+from helm_efficiency.core.fitting import Fit
+from helm_efficiency.errors import InputError
+from helm_efficiency.harness.efficiency import Coefficients
+from helm_efficiency.harness.pricing import Pricing
+from helm_efficiency.scoring.table import SCHEMA_VERSION
+
+
+class StatsTarget(StrEnum):
+    """Where the stats of HELM runs go."""
+
+    copy = "copy"
+    in_place = "in-place"
+    none = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to score every run.
+
+    Attributes:
+        coefficients: To look deployments up in.
+        stacks: Names of the stacks to idealize on; the first one is that of HELM's stats. None: observed facts only.
+        pricing: Prices of accelerators and APIs.
+        output: Folder of the tables and the copied suites.
+        target: Where the stats of HELM runs go.
+        force: Score again what has not changed.
+        fit_hashes: Hash of each fit by stack and deployment, services under the empty stack.
+    """
+
+    coefficients: Coefficients
+    stacks: tuple[str | None, ...]
+    pricing: Pricing
+    output: Path
+    target: StatsTarget = StatsTarget.copy
+    force: bool = False
+    fit_hashes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def basis(self, deployments: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """All that the numbers of a run depend on besides its files.
+
+        Args:
+            deployments: Pairs of deployment and model in the run.
+        """
+        return {
+            "version": [__version__, SCHEMA_VERSION],
+            "stacks": list(self.stacks),
+            "target": str(self.target),
+            "prices": str(self.pricing.day),
+            "fits": [self._fits(deployment, model) for deployment, model in deployments],
+        }
+
+    def _fits(self, deployment: str, model: str) -> list[Any]:
+        used: list[Any] = [deployment, model, self.fit_hashes.get(("", deployment))]
+        for stack in self.stacks:
+            match = self.coefficients.match(stack, deployment, model) if stack else None
+            if match is not None:
+                fit = match.fit
+                price = self.pricing.usd_per_accelerator_hour.get(fit.stack.accelerator)
+                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price])
+        return used
+
+
+def make_plan(
+    coefficients: Coefficients,
+    *,
+    stacks: Sequence[str],
+    output: Path,
+    target: StatsTarget = StatsTarget.copy,
+    force: bool = False,
+    pricing: Pricing | None = None,
+) -> Plan:
+    """A plan for coefficients and prices.
+
+    Args:
+        coefficients: All that are known.
+        stacks: Names of stacks; the one with most deployments if empty.
+        output: Folder of the tables and the copied suites.
+        target: Where the stats of HELM runs go.
+        force: Score again what has not changed.
+        pricing: Prices; today's if None.
+
+    Raises:
+        InputError: There are no coefficients for a stack.
+    """
+    for stack in stacks:
+        if stack not in coefficients.idealized:
+            known = ", ".join(sorted(coefficients.idealized)) or "none"
+            raise InputError(f"No coefficients on stack {stack!r}. Known stacks: {known}.")
+    hashes = {
+        (stack, deployment): _sha256(fit)
+        for stack, fits in [*coefficients.idealized.items(), ("", coefficients.services)]
+        for deployment, fit in fits.items()
+    }
+    return Plan(
+        coefficients,
+        tuple(dict.fromkeys(stacks)) or (coefficients.default_stack(),),
+        pricing or Pricing.as_of(date.today()),
+        output,
+        target,
+        force,
+        hashes,
+    )
+
+
+def _sha256(fit: Fit) -> str:
+    return hashlib.sha256(json.dumps(fit.to_dict(), sort_keys=True).encode()).hexdigest()

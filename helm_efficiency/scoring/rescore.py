@@ -1,0 +1,122 @@
+"""Re-score archives of runs: find them, work on them, and put the runs table together."""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+
+from helm_efficiency.scoring.engines import rescore_here, rescore_in_processes
+from helm_efficiency.scoring.files import locked, remove_unfinished, write_files
+from helm_efficiency.scoring.plan import Plan
+from helm_efficiency.scoring.rows import run_table
+from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
+from helm_efficiency.scoring.sources import Source
+
+_WORTH_PROCESSES_BYTES = 50_000_000
+"""Starting processes takes longer than scoring less than this."""
+
+
+def rescore(
+    plan: Plan, sources: Sequence[Source], *, jobs: int = 1, on_outcome: Callable[[Outcome], None] = lambda _: None
+) -> list[Outcome]:
+    """Re-score runs and write the tables.
+
+    Args:
+        plan: How.
+        sources: Which, each once.
+        jobs: Processes at most.
+        on_outcome: Called after each run, in no particular order.
+
+    Returns:
+        One outcome for each source, in order.
+
+    Raises:
+        InputError: Another rescore writes into the same folder.
+        OutputError: A file cannot be written; earlier ones are unharmed.
+        EfficiencyError: A worker was killed.
+    """
+    with locked(plan.output, wait=False):
+        for name in (REQUESTS, RECEIPTS, ""):
+            remove_unfinished(plan.output / name)
+        unique, outcomes = _without_clashes(sources)
+        for outcome in outcomes.values():
+            on_outcome(outcome)
+        for outcome in _work(plan, unique, jobs=jobs):
+            outcomes[outcome.url] = outcome
+            on_outcome(outcome)
+        _write_runs(plan.output)
+        return [outcomes[source.url] for source in sources]
+
+
+def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str, Outcome]]:
+    """Sources of different suite and name; failures for those that would overwrite another."""
+    by_part: dict[str, Source] = {}
+    clashes: dict[str, Outcome] = {}
+    for source in sources:
+        first = by_part.setdefault(part_name(source), source)
+        if first is not source:
+            error = f"{source.url}: a run of the same suite and name is at {first.url}. Use another --output for it."
+            clashes[source.url] = Outcome(url=source.url, status="failed", error=error)
+    return list(by_part.values()), clashes
+
+
+def _work(plan: Plan, sources: Sequence[Source], *, jobs: int) -> Iterator[Outcome]:
+    jobs = min(jobs, len(sources))
+    if jobs <= 1 or any(source.is_in_memory for source in sources) or _is_small(sources):
+        return rescore_here(plan, sources)
+    return rescore_in_processes(plan, sources, jobs=jobs)
+
+
+def _is_small(sources: Sequence[Source]) -> bool:
+    total = 0
+    for source in sources:
+        if source.local_path is None:
+            return False
+        total += sum(path.stat().st_size for path in source.local_path.glob("*.json"))
+        if total >= _WORTH_PROCESSES_BYTES:
+            return False
+    return True
+
+
+def _write_runs(output: Path) -> None:
+    """The runs table of everything in the output folder, earlier calls included."""
+    receipts = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
+    buffer = io.BytesIO()
+    pq.write_table(run_table([row for receipt in receipts if receipt for row in receipt.rows]), buffer)
+    write_files({output / "runs.parquet": buffer.getvalue()})
+
+
+def summarize(outcomes: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
+    """What came of a rescore, as plain values.
+
+    Args:
+        outcomes: Of all runs.
+        seconds: It took.
+    """
+    statuses = Counter(outcome.status for outcome in outcomes)
+    fresh = [outcome for outcome in outcomes if outcome.status == "scored"]
+    missing: Counter[str] = Counter()
+    matches: Counter[tuple[Any, ...]] = Counter()
+    for outcome in outcomes:
+        missing.update(outcome.missing)
+        for matched in outcome.matches:
+            *what, num_requests = msgspec.structs.astuple(matched)
+            matches[tuple(what)] += num_requests
+    return {
+        "num_runs": len(outcomes),
+        "num_scored": statuses["scored"],
+        "num_unchanged": statuses["unchanged"],
+        "num_failed": statuses["failed"],
+        "num_requests": sum(outcome.num_requests for outcome in outcomes),
+        "seconds": seconds,
+        "requests_per_s": sum(outcome.num_requests for outcome in fresh) / seconds,
+        "mb_per_s": sum(outcome.num_bytes for outcome in fresh) / 1e6 / seconds,
+        "matches": [dict(zip(Matched.__struct_fields__, (*key, n), strict=True)) for key, n in matches.items()],
+        "missing": [{"reason": reason, "num_requests": n} for reason, n in missing.items()],
+        "warnings": [{"run": o.url, "warning": warning} for o in outcomes for warning in o.warnings],
+        "failed": [{"run": outcome.url, "error": outcome.error} for outcome in outcomes if outcome.error],
+    }

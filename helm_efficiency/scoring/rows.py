@@ -1,0 +1,151 @@
+"""Records and their scores -> rows of the two tables of `table`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.harness.efficiency import Match, ScoredRequests
+from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.scoring.summary import mean_intervals
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema, run_schema
+
+_FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
+
+
+def request_table(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> pa.Table:
+    """Rows of the requests table: all records on the first stack, then all on the next."""
+    facts = _facts(records)
+    return pa.concat_tables([pa.table({**facts, **_scores(each)}, schema=request_schema()) for each in scored])
+
+
+def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
+    values = zip(*map(attrgetter(*_FACTS), records), strict=True) if records else [()] * len(_FACTS)
+    facts = dict(zip(_FACTS, values, strict=True))
+    scores = facts.pop("scores")
+    columns = {name: pa.array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
+    ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
+    names, marks = chain.from_iterable(scores), chain.from_iterable(each.values() for each in scores)
+    columns["scores"] = pa.MapArray.from_arrays(ends, pa.array(names, pa.string()), pa.array(marks, pa.float64()))
+    return columns
+
+
+def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
+    texts: dict[str, list[str | None]] = {
+        "stack": _of_matches(scored, lambda match: match.fit.stack.name),
+        "stack_detail": _of_matches(scored, lambda match: str(match.fit.stack)),
+        "tier": [tier or "none" for tier in _of_matches(scored, lambda match: match.fit.tier)],
+        "matched_by": _of_matches(scored, lambda match: match.matched_by),
+        "reason": [reason or None for reason in scored.reasons],
+    }
+    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    columns |= {name: pa.array(values, from_pandas=True) for name, values in _reals(scored).items()}
+    columns["num_accelerators"] = pa.array(scored.num_accelerators, from_pandas=True).cast(pa.int64())
+    columns["in_domain"] = pa.array(scored.idealized.in_domain, mask=np.isnan(scored.idealized.seconds))
+    nothing = {name: pa.nulls(len(scored.matches), kind) for name, kind in REQUEST_COLUMNS.items()}
+    return {name: columns.get(name, nothing[name]) for name in REQUEST_COLUMNS if name not in _FACTS}
+
+
+def _of_matches(scored: ScoredRequests, describe: Callable[[Match], str]) -> list[str | None]:
+    """A text about what each record was matched to, None where nothing matched."""
+    texts = {id(match): describe(match) for match in scored.matches if match is not None}
+    return [None if match is None else texts[id(match)] for match in scored.matches]
+
+
+def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
+    return {
+        "idealized_s": scored.idealized.seconds,
+        "idealized_low_s": scored.idealized.low_s,
+        "idealized_high_s": scored.idealized.high_s,
+        "denoised_s": scored.denoised.seconds,
+        "denoised_low_s": scored.denoised.low_s,
+        "denoised_high_s": scored.denoised.high_s,
+        "accelerator_s": scored.accelerator_s,
+        "usd_per_accelerator_hour": scored.usd_per_accelerator_hour,
+        "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
+        "api_usd_today": scored.api_usd_today,
+    }
+
+
+def run_rows(
+    records: Sequence[RequestRecord], scored: Sequence[ScoredRequests], *, score_name: str | None
+) -> list[dict[str, Any]]:
+    """Rows of the runs table: the records of one run on each stack.
+
+    The mean score is that of the answered questions themselves, without perturbed copies, each counted once for each
+    train trial.
+    """
+    if not records:
+        return []
+    first = records[0]
+    common = {
+        "harness": first.harness,
+        "suite": first.suite,
+        "run": first.run,
+        "scenario": first.scenario,
+        "model": first.model,
+        "deployment": first.deployment,
+        "score_name": score_name,
+        "num_requests": len(records),
+        "num_instances": len({record.instance_id for record in records}),
+        "num_missing_tokens": sum(r.prompt_tokens is None or r.output_tokens is None for r in records),
+        "num_failed": sum(not record.success for record in records),
+        "prompt_tokens": sum(record.prompt_tokens or 0 for record in records),
+        "output_tokens": sum(record.output_tokens or 0 for record in records),
+    }
+    score = mean_intervals({"score": _instance_scores(records, score_name)})
+    observed = np.array([record.observed_s for record in records], dtype=np.float64)
+    return [common | _run_on_stack(each, observed) | _named_means(score) for each in scored]
+
+
+def _instance_scores(records: Sequence[RequestRecord], score_name: str | None) -> FloatArray:
+    by_instance = {
+        (record.instance_id, record.train_trial, record.split): record.scores[score_name]
+        for record in records
+        if score_name in record.scores and not record.perturbation
+    }
+    return np.array(list(by_instance.values()), dtype=np.float64)
+
+
+def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, Any]:
+    columns = {
+        "observed_s": observed_s,
+        "denoised_s": scored.denoised.seconds,
+        "idealized_s": scored.idealized.seconds,
+        "accelerator_s": scored.accelerator_s,
+        "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
+    }
+    is_scored = ~np.isnan(scored.idealized.seconds)
+    match = next((match for match in scored.matches if match is not None), None)
+    return {
+        "stack": match and match.fit.stack.name,
+        "stack_detail": match and str(match.fit.stack),
+        "tier": match.fit.tier if match else "none",
+        "matched_by": match and match.matched_by,
+        "reason": next((reason for reason in scored.reasons if reason), None),
+        "num_scored": int(is_scored.sum()),
+        "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
+        **_named_means(mean_intervals(columns)),
+        **{f"total_{name}": float(np.nansum(column)) for name, column in columns.items() if not np.isnan(column).all()},
+    }
+
+
+def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
+    return {
+        f"{prefix}{name}": value
+        for name, interval in intervals.items()
+        for prefix, value in zip(("mean_", "mean_low_", "mean_high_"), interval, strict=True)
+    }
+
+
+def run_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The runs table."""
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=run_schema())

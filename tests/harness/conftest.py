@@ -1,0 +1,163 @@
+"""A real model with random weights, a real OpenAI-compatible server, and real HELM runs made by HELM's own runner."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_here import HelmHome, Server
+
+TOKENIZER_CORPUS = ["Question: Is 24 even or odd? A. Even B. Odd Answer: the quick brown fox"] * 4
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a two-layer GPT-2 with random weights and a byte-level tokenizer with a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|user|>", "<|assistant|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(TOKENIZER_CORPUS, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=special[0], pad_token=special[0])
+    fast.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
+    set_seed(0)
+    size = GPT2Config(vocab_size=len(fast), n_positions=512, n_embd=16, n_layer=2, n_head=2, eos_token_id=None)
+    GPT2LMHeadModel(size).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    """Starts `transformers serve` with the tiny model at once; calling the fixture waits until it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    program = "from transformers.cli.transformers import main; main()"
+    command = [sys.executable, "-c", program, "serve", str(tiny_model), "--port", str(port), "--device", "cpu"]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=output, stderr=output)
+
+    def ready() -> Server:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return Server(f"http://127.0.0.1:{port}/v1", str(tiny_model))
+        raise AssertionError(f"transformers serve did not start: {log.read_text()[-2000:]}")
+
+    yield ready
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def responses_url(server: Callable[[], Server]) -> Iterator[str]:
+    """The same server for HELM's Responses client, which does not say that it wants no stream."""
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            data = json.dumps({**body, "stream": False}).encode()
+            url = server().base_url + self.path.removeprefix("/v1")
+            request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    forwarder = ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+    threading.Thread(target=forwarder.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{forwarder.server_port}/v1"
+    forwarder.shutdown()
+    forwarder.server_close()
+
+
+@pytest.fixture(scope="session")
+def helm_home(
+    tiny_model: Path, server: Callable[[], Server], responses_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> HelmHome:
+    """HELM with three deployments of the tiny model: `tiny/chat`, `tiny/responses` and `tiny/local`."""
+    import helm.benchmark.metrics.basic_metrics  # noqa: F401 (slow; the server starts meanwhile)
+    from helm.benchmark.config_registry import register_builtin_configs_from_helm_package
+    from helm.benchmark.executor import ExecutionSpec
+    from helm.benchmark.model_deployment_registry import ClientSpec, ModelDeployment, register_model_deployment
+    from helm.benchmark.model_metadata_registry import get_unknown_model_metadata, register_model_metadata
+    from helm.benchmark.runner import Runner
+    from helm.benchmark.tokenizer_config_registry import TokenizerConfig, TokenizerSpec, register_tokenizer_config
+    from helm.common.cache_backend_config import SqliteCacheBackendConfig
+
+    root = tmp_path_factory.mktemp("helm")
+    cache = root / "prod_env" / "cache"
+    cache.mkdir(parents=True)
+    register_builtin_configs_from_helm_package()
+    hugging_face = {"pretrained_model_name_or_path": str(tiny_model)}
+    register_tokenizer_config(
+        TokenizerConfig(
+            name="tiny/tokenizer",
+            tokenizer_spec=TokenizerSpec("helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer", hugging_face),
+            end_of_text_token="<|endoftext|>",
+            prefix_token="",
+        )
+    )
+    served = server()
+    clients = {
+        "chat": ("vllm_client.VLLMChatClient", {"base_url": served.base_url, "vllm_model_name": served.model}),
+        "responses": (
+            "openai_responses_client.OpenAIResponseClient",
+            {"base_url": responses_url, "openai_model_name": served.model, "api_key": "none"},
+        ),
+        "local": ("huggingface_client.HuggingFaceClient", hugging_face),
+    }
+    for name, (client, args) in clients.items():
+        register_model_metadata(get_unknown_model_metadata(f"tiny/{name}"))
+        register_model_deployment(
+            ModelDeployment(
+                name=f"tiny/{name}",
+                model_name=f"tiny/{name}",
+                tokenizer_name="tiny/tokenizer",
+                max_sequence_length=400,
+                client_spec=ClientSpec(f"helm.clients.{client}", args),
+            )
+        )
+
+    def run(run_spec: Any, *, with_cache: bool = True) -> Path:
+        backend = SqliteCacheBackendConfig(str(cache)) if with_cache else None
+        spec = ExecutionSpec(
+            url=None,
+            auth=None,
+            local_path=str(root / "prod_env"),
+            parallelism=2,
+            sqlite_cache_backend_config=backend,
+        )
+        runner = Runner(spec, str(root / "out"), "suite", False, False, False, False, True)
+        runner.run_one(run_spec)
+        return root / "out" / "runs" / "suite" / run_spec.name
+
+    return HelmHome(root / "out", cache, run)

@@ -1,0 +1,71 @@
+"""Scored tables with a known truth, written as rescore writes them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
+
+
+def request(model: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:
+    """One row of the requests table: idealized 1 s on one A100 unless `facts` say otherwise."""
+    idealized = facts.get("idealized_s", 1.0)
+    row: dict[str, Any] = {
+        "harness": "helm",
+        "suite": "v1",
+        "run": f"{scenario}:model={model}",
+        "scenario": scenario,
+        "model": model,
+        "deployment": model,
+        "instance_id": f"id{instance}",
+        "train_trial": 0,
+        "perturbation": "",
+        "split": "test",
+        "request_mode": "",
+        "prompt_tokens": 100,
+        "output_tokens": 10,
+        "prompt_provenance": "usage",
+        "output_provenance": "usage",
+        "num_completions": 1,
+        "cached": False,
+        "success": True,
+        "observed_s": 2.0,
+        "scores": [] if score is None else [("exact_match", score)],
+        "stack": "a100",
+        "stack_detail": "a100-80gb×1 megatron fp16",
+        "tier": "measured",
+        "matched_by": "name",
+        "idealized_s": idealized,
+        "in_domain": True,
+    }
+    if idealized is not None:
+        row |= {"num_accelerators": 1, "accelerator_s": idealized, "idealized_usd": idealized * 4.096 / 3600}
+    return row | facts
+
+
+def tables(rows: Iterable[Mapping[str, Any]]) -> tuple[pa.Table, pa.Table]:
+    """Requests and runs tables of these rows."""
+    rows = list(rows)
+    empty = dict.fromkeys(REQUEST_COLUMNS)
+    requests = pa.Table.from_pylist([empty | dict(row) for row in rows], request_schema())
+    runs = {}
+    for row in rows:
+        shared = {
+            name: row.get(name) for name in RUN_COLUMNS if name in REQUEST_COLUMNS and not name.endswith("tokens")
+        }
+        runs[row["suite"], row["run"], row.get("stack")] = (
+            dict.fromkeys(RUN_COLUMNS) | shared | {"score_name": "exact_match"}
+        )
+    return requests, pa.Table.from_pylist(list(runs.values()), run_schema())
+
+
+def write(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write the rows as a folder of scored tables."""
+    requests, runs = tables(rows)
+    (folder / "requests").mkdir(parents=True)
+    pq.write_table(requests, folder / "requests" / "part-0.parquet")
+    pq.write_table(runs, folder / "runs.parquet")
+    return folder

@@ -17,7 +17,7 @@ class ServiceLog:
     """Timed requests to one deployment, in the order they were made.
 
     Attributes:
-        prompt_tokens: n, at least 0.
+        prompt_tokens: n, at least 1.
         output_tokens: n, at least 1.
         seconds: n, end to end, above 0.
         requested_at: n, seconds since 1970 UTC; NaN where unknown.
@@ -41,18 +41,19 @@ class ServiceLog:
         *,
         requested_at: ArrayLike = np.nan,
         run: ArrayLike = 0,
+        ttft_s: ArrayLike = np.nan,
     ) -> Self:
         """A log from columns, sorted by time where times are known; a scalar stands for a whole column.
 
         Raises:
             InputError: A count or a duration is out of range.
         """
-        columns = np.broadcast_arrays(prompt_tokens, output_tokens, seconds, requested_at, run, np.nan)
+        columns = np.broadcast_arrays(prompt_tokens, output_tokens, seconds, requested_at, run, ttft_s)
         p, o, s, at, runs, ttft = (np.array(column, dtype=np.float64).reshape(-1) for column in columns)
         if not (np.isfinite(s) & (s > 0)).all():
             raise InputError(f"A request took {s[~(np.isfinite(s) & (s > 0))][0]} s, expected more than 0.")
-        if (p < 0).any() or (o < 1).any():
-            raise InputError("A request has fewer than 0 prompt or 1 output tokens.")
+        if (p < 1).any() or (o < 1).any():
+            raise InputError("A request has no prompt tokens or no output tokens, expected at least 1 of each.")
         log = cls(p, o, s, at, runs.astype(np.int64), ttft)
         return log if np.isnan(at).any() else log.where(np.argsort(at, kind="stable"))
 
@@ -62,10 +63,6 @@ class ServiceLog:
     def where(self, chosen: NDArray[np.bool_] | IntArray) -> Self:
         """The requests that a mask or an array of places chooses."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
-
-    def with_ttft(self, ttft_s: ArrayLike) -> Self:
-        """The same log with times to first token."""
-        return replace(self, ttft_s=np.broadcast_to(np.asarray(ttft_s, dtype=np.float64), self.seconds.shape))
 
     def with_first_tokens(self) -> tuple[Self, IntArray]:
         """The log with an entry more for each request whose first token was seen: itself with one output token.

@@ -22,7 +22,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Facts of one request.
 
     Attributes:
-        harness: `helm`, `inspect`, `lm-eval` or `every-eval-ever`.
+        harness: `helm`, `inspect`, `lm-eval`, `every-eval-ever` or `llmperf`.
         suite: Suite or log folder that the run stands in; empty if none.
         run: Name of the run, unique within its suite.
         scenario: What was asked: HELM's run name without the model, or the task.
@@ -46,6 +46,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
             one batch.
         batch_size: Rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
+        ttft_s: Seconds to the first token, where the client streamed and noted it.
         requested_at: When, in seconds since 1970 UTC.
         cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
         success: Whether the request was answered.
@@ -76,6 +77,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     max_completion_tokens: Count | None = None
     batch_size: Count | None = None
     observed_s: Seconds | None = None
+    ttft_s: Seconds | None = None
     requested_at: Seconds | None = None
     cached: bool = False
     success: bool = True

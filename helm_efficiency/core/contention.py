@@ -2,7 +2,8 @@
 
 - *cold start*: a wait of a request that opens a session (the first of a run, or after a pause of ten minutes), where
   openers wait more often than chance would have it;
-- *retry*: a wait that lies in a cluster around one value, as a failed try and a fixed back-off make it;
+- *retry*: a wait that lies in a cluster around one value, as a failed try and a fixed back-off make it, and is no
+  shorter than the shortest usual back-off;
 - *queue*: any other wait; waits in line are spread like an exponential or a mixture of such;
 - *too fast*: less than the service can take: prefix caches, miscounted tokens.
 
@@ -23,6 +24,7 @@ from helm_efficiency.core.service_model import ServiceFit
 KINDS = ("uncontended", "queue", "retry", "cold start", "too fast")
 
 _SESSION_PAUSE_S = 600.0
+_MIN_BACK_OFF_S = 0.375  # of OpenAI's client: 0.5 s, less up to a quarter
 _MIN_WAITS = 20  # to look for a cluster among
 _CLUSTER_SPREAD = (0.02, 0.4)  # allowed standard deviations of a cluster, of the logarithm of the wait
 _WAIT_SCALES = np.geomspace(0.03, 10.0, 8)  # of exponentials, in mean waits
@@ -74,7 +76,8 @@ def explain(log: ServiceLog, service: ServiceFit) -> Contention:
     kind = np.array(KINDS)[np.array([0, 1, 4])[membership]]
     cold = _cold_starts(log, contended)
     others = np.flatnonzero(contended & ~cold)
-    while (clustered := _clustered(wait_s[others])).any():  # one cluster for each number of retries
+    # one cluster for each number of retries
+    while (clustered := _clustered(wait_s[others])).any() and np.median(wait_s[others][clustered]) > _MIN_BACK_OFF_S:
         kind[others[clustered]] = "retry"
         others = others[~clustered]
     kind[cold] = "cold start"

@@ -26,7 +26,7 @@ from scipy.stats import t as student_t
 
 from helm_efficiency.core.contention import Contention, explain
 from helm_efficiency.core.drift import Period, find_changes, levels_between, weekly_levels
-from helm_efficiency.core.envelope import MIN_UNCONTENDED_SHARE, WAIT_SCALES, fit_envelope
+from helm_efficiency.core.envelope import WAIT_SCALES, fit_envelope
 from helm_efficiency.core.fitting import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -45,7 +45,9 @@ _MAX_GRID_LENGTHS = 12  # distinct prompt lengths up to which each is a knot
 _MIN_PER_GRID_LENGTH = 3  # requests of each of them
 _MIN_PER_KNOT = 60  # requests, of a log whose prompts have any length
 _MAX_KNOTS = 6
-_WAIT_SCALE_FACTORS = (0.5, 2.5)  # how far the estimate may hang on the choice of wait scales
+# other assumptions, for what the estimate owes to ours
+_WAIT_SCALE_FACTORS = (0.5, 2.5)
+_FEWER_UNCONTENDED = 0.1
 
 
 def service_stack(deployment: str) -> Stack:
@@ -196,7 +198,8 @@ def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int)
         for _ in range(num_resamples)
     ]
     alternatives = [
-        fit_envelope(design, entries.seconds, wait_scales=WAIT_SCALES * factor) for factor in _WAIT_SCALE_FACTORS
+        *(fit_envelope(design, entries.seconds, wait_scales=WAIT_SCALES * factor) for factor in _WAIT_SCALE_FACTORS),
+        fit_envelope(design, entries.seconds, start=replace(envelope, min_uncontended_share=_FEWER_UNCONTENDED)),
     ]
     freedom = max(num_blocks - design.shape[1], 1)
     return ServiceFit(
@@ -229,7 +232,7 @@ def _notes(service: ServiceFit, log: ServiceLog) -> list[str]:
             f"prefill not told apart from overhead: prompts of {int(p.min())} to {int(p.max())} tokens; "
             "probe a wider range of prompt lengths"
         )
-    if service.envelope.shares[0] <= MIN_UNCONTENDED_SHARE * 1.001:
+    if not service.envelope.is_determined:
         notes.append("most requests look contended: the denoised runtime is an upper bound")
     return notes
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from helm_efficiency.core.envelope import MIN_UNCONTENDED_SHARE, Envelope, FloatArray, fit_envelope
+from helm_efficiency.core.envelope import Envelope, FloatArray, fit_envelope
 from helm_efficiency.core.service_log import IntArray, ServiceLog
 from helm_efficiency.core.service_model import ServiceFit
 
@@ -117,8 +117,7 @@ def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) 
     """Squared difference of the logarithms of the levels before and after a place, in its variances."""
     fits = _side_levels(log, service, place)
     change = float(np.log(fits[1].coefficients[0] / fits[0].coefficients[0]))
-    determined = min(fit.shares[0] for fit in fits) > MIN_UNCONTENDED_SHARE * 1.001
-    if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not determined:
+    if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not all(fit.is_determined for fit in fits):
         return 0.0
     variance = _resampled_variance if resampled else _nominal_variance
     sides = _sides(log, place)

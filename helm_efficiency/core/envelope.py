@@ -34,10 +34,11 @@ WAIT_SCALES = np.array([4.0, 16.0, 64.0, 256.0, 1024.0])
 """Mean waits, in standard deviations of the jitter. A wait much shorter than 4 of them looks like jitter."""
 
 MIN_UNCONTENDED_SHARE = 0.3
-"""With fewer uncontended requests than this the envelope is not determined; the share is held here and shows it."""
+"""With fewer uncontended requests the envelope is not determined; the share is then held here, and shows it."""
 
 _TOO_FAST_SHARE = 0.01  # token miscounts, prefix caches; a small constant keeps them from pulling the envelope down
-_MIN_RELATIVE_JITTER = 0.003  # no clock and no service is steadier; keeps the likelihood bounded
+_MIN_JITTER = 0.003  # of the seconds: no clock and no service is steadier; keeps the likelihood bounded
+_MAX_JITTER = 0.15  # of the seconds, or of those of the median request: what varies more is contention
 _MIN_SHARE = 1e-5
 _START_QUANTILES = (0.1, 0.3, 0.5)
 _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
@@ -53,6 +54,7 @@ class Envelope:
         jitter_variance: (absolute², relative²): variance (s²) of the jitter and its part that grows with the seconds.
         shares: Of all requests but the too fast: uncontended, then contended at each wait scale; sums to 1.
         wait_scales: Mean waits k of the contended, in standard deviations of the jitter.
+        min_uncontended_share: What the first of `shares` was held above.
         log_likelihood: Weighted sum over the requests.
     """
 
@@ -60,7 +62,13 @@ class Envelope:
     jitter_variance: FloatArray
     shares: FloatArray
     wait_scales: FloatArray
+    min_uncontended_share: float = MIN_UNCONTENDED_SHARE
     log_likelihood: float = -np.inf
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether there are enough uncontended requests; else the envelope is an upper bound."""
+        return bool(self.shares[0] > 1.001 * self.min_uncontended_share)
 
     def seconds(self, design: FloatArray) -> FloatArray:
         """Uncontended seconds of requests with the rows of `design`."""
@@ -69,7 +77,7 @@ class Envelope:
     def jitter_s(self, uncontended_s: FloatArray) -> FloatArray:
         """Standard deviation (s) of uncontended requests that take `uncontended_s`."""
         spread = np.sqrt(self.jitter_variance[0] + self.jitter_variance[1] * uncontended_s**2)
-        return np.asarray(np.maximum(spread, _MIN_RELATIVE_JITTER * uncontended_s))
+        return np.asarray(np.maximum(spread, _MIN_JITTER * uncontended_s))
 
     def memberships(self, design: FloatArray, seconds: FloatArray) -> FloatArray:
         """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
@@ -83,7 +91,7 @@ class Envelope:
         """The envelope that a vector stands for; None where it stands for none."""
         q = len(self.coefficients)
         shares = vector[q + 2 :]
-        if (vector < 0).any() or shares.min() <= 0 or shares[0] < MIN_UNCONTENDED_SHARE * shares.sum():
+        if (vector < 0).any() or shares.min() <= 0 or shares[0] < self.min_uncontended_share * shares.sum():
             return None
         return replace(self, coefficients=vector[:q], jitter_variance=vector[q : q + 2], shares=shares / shares.sum())
 
@@ -168,18 +176,26 @@ def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
     w = weights * kept
     coefficients = weighted_nnls(design, uncontended_s + spread * expected.jitter / kept, w / spread**2)
     variances = np.column_stack([np.ones_like(uncontended_s), uncontended_s**2])
-    jitter_variance = weighted_nnls(variances, spread**2 * expected.jitter_squared / kept, w / spread**4)
+    jitter_variance = np.minimum(
+        weighted_nnls(variances, spread**2 * expected.jitter_squared / kept, w / spread**4),
+        _MAX_JITTER**2 * np.array([np.median(uncontended_s) ** 2, 1.0]),
+    )
     shares = np.asarray((weights * expected.memberships[:-1]).sum(axis=1))
     log_likelihood = float((weights * expected.log_density).sum())
-    stepped = replace(envelope, coefficients=coefficients, jitter_variance=jitter_variance, shares=_allowed(shares))
+    stepped = replace(
+        envelope,
+        coefficients=coefficients,
+        jitter_variance=jitter_variance,
+        shares=_allowed(shares, envelope.min_uncontended_share),
+    )
     return stepped, log_likelihood
 
 
-def _allowed(shares: FloatArray) -> FloatArray:
+def _allowed(shares: FloatArray, min_uncontended: float) -> FloatArray:
     shares = np.maximum(shares / shares.sum(), _MIN_SHARE)
-    if shares[0] < MIN_UNCONTENDED_SHARE:
-        shares[1:] *= (1.0 - MIN_UNCONTENDED_SHARE) / shares[1:].sum()
-        shares[0] = MIN_UNCONTENDED_SHARE
+    if shares[0] < min_uncontended:
+        shares[1:] *= (1.0 - min_uncontended) / shares[1:].sum()
+        shares[0] = min_uncontended
     return np.asarray(shares / shares.sum())
 
 
@@ -225,7 +241,7 @@ def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
     uncontended_s = np.maximum(design @ coefficients, 1e-9)
     below = 1.0 - seconds / uncontended_s
     below = below[below > 0.0]
-    relative = float(np.clip(1.4826 * np.median(below), 0.005, 0.3)) if below.size else 0.02
+    relative = float(np.clip(1.4826 * np.median(below), _MIN_JITTER, _MAX_JITTER)) if below.size else 0.02
     absolute_s = 0.3 * relative * float(np.median(uncontended_s))
     shares = np.append(0.5, np.full(len(wait_scales), 0.5 / len(wait_scales)))
     return Envelope(coefficients, np.array([absolute_s**2, relative**2]), shares, wait_scales)

@@ -65,7 +65,7 @@ class ServiceFit:
         shape: Its terms.
         envelope: The fit.
         replicates: b × q, coefficients for the requests reweighted b times.
-        alternatives: a × q, coefficients under other assumptions about the shortest waits.
+        alternatives: a × q, coefficients under other assumptions about waits.
         spread_factor: Half-width of a nominal 90 % interval, in standard deviations of the replicates.
         domain: What was seen.
         notes: What a reader should know: terms that the requests do not identify, and how to get them.

@@ -44,6 +44,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         num_completions: Completions asked for.
         max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
             one batch.
+        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so (finish reason `length`):
+            how many there are, whatever was counted.
         batch_size: Rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
         ttft_s: Seconds to the first token, where the client streamed and noted it.
@@ -75,6 +77,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_provenance: TokenProvenance = "missing"
     num_completions: Count = 1
     max_completion_tokens: Count | None = None
+    cut_off_tokens: Count | None = None
     batch_size: Count | None = None
     observed_s: Seconds | None = None
     ttft_s: Seconds | None = None

@@ -5,13 +5,12 @@ again, and a run that was interrupted is.
 """
 
 import contextlib
-import gc
 import hashlib
 import io
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,24 +91,12 @@ def rescore_run(plan: Plan, source: Source) -> Outcome:
     """
     in_place = source.local_path if plan.target is StatsTarget.in_place else None
     try:
-        with locked(in_place, wait=True) if in_place else contextlib.nullcontext(), _without_garbage_collection():
+        with locked(in_place, wait=True) if in_place else contextlib.nullcontext():
             return _rescore(plan, source)
     except OutputError:
         raise
     except (EfficiencyError, OSError, msgspec.DecodeError) as error:
         return Outcome(url=source.url, status="failed", error=str(error))
-
-
-@contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A run is hundreds of thousands of objects and no cycle among them; walking them takes as long as the work."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _rescore(plan: Plan, source: Source) -> Outcome:

@@ -18,10 +18,13 @@ app = typer.Typer(
 )
 
 _COMMAND_MODULES: tuple[str, ...] = (
+    "quickstart",
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",
     "reports",  # leaderboard, plot, report, paper, schema
+    "profiling",  # profile
+    "doctor",
 )
 
 

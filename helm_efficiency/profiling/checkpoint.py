@@ -6,10 +6,13 @@ one piece and synced; what a kill left of a last line is not a line and is cut o
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.profiling.cells import CellResult
 
@@ -64,6 +67,28 @@ class Checkpoint:
             self.results = [CellResult.from_dict(json.loads(line)) for line in others]
         except json.JSONDecodeError as error:
             raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CellFiles:
+    """Where finished cells are kept: a file for each deployment and stack in one folder."""
+
+    folder: Path
+
+    def path(self, deployment: str, stack: Stack) -> Path:
+        """The file of a deployment on a stack."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "--", f"{deployment}--{stack.name}")
+        return self.folder / f"{name}.jsonl"
+
+    def open(self, deployment: str, stack: Stack, *, source: str) -> Checkpoint:
+        """The finished cells of a deployment on a stack, measured as `source` says.
+
+        Raises:
+            FileFormatError: It is not a file of cells.
+            InputError: It holds cells that were measured otherwise.
+        """
+        identity = {"deployment": deployment, "stack": asdict(stack), "source": source}
+        return Checkpoint(self.path(deployment, stack), identity)
 
 
 def _line(item: Mapping[str, Any]) -> bytes:

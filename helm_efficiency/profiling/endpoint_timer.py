@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from helm_efficiency import __version__
-from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.measurement import Measurement, Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
-from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions, Reply
+from helm_efficiency.profiling.endpoint import Endpoint, Reply
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 from helm_efficiency.profiling.prompts import PromptMaker
-from helm_efficiency.profiling.session import Outcome
 
 _CALIBRATION_WORDS = (16, 112)
 
@@ -41,42 +39,36 @@ class EndpointTimer:
     """Times cells at one endpoint under one load: call it with a cell."""
 
     def __init__(self, endpoint: Endpoint, *, load: Load, repetitions: Repetitions) -> None:
-        """Ask the server twice, to learn how it counts tokens.
-
-        Raises:
-            ProfilingError: The server cannot be reached, refuses, or does not count tokens.
-        """
         self._endpoint = endpoint
         self._load = load
         self._repetitions = repetitions
-        self._prompts = PromptMaker()
-        counts = [endpoint.request(self._prompts.words(words), 1).prompt_tokens for words in _CALIBRATION_WORDS]
-        if counts[1] <= counts[0]:
-            raise ProfilingError(
-                f"The server counts {counts[0]} and {counts[1]} prompt tokens for {_CALIBRATION_WORDS[0]} and "
-                f"{_CALIBRATION_WORDS[1]} words; its usage cannot be trusted."
-            )
-        self._prompts.calibrate(_CALIBRATION_WORDS, (counts[0], counts[1]))
-        self._prompts.shared = load.shared_prompts
+        self._prompts: PromptMaker | None = None
 
     def __call__(self, cell: Cell) -> CellResult:
         """Time one cell: a warm-up, repetitions, and more of these if they disagree.
 
         Raises:
             InputError: The cell is out of range or has several rows.
-            ProfilingError: The server stopped answering.
+            ProfilingError: The server cannot be reached, refuses, or does not count tokens.
         """
         check_cell(cell)
         if cell.batch_size > 1:
             raise InputError(f"Cell {cell}: the rows of a batch are the server's affair. Use --concurrency.")
+        if self._prompts is None:
+            self._prompts = calibrated_prompts(self._endpoint, shared=self._load.shared_prompts)
         start = time.perf_counter()
+        prompts = self._prompts
+
+        def ask() -> Reply:
+            return self._endpoint.request(prompts.prompt(cell.prompt_tokens), cell.output_tokens)
+
         for _ in range(self._repetitions.num_warmups):
-            self._ask(cell)
+            ask()
         replies: list[Reply] = []
         with ThreadPoolExecutor(self._load.concurrency) as pool:
             while self._repetitions.wants_more([reply.seconds for reply in replies]):
                 rounds = 1 if replies else -(-self._repetitions.num_repetitions // self._load.concurrency)
-                futures = [pool.submit(self._ask, cell) for _ in range(rounds * self._load.concurrency)]
+                futures = [pool.submit(ask) for _ in range(rounds * self._load.concurrency)]
                 replies.extend(future.result() for future in futures)
         seconds = [reply.seconds for reply in replies]
         notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), *_notes(cell, replies)]
@@ -92,8 +84,22 @@ class EndpointTimer:
             note="; ".join(note for note in notes if note),
         )
 
-    def _ask(self, cell: Cell) -> Reply:
-        return self._endpoint.request(self._prompts.prompt(cell.prompt_tokens), cell.output_tokens)
+
+def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
+    """A maker of prompts that has asked the server twice how it counts tokens.
+
+    Raises:
+        ProfilingError: The server cannot be reached, refuses, or does not count tokens.
+    """
+    prompts = PromptMaker(shared=shared)
+    few, many = (endpoint.request(prompts.words(words), 1).prompt_tokens for words in _CALIBRATION_WORDS)
+    if many <= few:
+        raise ProfilingError(
+            f"The server counts {few} and {many} prompt tokens for {_CALIBRATION_WORDS[0]} and "
+            f"{_CALIBRATION_WORDS[1]} words; its usage cannot be trusted."
+        )
+    prompts.calibrate(_CALIBRATION_WORDS, (few, many))
+    return prompts
 
 
 def _chunks_are_tokens(reply: Reply) -> bool:
@@ -120,23 +126,6 @@ def _notes(cell: Cell, replies: Sequence[Reply]) -> list[str]:
     if retried:
         notes.append(f"{retried} attempts failed and are not part of the times")
     return notes
-
-
-def endpoint_profile(
-    options: EndpointOptions, outcome: Outcome, *, deployment: str, stack: Stack, load: Load
-) -> Profile:
-    """What a session measured, as the profile of a deployment on the server's stack."""
-    how = f"{'chat' if options.chat else 'completions'} API, {'streamed' if options.stream else 'not streamed'}"
-    prompts = "shared prompts" if load.shared_prompts else "unique prompts"
-    return Profile(
-        deployment=deployment,
-        stack=stack,
-        measurements=outcome.measurements(),
-        source=f"profile: {options.base_url}, {how}, {prompts}, {load.concurrency} in flight",
-        measured_on=time.strftime("%Y-%m-%d"),
-        versions={"helm-efficiency": __version__, "httpx": httpx.__version__},
-        notes=outcome.notes(),
-    )
 
 
 def stack_under_load(stack: Stack, load: Load) -> Stack:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,9 +18,17 @@ from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
 from helm_efficiency.profiling.energy import energy_per_run_j
 from helm_efficiency.profiling.engines import Timing, make_engine
 from helm_efficiency.profiling.memory import peak_bytes, reset_peak
-from helm_efficiency.profiling.models import LoadedModel, ModelOptions, describe_device, first_line, load_model
+from helm_efficiency.profiling.models import (
+    ModelOptions,
+    Subject,
+    describe_device,
+    first_line,
+    load_model,
+    stored_model,
+)
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
-from helm_efficiency.profiling.session import FixedPlan, Outcome, run_session
+from helm_efficiency.profiling.plans import FixedPlan
+from helm_efficiency.profiling.session import Outcome, run_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +72,26 @@ def profile_model(
         InputError: An option or a cell is out of range, or there is no such device.
         ProfilingError: The model cannot be loaded or run.
     """
-    loaded = load_model(model_path, ModelOptions(options.device, options.dtype))
-    timer = CellTimer(loaded, options.engine, repetitions=options.repetitions, seed=options.seed)
+    subject = stored_model(model_path, ModelOptions(options.device, options.dtype))
+    timer = CellTimer(subject, load_model(subject), options.engine, repetitions=options.repetitions, seed=options.seed)
     outcome = run_session(
         FixedPlan(options.cells),
         timer,
         on_result=lambda result: on_cell(result.cell, list(result.measurements)) if on_cell else None,
     )
-    return build_profile(loaded, outcome, deployment=options.deployment, engine=options.engine)
+    return build_profile(subject, outcome, deployment=options.deployment, engine=options.engine)
 
 
-def build_profile(loaded: LoadedModel, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
+def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
     """What a session measured, as the profile of a deployment on this machine."""
     return Profile(
         deployment=deployment,
-        stack=loaded.stack(engine),
+        stack=subject.stack(engine),
         measurements=outcome.measurements(),
-        architecture=loaded.architecture,
-        source=loaded.source(),
+        architecture=subject.architecture,
+        source=subject.source(),
         measured_on=time.strftime("%Y-%m-%d"),
-        versions=loaded.versions(),
+        versions=subject.versions(),
         notes=outcome.notes(),
     )
 
@@ -90,16 +99,16 @@ def build_profile(loaded: LoadedModel, outcome: Outcome, *, deployment: str, eng
 class CellTimer:
     """Times cells of one loaded model with one engine: call it with a cell."""
 
-    def __init__(self, loaded: LoadedModel, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
+    def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
         """Put an engine around a model.
 
         Raises:
             InputError: There is no such engine.
         """
-        self._loaded = loaded
-        self._engine = make_engine(engine, loaded.model)
+        self._subject = subject
+        self._engine = make_engine(engine, model)
         self._repetitions = repetitions
-        self._meter = loaded.energy_meter()
+        self._meter = subject.energy_meter()
         self._generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, cell: Cell) -> CellResult:
@@ -113,7 +122,7 @@ class CellTimer:
             ProfilingError: The model cannot be run.
         """
         check_cell(cell)
-        limit = self._loaded.max_tokens
+        limit = self._subject.max_tokens
         if limit is not None and cell.prompt_tokens + cell.output_tokens > limit:
             raise InputError(f"Cell {cell} is longer than the {limit} tokens that the model has positions for.")
         start = time.perf_counter()
@@ -122,9 +131,9 @@ class CellTimer:
         if measurements is None:
             # Only here, outside of the handler, are the tensors of the failed run no longer referred to.
             self._engine.release()
-            if self._loaded.device.type == "cuda":
+            if self._subject.device.type == "cuda":
                 torch.cuda.empty_cache()
-            note = f"out of memory on {describe_device(self._loaded.device)}; nothing larger was tried"
+            note = f"out of memory on {describe_device(self._subject.device)}; nothing larger was tried"
             return CellResult(cell, (), out_of_memory=True, elapsed_s=elapsed_s, note=note)
         seconds = [m.seconds for m in measurements]
         return CellResult(
@@ -148,7 +157,7 @@ class CellTimer:
         wanted = self._repetitions
         for _ in range(max(wanted.num_warmups, self._engine.min_warmups)):
             self._run(cell)
-        peak_is_seen = reset_peak(self._loaded.device)
+        peak_is_seen = reset_peak(self._subject.device)
         before_mj = self._meter.read_mj() if self._meter else 0
         start = time.perf_counter()
         timings: list[Timing] = []
@@ -156,7 +165,7 @@ class CellTimer:
             timings.append(self._run(cell))
         window_s = time.perf_counter() - start
         after_mj = self._meter.read_mj() if self._meter else 0
-        peak = peak_bytes(self._loaded.device) if peak_is_seen else None
+        peak = peak_bytes(self._subject.device) if peak_is_seen else None
         energy_j = energy_per_run_j(before_mj, after_mj, window_s=window_s, num_runs=len(timings))
         return [
             Measurement(
@@ -174,8 +183,8 @@ class CellTimer:
     def _run(self, cell: Cell) -> Timing:
         """Time one request with a prompt of its own."""
         shape = (cell.batch_size, cell.prompt_tokens)
-        prompt = torch.randint(0, self._loaded.vocab_size, shape, generator=self._generator)
-        return self._engine.run(prompt.to(self._loaded.device), cell)
+        prompt = torch.randint(0, self._subject.vocab_size, shape, generator=self._generator)
+        return self._engine.run(prompt.to(self._subject.device), cell)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ A model comes from a folder or a name that transformers resolves, or is made wit
 config: how long a forward pass takes does not depend on the values of the weights.
 """
 
+import gc
 import os
 import platform
 import re
@@ -55,40 +56,45 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model on a device.
+class Subject:
+    """A model on a device, before its weights are there: all that names a profile of it.
 
     Attributes:
-        model: A transformers causal LM in eval mode.
-        device: Where its inputs go.
-        dtype: Of its weights, as stacks name it.
-        num_accelerators: Devices that its layers are split over.
-        random_weights: Whether it was made from a config.
+        name: Folder or name that transformers resolves; of an architecture, if the weights are made up.
+        config: Of transformers.
+        device: Where it is to run.
+        compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
+        random_weights: Whether the weights are made up.
     """
 
-    model: Any
+    name: str
+    config: Any
     device: torch.device
-    dtype: str
-    num_accelerators: int = 1
+    compute_dtype: str
     random_weights: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """Of its weights, as stacks name it."""
+        quantization = getattr(self.config, "quantization_config", None)
+        return self.compute_dtype if quantization is None else quantized_dtype(quantization)
 
     @property
     def vocab_size(self) -> int:
         """Token ids that a prompt can be made of."""
-        return int(self.model.config.get_text_config(decoder=True).vocab_size)
+        return int(self.config.get_text_config(decoder=True).vocab_size)
 
     @property
     def max_tokens(self) -> int | None:
         """Positions that the model was made for; None if it has no limit."""
-        limit = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        limit = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
     @property
     def architecture(self) -> Architecture | None:
         """Sizes of the model; None for one that is no plain decoder."""
         try:
-            config = self.model.config.to_dict()
-            return Architecture.from_transformers_config(config, name=Path(self.model.config.name_or_path).name)
+            return Architecture.from_transformers_config(self.config.to_dict(), name=Path(self.name).name)
         except InputError:
             return None
 
@@ -98,18 +104,17 @@ class LoadedModel:
         return Stack(
             name=f"{key}-{engine}-{self.dtype}",
             accelerator=key,
-            num_accelerators=self.num_accelerators,
+            num_accelerators=num_processes(),
             engine=engine,
             engine_version=transformers.__version__,
             dtype=self.dtype,
-            tensor_parallel=self.num_accelerators,
+            tensor_parallel=num_processes(),
         )
 
     def source(self) -> str:
         """Where a profile of it comes from, in one line."""
         what = "random weights" if self.random_weights else "weights as loaded"
-        attention = getattr(self.model.config, "_attn_implementation", None) or "default"
-        return f"profile: {what}, {attention} attention, on {describe_device(self.device)}"
+        return f"profile: {self.name}, {what}, on {describe_device(self.device)}"
 
     def versions(self) -> dict[str, str]:
         """Versions of the software involved, by package."""
@@ -127,60 +132,80 @@ class LoadedModel:
         """A meter of the devices it is on; None where they cannot be read."""
         if self.device.type != "cuda":
             return None
-        indices = range(self.num_accelerators) if self.num_accelerators > 1 else [self.device.index or 0]
+        indices = range(num_processes()) if num_processes() > 1 else [self.device.index or 0]
         return nvidia_meter([f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices])
 
 
-def load_model(model_path: str | Path, options: ModelOptions) -> LoadedModel:
-    """Load a causal LM from a folder, or by a name that transformers resolves.
-
-    Quantized weights are loaded as they are stored. Under torchrun with several processes the model is split by
-    transformers' own tensor-parallel plan.
+def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
+    """A model with weights of its own.
 
     Raises:
         InputError: There is no such dtype or device.
-        ProfilingError: transformers cannot load it.
+        ProfilingError: transformers knows no such model.
     """
     device = find_device(options.device)
-    dtype = find_dtype(options.dtype, device)
-    transformers.utils.logging.disable_progress_bar()
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    placement: dict[str, Any] = {}
-    if num_processes > 1:
-        placement = {"tp_plan": "auto"}
-    elif device.type == "cuda" and transformers.utils.is_accelerate_available():
-        placement = {"device_map": {"": device}}
+    return Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device))
+
+
+def made_up_model(name: str, config: Any, options: ModelOptions) -> Subject:
+    """A model whose weights will be made up.
+
+    Raises:
+        InputError: There is no such dtype or device.
+    """
+    device = find_device(options.device)
+    return Subject(name, config, device, find_dtype(options.dtype, device), random_weights=True)
+
+
+def read_config(model_path: str | Path) -> Any:
+    """The transformers config of a folder, a file or a name.
+
+    Raises:
+        ProfilingError: There is none.
+    """
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype=DTYPES[dtype], **placement)
-        if not placement:
-            model = model.to(device)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        return transformers.AutoConfig.from_pretrained(model_path)
+    except (OSError, ValueError, KeyError) as error:
         raise ProfilingError(f"Cannot load {model_path} as a causal LM: {first_line(error)}") from error
-    quantization = getattr(model.config, "quantization_config", None)
-    return LoadedModel(
-        model.eval(),
-        model.device,
-        dtype if quantization is None else quantized_dtype(quantization),
-        num_accelerators=num_processes,
-    )
 
 
-def random_model(config: Any, options: ModelOptions) -> LoadedModel:
-    """Make a causal LM with random weights from a transformers config, on the device itself.
+def load_model(subject: Subject) -> Any:
+    """A causal LM in eval mode on its device: its own weights, quantized ones as they are stored, or random ones.
+
+    Under torchrun with several processes the model is split by transformers' own tensor-parallel plan.
 
     Raises:
-        InputError: There is no such dtype or device.
-        ProfilingError: transformers cannot make it, or the device has no room for it.
+        ProfilingError: transformers cannot load or make it, or the device has no room for it.
     """
-    device = find_device(options.device)
-    dtype = find_dtype(options.dtype, device)
-    torch.manual_seed(0)
+    transformers.utils.logging.disable_progress_bar()
+    dtype = DTYPES[subject.compute_dtype]
     try:
-        with device:
-            model = transformers.AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])
-    except (ValueError, ImportError, RuntimeError, KeyError) as error:
-        raise ProfilingError(f"Cannot make a {config.model_type} model: {first_line(error)}") from error
-    return LoadedModel(model.eval(), device, dtype, random_weights=True)
+        if subject.random_weights:
+            torch.manual_seed(0)
+            with subject.device:
+                return transformers.AutoModelForCausalLM.from_config(subject.config, dtype=dtype).eval()
+        placement: dict[str, Any] = {}
+        if num_processes() > 1:
+            placement = {"tp_plan": "auto"}
+        elif subject.device.type == "cuda" and transformers.utils.is_accelerate_available():
+            placement = {"device_map": {"": subject.device}}
+        model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
+        return (model if placement else model.to(subject.device)).eval()
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
+
+
+def forget_models() -> None:
+    """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
+    torch.compiler.reset()
+    gc.collect()
+    if has_cuda():
+        torch.cuda.empty_cache()
+
+
+def num_processes() -> int:
+    """Processes that torchrun has started for one model."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def quantized_dtype(quantization: Any) -> str:

@@ -6,6 +6,7 @@ deviation do not follow single outliers, so they are what is judged.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -37,6 +38,15 @@ class Repetitions:
                 f"{self.num_warmups} warm-ups and {self.num_repetitions} to {self.max_repetitions} repetitions: "
                 "expected 0 or more warm-ups, and at least 1 repetition up to a limit that is not smaller."
             )
+
+    @classmethod
+    def of_target(cls, num_repetitions: int, target_error_fraction: float) -> Self:
+        """So many repetitions, and up to three times as many for a cell that is noisier than the wanted error."""
+        return cls(
+            num_repetitions=num_repetitions,
+            max_repetitions=3 * num_repetitions,
+            max_spread_fraction=target_error_fraction,
+        )
 
     def wants_more(self, seconds: Sequence[float]) -> bool:
         """Whether a cell with these seconds should be timed again."""

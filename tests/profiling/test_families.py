@@ -8,8 +8,9 @@ from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.families import family, transformers_config
-from helm_efficiency.profiling.local import CellTimer, Repetitions
-from helm_efficiency.profiling.models import ModelOptions, random_model
+from helm_efficiency.profiling.local import CellTimer
+from helm_efficiency.profiling.models import ModelOptions, load_model, made_up_model
+from helm_efficiency.profiling.noise import Repetitions
 
 GQA = Architecture("llama-3.1-8b", 4, 256, 8, 2, 32, 512, 1000, gated_ffn=True)
 MHA = Architecture("pythia-1b", 4, 256, 8, 8, 32, 1024, 1000)
@@ -64,11 +65,12 @@ def test_every_family_runs_an_architecture_of_exactly_its_sizes(model_type: str,
     config = transformers_config(architecture, max_tokens=512)
     assert config.model_type == model_type
     assert Architecture.from_transformers_config(config.to_dict(), name=architecture.name) == architecture
-    loaded = random_model(config, ModelOptions("cpu"))
+    subject = made_up_model(architecture.name, config, ModelOptions("cpu"))
     once = Repetitions(num_warmups=1, num_repetitions=1, max_repetitions=1)
-    result = CellTimer(loaded, "transformers-eager", repetitions=once)(Cell(70, 2, 2))
+    result = CellTimer(subject, load_model(subject), "transformers-eager", repetitions=once)(Cell(70, 2, 2))
     assert [(m.prompt_tokens, m.output_tokens, m.batch_size) for m in result.measurements] == [(70, 2, 2)]
-    assert loaded.source().startswith("profile: random weights, ")
+    assert subject.source().startswith(f"profile: {architecture.name}, random weights, on ")
+    assert subject.architecture == architecture
 
 
 @pytest.mark.parametrize(

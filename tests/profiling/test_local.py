@@ -10,8 +10,9 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.engines import EagerEngine, make_engine, static_cache_tokens
-from helm_efficiency.profiling.local import LocalOptions, Repetitions, profile_model
-from helm_efficiency.profiling.models import ModelOptions, load_model
+from helm_efficiency.profiling.local import LocalOptions, profile_model
+from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
+from helm_efficiency.profiling.noise import Repetitions
 
 ONCE = Repetitions(num_warmups=0, num_repetitions=1, max_repetitions=1)
 
@@ -59,7 +60,7 @@ def test_out_of_memory_ends_the_domain_there_and_the_rest_goes_on(tiny_llama: Pa
 
 
 def test_an_end_of_sequence_token_does_not_end_the_output(tiny_llama: Path) -> None:
-    model = load_model(tiny_llama, ModelOptions("cpu")).model
+    model = load_model(stored_model(tiny_llama, ModelOptions("cpu")))
     prompt = torch.ones(1, 8, dtype=torch.long)
     assert model.generate(prompt, max_new_tokens=9, do_sample=False).shape == (1, 9), "the model's own config stops it"
     make_engine("transformers-eager", model)

@@ -11,7 +11,8 @@ from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.checkpoint import Checkpoint
 from helm_efficiency.profiling.noise import spread_fraction
-from helm_efficiency.profiling.session import FixedPlan, default_cells, run_session
+from helm_efficiency.profiling.plans import FixedPlan, default_cells
+from helm_efficiency.profiling.session import Limits, run_session
 
 IDENTITY = {"deployment": "a/b", "stack": {"name": "cpu", "accelerator": "cpu"}}
 
@@ -81,7 +82,7 @@ def test_a_foreign_file_is_refused_and_left_as_it_was(tmp_path: Path, content: s
 
 
 def test_a_spent_budget_ends_the_session_between_cells() -> None:
-    outcome = run_session(FixedPlan([Cell(1, 1)]), timed, budget_s=0.0)
+    outcome = run_session(FixedPlan([Cell(1, 1)]), timed, limits=Limits.of_budget(0.0))
     assert (outcome.results, outcome.finished) == ((), False)
 
 

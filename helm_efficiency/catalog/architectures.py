@@ -1,0 +1,129 @@
+"""The architectures of open-weight language models, and which of HELM's models has which.
+
+The sizes stand in `data/architectures.yaml`, each family with its source. A published parameter count stands beside
+the sizes, so that a test can hold them against each other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.errors import CatalogError, FileFormatError, InputError
+
+_NOT_SIZES = ("parameters", "rounded", "helm")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """An architecture, where its sizes come from, and who has it.
+
+    Attributes:
+        architecture: The sizes.
+        family: Such as `llama-3`.
+        source: Who published the sizes, where.
+        published_parameters: As the publisher counts them; None if nobody published a count.
+        is_rounded: Whether the publisher rounds the count, or counts something more or less.
+        helm_models: HELM's names of the models that have it, the model itself before its derivatives.
+    """
+
+    architecture: Architecture
+    family: str
+    source: str
+    published_parameters: float | None
+    is_rounded: bool
+    helm_models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureCatalog:
+    """All known architectures.
+
+    Attributes:
+        entries: By the architecture's name.
+        excluded: Models without an entry, with the reason.
+    """
+
+    entries: Mapping[str, CatalogEntry]
+    excluded: Mapping[str, str]
+
+    def find(self, name: str) -> CatalogEntry:
+        """Look one up by the architecture's name or by a model of HELM that has it.
+
+        Raises:
+            CatalogError: There is none; says why, where that is known.
+        """
+        entry = self.entries.get(name) or self.of_model(name)
+        if entry is None:
+            reason = self.excluded.get(name, "not in the catalog")
+            raise CatalogError(
+                f"No architecture for {name!r}: {reason}. List them with: helm-efficiency architecture list. "
+                "Add one from its config.json with: helm-efficiency architecture add CONFIG"
+            )
+        return entry
+
+    def of_model(self, model: str) -> CatalogEntry | None:
+        """The entry of a model of HELM, None if there is none."""
+        return next((entry for entry in self.entries.values() if model in entry.helm_models), None)
+
+    def with_entries(self, entries: Iterable[CatalogEntry]) -> "ArchitectureCatalog":
+        """The catalog with more entries; one of a name that is there replaces it."""
+        added = {entry.architecture.name: entry for entry in entries}
+        return ArchitectureCatalog(MappingProxyType({**self.entries, **added}), self.excluded)
+
+
+@cache
+def load_architectures() -> ArchitectureCatalog:
+    """The packaged catalog."""
+    text = files("helm_efficiency.catalog").joinpath("data/architectures.yaml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    excluded = {model: reason for reason, models in document["excluded"].items() for model in models}
+    return ArchitectureCatalog(
+        entries=MappingProxyType(dict(_entries(document["families"], "data/architectures.yaml"))),
+        excluded=MappingProxyType(excluded),
+    )
+
+
+def load_user_architectures(path: Path) -> ArchitectureCatalog:
+    """The packaged catalog with the families of a user's own file of the same shape.
+
+    Raises:
+        FileFormatError: The file cannot be read, or an entry is wrong.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        families = document["families"]
+        added = [entry for _, entry in _entries(families, str(path))]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path}: not a file of architectures ({type(error).__name__}: {error}).") from error
+    return load_architectures().with_entries(added)
+
+
+def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, CatalogEntry]]:
+    for family, description in families.items():
+        for name, given in description["models"].items():
+            sizes = {**description.get("shared", {}), **given}
+            facts = {key: sizes.pop(key, None) for key in _NOT_SIZES}
+            sizes.setdefault("num_kv_heads", sizes.get("num_heads"))
+            sizes.setdefault("head_size", sizes.get("hidden_size", 0) // sizes.get("num_heads", 1))
+            try:
+                architecture = Architecture.from_dict({"name": name, **sizes})
+            except InputError as error:
+                raise FileFormatError(f"{where}, {name}: {error}") from error
+            yield (
+                name,
+                CatalogEntry(
+                    architecture=architecture,
+                    family=family,
+                    source=description["source"],
+                    published_parameters=facts["parameters"],
+                    is_rounded=bool(facts["rounded"]),
+                    helm_models=tuple(facts["helm"] or ()),
+                ),
+            )

@@ -1,0 +1,321 @@
+"""The command that measures: profile."""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.store import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from helm_efficiency.core.architecture import Architecture
+    from helm_efficiency.core.measurement import Profile, Stack
+    from helm_efficiency.profiling.cells import CellResult
+    from helm_efficiency.profiling.checkpoint import CellFiles
+    from helm_efficiency.profiling.endpoint import EndpointOptions
+    from helm_efficiency.profiling.noise import Repetitions
+    from helm_efficiency.profiling.plans import CellChoice
+    from helm_efficiency.profiling.session import Limits, Outcome
+
+    Tell = Callable[[str, CellResult], None]
+    Sessions = Iterator[tuple[Profile, Outcome]]
+
+
+def _option(help: str, *names: str, panel: str | None = None) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
+_LOCAL, _ENDPOINT = "Local models", "Endpoints"
+
+Model = Annotated[str | None, typer.Argument(help="Folder or name of a model; with --base-url, the server's name.")]
+Engine = Annotated[list[str] | None, _option("transformers-eager (default), transformers-compiled; or the server's.")]
+Random = _option(
+    "MODEL is a config.json or a known architecture: make its weights up.", "--random-weights", panel=_LOCAL
+)
+Stream = _option("Whether to stream, which shows the first token.", "--stream/--no-stream", panel=_ENDPOINT)
+
+
+@app.command()
+def profile(
+    model: Model = None,
+    *,
+    deployment: Annotated[str | None, _option("Name for the coefficients; by default that of the model.")] = None,
+    prompt_tokens: Annotated[str, _option("Prompt lengths, such as 1,256,1024; by default chosen.")] = "",
+    output_tokens: Annotated[str, _option("Output lengths; decode needs at least two.")] = "1,32",
+    repetitions: Annotated[int, _option("Timed runs of each cell; up to three times as many if noisy.")] = 5,
+    target_error: Annotated[float, _option("Wanted error, as a fraction.")] = 0.02,
+    budget_seconds: Annotated[float | None, _option("No further cell is begun after this.")] = None,
+    fresh: Annotated[bool, _option("Forget what was measured before.", "--fresh")] = False,
+    campaign: Annotated[Path | None, _option("YAML file of many models, instead of one.")] = None,
+    engine: Engine = None,
+    dtype: Annotated[str, _option("fp32, bf16, fp16 or auto; of an endpoint, what it runs.")] = "auto",
+    device: Annotated[str, _option("cpu, cuda or auto.", panel=_LOCAL)] = "auto",
+    batch_sizes: Annotated[str, _option("Rows in one forward pass.", panel=_LOCAL)] = "1",
+    random_weights: Annotated[bool, Random] = False,
+    base_url: Annotated[str | None, _option("Such as http://localhost:8000/v1.", panel=_ENDPOINT)] = None,
+    chat: Annotated[bool, _option("Use chat/completions.", "--chat", panel=_ENDPOINT)] = False,
+    stream: Annotated[bool, Stream] = True,
+    concurrency: Annotated[str, _option("Requests in flight; each level is its own stack.", panel=_ENDPOINT)] = "1",
+    shared_prompts: Annotated[
+        bool, _option("Repeat prompts, for caches.", "--shared-prompts", panel=_ENDPOINT)
+    ] = False,
+    extra_body: Annotated[str, _option("JSON object of further request fields.", panel=_ENDPOINT)] = "{}",
+    api_key_env: Annotated[str, _option("Variable that holds the API key.", panel=_ENDPOINT)] = "OPENAI_API_KEY",
+    stack: Annotated[str | None, _option("Name of the server's stack.", panel=_ENDPOINT)] = None,
+    accelerator: Annotated[str, _option("What the server runs on, if known.", panel=_ENDPOINT)] = "unknown",
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = Format.table,
+) -> None:
+    """Time a local transformers model, or an endpoint with --base-url; goes on where an earlier call was ended.
+
+    Example: helm-efficiency profile ./my-model --deployment me/my-model --prompt-tokens 1,256,1024
+    """
+    from helm_efficiency.profiling.endpoint import EndpointOptions
+    from helm_efficiency.store import Store
+
+    opened = Store(store)  # a store that is not ours is refused before anything is measured for it
+    wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes)
+    with _progress() as tell:
+        run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
+        if campaign is not None:
+            sessions = run.campaign(campaign)
+        elif model is None:
+            raise InputError("Nothing to profile: name a model, or a file with --campaign.")
+        elif base_url is None:
+            sessions = run.local(model, device=device, dtype=dtype, engines=engine, random_weights=random_weights)
+        else:
+            options = EndpointOptions(base_url, model, chat, stream, api_key_env, _json_object(extra_body))
+            server = _server_stack(base_url, name=stack, accelerator=accelerator, engine=engine, dtype=dtype)
+            sessions = run.endpoint(options, server, concurrency=_counts(concurrency), shared_prompts=shared_prompts)
+        done = []
+        for measured, outcome in sessions:
+            opened.put_profile(measured)
+            done.append((measured, outcome))
+    _show(done, format)
+    for name, reason in run.failures.items():
+        note(f"{name} failed: {reason}")
+    note(f"Measurements are in {store}. Next: helm-efficiency fit --store {store}")
+    if run.failures or not all(outcome.finished for _, outcome in done):
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Run:
+    """What all ways of profiling have in common."""
+
+    store: Path
+    deployment: str | None
+    cells: "CellChoice"
+    num_repetitions: int
+    target_error: float
+    budget_s: float | None
+    fresh: bool
+    tell: "Tell"
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def local(
+        self, model: str, *, device: str, dtype: str, engines: Sequence[str] | None, random_weights: bool
+    ) -> "Sessions":
+        """Profile a model on this machine."""
+        from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
+        from helm_efficiency.profiling.models import ModelOptions
+
+        job = LocalJob(
+            model,
+            self.deployment or Path(model).name,
+            random_weights,
+            ModelOptions(device, dtype),
+            tuple(engines or ["transformers-eager"]),
+            self.cells,
+            self._repetitions(),
+        )
+        prepared = prepare_job(job, self._files(), architectures=_architectures(), fresh=self.fresh)
+        return run_job(prepared, limits=self._limits(), on_result=partial(self.tell, job.deployment))
+
+    def endpoint(
+        self, options: "EndpointOptions", stack: "Stack", *, concurrency: Sequence[int], shared_prompts: bool
+    ) -> "Sessions":
+        """Profile a server."""
+        from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
+        from helm_efficiency.profiling.endpoint_timer import Load
+
+        loads = tuple(Load(number, shared_prompts) for number in concurrency)
+        job = EndpointJob(options, self.deployment or options.model, stack, loads, self.cells, self._repetitions())
+        on_result = partial(self.tell, job.deployment)
+        return run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=on_result)
+
+    def campaign(self, path: Path) -> "Sessions":
+        """Profile the models of a campaign file."""
+        from helm_efficiency.profiling.campaign import read_campaign, run_campaign
+
+        progress = run_campaign(
+            read_campaign(path),
+            self._files(),
+            architectures=_architectures(),
+            fresh=self.fresh,
+            limits=self._limits(),
+            on_model=lambda job, _: partial(self.tell, job.deployment),
+        )
+        self.failures.update(progress.failures)
+        return ((progress.profiles[key], progress.outcomes[key]) for key in progress.profiles)
+
+    def _files(self) -> "CellFiles":
+        from helm_efficiency.profiling.checkpoint import CellFiles
+
+        return CellFiles(self.store.with_suffix(".cells"))
+
+    def _limits(self) -> "Limits":
+        from helm_efficiency.profiling.session import Limits
+
+        return Limits.of_budget(self.budget_s)
+
+    def _repetitions(self) -> "Repetitions":
+        from helm_efficiency.profiling.noise import Repetitions
+
+        return Repetitions.of_target(self.num_repetitions, self.target_error)
+
+
+def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str) -> "CellChoice":
+    from helm_efficiency.profiling.plans import CellChoice
+
+    return CellChoice(_counts(prompt_tokens), _counts(output_tokens), _counts(batch_sizes))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Counts from a list with commas; none from an empty one."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise InputError(f"{text!r}: expected counts such as 1,256,1024.") from error
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--extra-body {text!r} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"--extra-body {text!r}: expected a JSON object.")
+    return value
+
+
+def _server_stack(
+    base_url: str, *, name: str | None, accelerator: str, engine: Sequence[str] | None, dtype: str
+) -> "Stack":
+    """The stack of a server, as far as the user says; by default it is named after its address."""
+    from helm_efficiency.profiling.endpoint_timer import stack_of_url
+
+    server = stack_of_url(base_url)
+    runs = engine[0] if engine else ""
+    known = dtype if dtype != "auto" else ""
+    parts = [part for part in (accelerator, runs, known) if part and part != "unknown"]
+    return replace(
+        server,
+        name=name or ("-".join(parts) if accelerator != "unknown" else server.name),
+        accelerator=accelerator,
+        engine=runs,
+        dtype=known,
+    )
+
+
+def _architectures() -> "Mapping[str, Architecture]":
+    return {}
+
+
+@contextmanager
+def _progress() -> "Iterator[Tell]":
+    """A line of progress on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("loading …")
+        count = 0
+
+        def tell(deployment: str, result: "CellResult") -> None:
+            nonlocal count
+            count += 1
+            bar.update(task, description=f"{deployment}: {count} cells, last {result.cell} {result.note}")
+
+        yield tell
+
+
+def _show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
+    """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
+    rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
+    if format is Format.table:
+        hidden = {"note"} | ({"deployment", "stack"} if len(done) == 1 else set())
+        shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
+        rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
+    emit(rows, format)
+    for measured, outcome in done:
+        for line in outcome.notes():
+            note(f"{measured.deployment} {line}")
+        note(_summary(measured, outcome))
+
+
+_HEADS = {
+    "prompt_tokens": "p",
+    "output_tokens": "o",
+    "batch_size": "batch",
+    "num_repetitions": "runs",
+    "error_fraction": "±",
+    "peak_memory_bytes": "peak_bytes",
+}
+
+
+def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]":
+    """One row for each cell: medians over its repetitions."""
+    for result in outcome.results:
+        timed = result.measurements
+        yield {
+            "deployment": measured.deployment,
+            "stack": measured.stack.name,
+            "prompt_tokens": result.cell.prompt_tokens,
+            "output_tokens": result.cell.output_tokens,
+            "batch_size": result.cell.batch_size,
+            "num_repetitions": len(timed),
+            "seconds": _median(m.seconds for m in timed),
+            "error_fraction": result.spread_fraction if timed else None,
+            "ttft_s": _median(m.ttft_s for m in timed),
+            "itl_s": _median(result.itl_s),
+            "peak_memory_bytes": _median(m.peak_memory_bytes for m in timed),
+            "energy_j": _median(m.energy_j for m in timed),
+            "note": result.note,
+        }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _summary(measured: "Profile", outcome: "Outcome") -> str:
+    """What it cost, and what is still uncertain."""
+    cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
+    left = "" if outcome.finished else "; budget spent, call again to go on"
+    noisy = sum(1 for result in outcome.results if result.note.startswith("noisy"))
+    doubts = f"; {noisy} noisy" if noisy else ""
+    where = f"{measured.stack.name} ({measured.stack})"
+    return f"{measured.deployment} on {where}: {cost}{doubts}; {_uncertainty(measured)}{left}"
+
+
+def _uncertainty(measured: "Profile") -> str:
+    from helm_efficiency.core.fitting import fit_profile
+
+    try:
+        coefficients = fit_profile(measured).coefficients
+    except InsufficientMeasurementsError as error:
+        return str(error)
+    return f"predictions ±{coefficients.relative_error:.1%} (nominal 90 %)"

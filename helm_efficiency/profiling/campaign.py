@@ -1,0 +1,157 @@
+"""Many models on one machine in a bounded time: the most informative cells of every model first.
+
+A campaign goes through its models in rounds. In the first, each is timed at the few cells that tell most, so that after
+a short first call there is something of every model; later rounds fill in the rest. All of it goes on over any number
+of calls, since every finished cell is kept.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.errors import FileFormatError, InputError, ProfilingError
+from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.jobs import LocalJob, PreparedJob, prepare_job, run_job
+from helm_efficiency.profiling.models import ModelOptions
+from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.plans import CellChoice
+from helm_efficiency.profiling.session import Limits, OnResult, Outcome
+
+_KEYS = {
+    "device", "dtype", "engines", "prompt_tokens", "output_tokens", "batch_sizes", "repetitions", "target_error",
+    "cells_per_round", "models",
+}  # fmt: skip
+_MODEL_KEYS = {"name", "path", "engines", "dtype", "prompt_tokens", "output_tokens", "batch_sizes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What a campaign file says.
+
+    Attributes:
+        jobs: One for each model, in the order of the file.
+        cells_per_round: How many cells each model and engine has in all after each round; then comes the rest.
+    """
+
+    jobs: tuple[LocalJob, ...]
+    cells_per_round: tuple[int, ...] = (4,)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a campaign has reached.
+
+    Attributes:
+        profiles: By deployment and stack name, all that is measured by now.
+        outcomes: By the same, how the last session ended.
+        failures: By deployment, why it could not be profiled.
+    """
+
+    profiles: dict[tuple[str, str], Profile] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to measure."""
+        return not self.failures and all(outcome.finished for outcome in self.outcomes.values())
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read a campaign file: YAML; what stands beside `models` is the default of each.
+
+    Raises:
+        FileFormatError: The file cannot be read as one; the message says what was expected.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFormatError(f"Cannot read campaign file {path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise FileFormatError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, Mapping) or not isinstance(data.get("models"), list):
+        raise FileFormatError(f"{path}: expected a mapping with a list of `models`.")
+    _check_keys(path, "campaign", data, _KEYS)
+    try:
+        jobs = tuple(_job(path, data, entry) for entry in data["models"])
+        return Campaign(jobs, tuple(int(n) for n in data.get("cells_per_round", (4,))))
+    except (TypeError, ValueError, InputError) as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def run_campaign(
+    campaign: Campaign,
+    files: CellFiles,
+    *,
+    architectures: Mapping[str, Architecture] | None = None,
+    fresh: bool = False,
+    limits: Limits | None = None,
+    on_model: Callable[[LocalJob, int], OnResult] | None = None,
+) -> Progress:
+    """Profile all models round by round; a model that cannot be profiled is noted and the others go on.
+
+    Args:
+        campaign: What to profile.
+        files: Where finished cells are kept.
+        architectures: Known by name.
+        fresh: Whether to forget the finished cells of these models.
+        limits: When to end.
+        on_model: Called with each job that is begun and its round; what it returns is called with every new cell.
+
+    Returns:
+        All that is measured by now, also by earlier calls.
+    """
+    limits = limits or Limits()
+    progress = Progress()
+    prepared: dict[str, PreparedJob] = {}
+    for job in campaign.jobs:
+        try:
+            prepared[job.deployment] = prepare_job(job, files, architectures=architectures, fresh=fresh)
+        except (ProfilingError, InputError) as error:
+            progress.failures[job.deployment] = str(error)
+    for number, max_cells in enumerate((*campaign.cells_per_round, math.inf)):
+        for name, one in prepared.items():
+            if name in progress.failures:
+                continue
+            on_result = on_model(one.job, number) if on_model else None
+            try:
+                for profile, outcome in run_job(one, limits=replace(limits, max_cells=max_cells), on_result=on_result):
+                    key = (profile.deployment, profile.stack.name)
+                    progress.profiles[key], progress.outcomes[key] = profile, outcome
+            except (ProfilingError, InputError) as error:
+                progress.failures[name] = str(error)
+    return progress
+
+
+def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
+    """One model of a campaign file: a name in the catalog, or a mapping."""
+    own = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(own, Mapping) or "name" not in own:
+        raise FileFormatError(f"{path}: model {entry!r}: expected a name or a mapping with a name.")
+    _check_keys(path, f"model {own['name']!r}", own, _MODEL_KEYS)
+    given = {**defaults, **own}
+    return LocalJob(
+        model=str(given.get("path", given["name"])),
+        deployment=str(given["name"]),
+        random_weights="path" not in own,
+        options=ModelOptions(str(given.get("device", "auto")), str(given.get("dtype", "auto"))),
+        engines=tuple(given.get("engines", ("transformers-eager",))),
+        cells=CellChoice(
+            tuple(int(p) for p in given.get("prompt_tokens", ())),
+            tuple(int(o) for o in given.get("output_tokens", (1, 32))),
+            tuple(int(b) for b in given.get("batch_sizes", (1,))),
+        ),
+        repetitions=Repetitions.of_target(int(given.get("repetitions", 5)), float(given.get("target_error", 0.02))),
+    )
+
+
+def _check_keys(path: Path, what: str, given: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise FileFormatError(f"{path}: {what} has {', '.join(unknown)}; expected {', '.join(sorted(known))}.")

@@ -1,0 +1,179 @@
+"""Whole profiles of local models, from a name to measurements: what the command line and a bare machine call.
+
+A job is a model and one or several engines. Each engine has a file of finished cells of its own, so that a job that was
+killed goes on where it was, and a job that is finished costs nothing when it is asked for again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.errors import InputError
+from helm_efficiency.profiling.checkpoint import CellFiles, Checkpoint
+from helm_efficiency.profiling.engines import ENGINES
+from helm_efficiency.profiling.families import transformers_config
+from helm_efficiency.profiling.local import CellTimer, build_profile
+from helm_efficiency.profiling.models import (
+    ModelOptions,
+    Subject,
+    forget_models,
+    load_model,
+    made_up_model,
+    read_config,
+    stored_model,
+)
+from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.plans import CellChoice
+from helm_efficiency.profiling.session import Limits, OnResult, Outcome, Plan, run_session
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJob:
+    """A local model to profile.
+
+    Attributes:
+        model: Folder or name of a model; with `random_weights`, of a transformers config or of an architecture.
+        deployment: Name under which coefficients are looked up later.
+        random_weights: Whether to make the weights up rather than load them.
+        options: Where and how it is loaded.
+        engines: Keys of `engines.ENGINES`; each makes a profile of its own.
+        cells: Which cells are timed.
+        repetitions: How often.
+    """
+
+    model: str
+    deployment: str
+    random_weights: bool = False
+    options: ModelOptions = field(default_factory=ModelOptions)
+    engines: tuple[str, ...] = ("transformers-eager",)
+    cells: CellChoice = field(default_factory=CellChoice)
+    repetitions: Repetitions = field(default_factory=Repetitions)
+
+    def __post_init__(self) -> None:
+        for engine in self.engines:
+            if engine not in ENGINES:
+                raise InputError(f"Engine {engine!r}: expected one of {', '.join(ENGINES)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A job with all that can be known before the weights are there.
+
+    Attributes:
+        job: What to profile.
+        subject: The model on its device.
+        files: Where finished cells are kept.
+    """
+
+    job: LocalJob
+    subject: Subject
+    files: CellFiles
+
+    def checkpoint(self, engine: str) -> Checkpoint:
+        """The finished cells of an engine.
+
+        Raises:
+            FileFormatError: The file is not a file of cells.
+            InputError: It holds cells that were measured otherwise.
+        """
+        return self.files.open(self.job.deployment, self.subject.stack(engine), source=self.subject.source())
+
+    def plan(self) -> Plan:
+        """Which cells are timed."""
+        return self.job.cells.plan(self.subject.max_tokens)
+
+    def is_pending(self, engine: str, limits: Limits) -> bool:
+        """Whether an engine has a cell left to time within the limits."""
+        results = self.checkpoint(engine).results
+        return not limits.reached(len(results)) and self.plan().next_cell(results) is not None
+
+    def run(
+        self, engine: str, model: Any, *, limits: Limits | None = None, on_result: OnResult | None = None
+    ) -> Outcome:
+        """Time the cells of an engine that are left."""
+        timer = CellTimer(self.subject, model, engine, repetitions=self.job.repetitions)
+        return run_session(self.plan(), timer, checkpoint=self.checkpoint(engine), limits=limits, on_result=on_result)
+
+    def kept(self, engine: str) -> Outcome:
+        """What is measured by now, without timing anything."""
+        results = self.checkpoint(engine).results
+        return Outcome(tuple(results), 0, 0.0, finished=self.plan().next_cell(results) is None)
+
+    def profile(self, engine: str, outcome: Outcome) -> Profile:
+        """What was measured with an engine."""
+        return build_profile(self.subject, outcome, deployment=self.job.deployment, engine=engine)
+
+
+def prepare_job(
+    job: LocalJob, files: CellFiles, *, architectures: Mapping[str, Architecture] | None = None, fresh: bool = False
+) -> PreparedJob:
+    """Find the model of a job, but do not load it.
+
+    Args:
+        job: What to profile.
+        files: Where finished cells are kept.
+        architectures: Known by name, for random weights.
+        fresh: Whether to forget the finished cells of this job.
+
+    Raises:
+        InputError: There is no such dtype, device or architecture.
+        ProfilingError: There is no such model, or the architecture cannot be built.
+    """
+    if job.random_weights:
+        longest = max((*job.cells.prompt_tokens, 4096)) + max(job.cells.output_tokens)
+        config = find_config(job.model, architectures or {}, max_tokens=longest)
+        subject = made_up_model(job.model, config, job.options)
+    else:
+        subject = stored_model(job.model, job.options)
+    for engine in job.engines if fresh else ():
+        files.path(job.deployment, subject.stack(engine)).unlink(missing_ok=True)
+    return PreparedJob(job, subject, files)
+
+
+def run_job(
+    prepared: PreparedJob, *, limits: Limits | None = None, on_result: OnResult | None = None
+) -> Iterator[tuple[Profile, Outcome]]:
+    """Profile a model with each engine in turn; it is loaded only if something is left to time.
+
+    Yields:
+        For each engine: all that is measured by now, and how the session ended.
+
+    Raises:
+        InputError: A file of cells belongs to something else.
+        ProfilingError: The model cannot be loaded or run.
+    """
+    limits = limits or Limits()
+    model = None
+    for engine in prepared.job.engines:
+        if prepared.is_pending(engine, limits):
+            model = load_model(prepared.subject) if model is None else model
+            outcome = prepared.run(engine, model, limits=limits, on_result=on_result)
+        else:
+            outcome = prepared.kept(engine)
+        yield prepared.profile(engine, outcome), outcome
+    del model
+    forget_models()
+
+
+def find_config(name: str, architectures: Mapping[str, Architecture], *, max_tokens: int) -> Any:
+    """A transformers config from a file or folder, or from an architecture by its name.
+
+    Args:
+        name: Path of a `config.json` or its folder, or a name in `architectures`.
+        architectures: By name.
+        max_tokens: Positions to allow for where the architecture has no limit.
+
+    Raises:
+        InputError: There is neither.
+        ProfilingError: It cannot be read, or cannot be built with random weights.
+    """
+    if Path(name).exists():
+        return read_config(name)
+    if name not in architectures:
+        close = [known for known in sorted(architectures) if name.lower() in known.lower()][:8]
+        hint = f" Similar: {', '.join(close)}." if close else ""
+        raise InputError(f"{name!r} is neither a config.json nor an architecture of the catalog.{hint}")
+    return transformers_config(architectures[name], max_tokens=max_tokens)

@@ -1,0 +1,82 @@
+"""Which cells to time: given ones, a small grid by default."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from helm_efficiency.profiling.cells import Cell, CellResult
+from helm_efficiency.profiling.session import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPlan:
+    """Given cells in the given order, but none that reaches one for which there was no room."""
+
+    cells: Sequence[Cell]
+
+    def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
+        """The first cell that was not timed and may fit."""
+        done = {result.cell for result in results}
+        return next((cell for cell in self.cells if cell not in done and may_fit(cell, results)), None)
+
+    def expected_cells(self) -> int | None:
+        """All of them."""
+        return len(self.cells)
+
+
+def may_fit(cell: Cell, results: Sequence[CellResult]) -> bool:
+    """Whether no cell ran out of memory that this one is at least as large as."""
+    return not any(result.out_of_memory and cell.reaches(result.cell) for result in results)
+
+
+def grid_cells(
+    prompt_tokens: Sequence[int], output_tokens: Sequence[int], batch_sizes: Sequence[int] = (1,)
+) -> list[Cell]:
+    """Every combination, smaller batches and shorter outputs first.
+
+    >>> [str(cell) for cell in grid_cells([8, 64], [1, 4])]
+    ['p=8 o=1', 'p=64 o=1', 'p=8 o=4', 'p=64 o=4']
+    """
+    return [Cell(p, o, batch) for batch in batch_sizes for o in output_tokens for p in prompt_tokens]
+
+
+def default_cells(max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,)) -> list[Cell]:
+    """A small grid that determines prefill, decode, and how decode grows with the context.
+
+    Knots at powers of four from 1, where prefill bends, up to the model's context or 4,096 tokens; a longer output at
+    both ends and in the middle, because one output length alone would leave decode undetermined, and one prompt length
+    its growth. Batches are timed at the middle alone.
+
+    Args:
+        max_tokens: Positions of the model; None if it has no limit.
+        batch_sizes: Rows in one forward pass; 1 is always among them.
+    """
+    longest = min(max_tokens or 4096, 4096)
+    long_output = min(32, max(2, longest // 4))
+    prompts = sorted({p for p in (1, 64, 256, 1024, 4096) if p + long_output <= longest} | {longest - long_output})
+    middle = prompts[len(prompts) // 2]
+    corners = [Cell(1, 1), Cell(prompts[-1], 1), Cell(middle, long_output)]
+    cells = corners + [Cell(p, 1) for p in prompts] + [Cell(prompts[0], long_output), Cell(prompts[-1], long_output)]
+    cells += [Cell(middle, o, batch) for batch in sorted(set(batch_sizes) - {1}) for o in (1, long_output)]
+    return list(dict.fromkeys(cells))
+
+
+@dataclass(frozen=True, slots=True)
+class CellChoice:
+    """Which cells of a model are timed.
+
+    Attributes:
+        prompt_tokens: Prompt lengths; empty to choose them by what is still uncertain.
+        output_tokens: Output lengths.
+        batch_sizes: Rows in one forward pass.
+    """
+
+    prompt_tokens: tuple[int, ...] = ()
+    output_tokens: tuple[int, ...] = (1, 32)
+    batch_sizes: tuple[int, ...] = (1,)
+
+    def plan(self, max_tokens: int | None) -> Plan:
+        """A plan for a model with so many positions."""
+        if not self.prompt_tokens:
+            return FixedPlan(default_cells(max_tokens, batch_sizes=self.batch_sizes))
+        cells = grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
+        return FixedPlan([cell for cell in cells if cell.prompt_tokens + cell.output_tokens <= (max_tokens or 10**9)])

@@ -162,7 +162,9 @@ def _run(
     by_key = stats_by_key(entries or [], file=f"{folder}/per_instance_stats.json")
     groups = group_requests(states, by_key)
     records = _records(states, groups, identity, better)
-    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    available: dict[str, float] = {}
+    for group in groups:
+        available |= group.stats.scores
     return HelmRun(
         source=folder,
         suite=suite,

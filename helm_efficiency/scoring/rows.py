@@ -52,7 +52,8 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
 
 def _of_matches(scored: ScoredRequests, describe: Callable[[Match], str]) -> list[str | None]:
     """A text about what each record was matched to, None where nothing matched."""
-    texts = {id(match): describe(match) for match in scored.matches if match is not None}
+    distinct = {id(match): match for match in scored.matches if match is not None}
+    texts = {key: describe(match) for key, match in distinct.items()}
     return [None if match is None else texts[id(match)] for match in scored.matches]
 
 

@@ -76,7 +76,7 @@ def _is_small(sources: Sequence[Source]) -> bool:
     for source in sources:
         if source.local_path is None:
             return False
-        total += sum(path.stat().st_size for path in source.local_path.glob("*.json"))
+        total += sum(size for size, _ in source.open().states().values())
         if total >= _WORTH_PROCESSES_BYTES:
             return False
     return True

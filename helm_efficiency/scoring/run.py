@@ -143,13 +143,13 @@ def _rescore(plan: Plan, source: Source) -> Outcome:
 
 
 @functools.lru_cache(maxsize=1)
-def _caches(folders: tuple[Path, ...]) -> RequestCaches | None:
-    """Request caches, read once in each process."""
-    if not folders:
+def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
+    """Request caches, read once in each process as long as they do not change."""
+    if not files:
         return None
     caches = RequestCaches()
-    for folder in folders:
-        caches.add_folder(folder)
+    for file, _ in files:
+        caches.add_sqlite(file)
     return caches
 
 

@@ -1,4 +1,4 @@
-"""Where runs are: local folders and files, and anything fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
+"""Where runs are: local folders and files, and what fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
 
 import contextlib
 import posixpath
@@ -71,15 +71,17 @@ class Files:
         self.contents: dict[str, bytes] = {}
 
     def names(self) -> list[str]:
-        """Of the files, sorted."""
-        listing = self.filesystem.ls(self.path, detail=True, refresh=True)
-        return sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        """Of the files, sorted; of a file those that belong to it."""
+        is_file = self.filesystem.isfile(self.path)
+        folder, own_name = posixpath.split(self.path) if is_file else (self.path, "")
+        listing = self.filesystem.ls(folder, detail=True, refresh=True)
+        names = sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        return [name for name in names if _belongs(name, own_name)] if is_file else names
 
     def states(self) -> dict[str, FileState]:
         """What tells whether a file changed, by name."""
-        if self.filesystem.isfile(self.path):
-            return {posixpath.basename(self.path): self._state(self.path)}
-        return {name: self._state(f"{self.path}/{name}") for name in self.names()}
+        folder = posixpath.dirname(self.path) if self.filesystem.isfile(self.path) else self.path
+        return {name: self._state(f"{folder}/{name}") for name in self.names()}
 
     def _state(self, path: str) -> FileState:
         if isinstance(self.filesystem, LocalFileSystem):
@@ -110,8 +112,14 @@ class Files:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, *self.path.split("/")[-2:])
             path.parent.mkdir(exist_ok=True)
-            self.filesystem.get_file(self.path, str(path))
+            for name in self.names():
+                self.filesystem.get_file(f"{posixpath.dirname(self.path)}/{name}", str(path.with_name(name)))
             yield path
+
+
+def _belongs(name: str, to: str) -> bool:
+    """Whether a file is another, or holds the samples of those results of lm-eval."""
+    return name == to or (to.startswith("results") and name.startswith("samples_"))
 
 
 def state_of(path: Path) -> FileState:

@@ -1,5 +1,6 @@
 """Where the runs are worked on: in this process, in several on this machine, or on an existing dask cluster."""
 
+import concurrent.futures
 import contextlib
 import functools
 import gc
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.run import Outcome, rescore_run
 from helm_efficiency.scoring.sources import Source
@@ -81,6 +82,41 @@ def _rescore_batch(packed: bytes, sources: Sequence[Source]) -> list[Outcome]:
 
 _unpacked = functools.lru_cache(maxsize=1)(pickle.loads)
 """A process unpacks the plan once, not with every batch."""
+
+
+def rescore_on_cluster(plan: Plan, sources: Sequence[Source], *, address: str) -> Iterator[Outcome]:
+    """Outcomes as they come, computed by the workers of a dask scheduler, which see the same files as this machine.
+
+    The runs of a worker that is lost are given to others.
+
+    Raises:
+        InputError: dask is not installed, or no scheduler answers at the address.
+        OutputError: A file cannot be written.
+        EfficiencyError: Workers die of a run, or the scheduler is lost.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError("A scheduler needs dask: pip install 'helm-efficiency[cluster]'.") from error
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise InputError(f"No dask scheduler answers at {address} ({error}).") from error
+    with client:
+        packed = client.scatter(pickle.dumps(plan), broadcast=True)
+        futures = client.map(_rescore_one, sources, packed=packed, pure=False)
+        try:
+            yield from (future.result() for future in distributed.as_completed(futures))
+        except (distributed.KilledWorker, concurrent.futures.CancelledError) as error:
+            raise EfficiencyError(f"The cluster at {address} gave up: {error}. What was finished is kept.") from error
+
+
+def _rescore_one(source: Source, *, packed: bytes) -> Outcome:
+    with _without_garbage_collection():
+        return rescore_run(_unpacked(packed), source)
+
+
+_CONNECT_S = 10
 
 
 def _follow_parent() -> None:

@@ -164,7 +164,9 @@ def _run(files: _Files, better: _Better) -> HelmRun:
     by_key = stats_by_key(files.entries or [], file=f"{files.folder}/per_instance_stats.json")
     groups = group_requests(states, by_key)
     records = _records(states, groups, identity, better)
-    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    available: dict[str, float] = {}
+    for group in groups:
+        available |= group.stats.scores
     return HelmRun(
         source=files.folder,
         suite=identity.suite,

@@ -8,6 +8,7 @@ import gc
 import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
+from helm_efficiency.profiling.families import transformers_config
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -65,6 +67,7 @@ class Subject:
         device: Where it is to run.
         compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
         random_weights: Whether the weights are made up.
+        known_architecture: Its sizes, if the config was made from them; else they are read from the config.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Subject:
     device: torch.device
     compute_dtype: str
     random_weights: bool = False
+    known_architecture: Architecture | None = None
 
     @property
     def dtype(self) -> str:
@@ -93,6 +97,8 @@ class Subject:
     @property
     def architecture(self) -> Architecture | None:
         """Sizes of the model; None for one that is no plain decoder."""
+        if self.known_architecture is not None:
+            return self.known_architecture
         try:
             return Architecture.from_transformers_config(self.config.to_dict(), name=Path(self.name).name)
         except InputError:
@@ -147,14 +153,24 @@ def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
     return Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device))
 
 
-def made_up_model(name: str, config: Any, options: ModelOptions) -> Subject:
+def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, max_tokens: int = 4096) -> Subject:
     """A model whose weights will be made up.
+
+    Args:
+        source: What it is made of: an architecture, or a `config.json` or its folder.
+        options: Where and how it is to run.
+        max_tokens: Positions to allow for where an architecture has no limit.
 
     Raises:
         InputError: There is no such dtype or device.
+        ProfilingError: The config cannot be read, or no family of transformers can express the architecture.
     """
     device = find_device(options.device)
-    return Subject(name, config, device, find_dtype(options.dtype, device), random_weights=True)
+    dtype = find_dtype(options.dtype, device)
+    if isinstance(source, Architecture):
+        config = transformers_config(source, max_tokens=max_tokens)
+        return Subject(source.name, config, device, dtype, random_weights=True, known_architecture=source)
+    return Subject(str(source), read_config(source), device, dtype, random_weights=True)
 
 
 def read_config(model_path: str | Path) -> Any:
@@ -197,7 +213,8 @@ def load_model(subject: Subject) -> Any:
 
 def forget_models() -> None:
     """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
-    torch.compiler.reset()
+    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and importing it takes seconds
+        torch.compiler.reset()
     gc.collect()
     if has_cuda():
         torch.cuda.empty_cache()

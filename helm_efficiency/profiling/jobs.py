@@ -154,5 +154,6 @@ def run_job(
         else:
             outcome = prepared.kept(engine)
         yield prepared.profile(engine, outcome), outcome
-    del model
-    forget_models()
+    if model is not None:
+        del model
+        forget_models()

@@ -213,9 +213,11 @@ def load_model(subject: Subject) -> Any:
 
 def forget_models() -> None:
     """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
-    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and importing it takes seconds
+    compiled = "torch._dynamo" in sys.modules  # else nothing was, and importing it takes seconds
+    if compiled:
         torch.compiler.reset()
-    gc.collect()
+    if compiled or has_cuda():
+        gc.collect()  # compiled code and its model refer to each other
     if has_cuda():
         torch.cuda.empty_cache()
 

@@ -14,7 +14,7 @@ from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.checkpoint import CellFiles, Checkpoint
-from helm_efficiency.profiling.engines import ENGINES
+from helm_efficiency.profiling.engines import ENGINES, make_engine
 from helm_efficiency.profiling.local import CellTimer, build_profile
 from helm_efficiency.profiling.models import (
     ModelOptions,
@@ -25,6 +25,7 @@ from helm_efficiency.profiling.models import (
     stored_model,
 )
 from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.parallel import dismiss_followers, follow, is_first_process, num_processes
 from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, Plan, run_session
 
@@ -146,6 +147,9 @@ def run_job(
         ProfilingError: The model cannot be loaded or run.
     """
     limits = limits or Limits()
+    if num_processes() > 1:
+        yield from _run_split(prepared, limits=limits, on_result=on_result)
+        return
     model = None
     for engine in prepared.job.engines:
         if prepared.is_pending(engine, limits):
@@ -157,3 +161,19 @@ def run_job(
     if model is not None:
         del model
         forget_models()
+
+
+def _run_split(
+    prepared: PreparedJob, *, limits: Limits, on_result: OnResult | None
+) -> Iterator[tuple[Profile, Outcome]]:
+    """`run_job` with the model split over the processes of torchrun; only the first has something to yield."""
+    model = load_model(prepared.subject)
+    for engine in prepared.job.engines:
+        if not is_first_process():
+            follow(make_engine(engine, model), model.device)
+            continue
+        try:
+            outcome = prepared.run(engine, model, limits=limits, on_result=on_result)
+        finally:
+            dismiss_followers()
+        yield prepared.profile(engine, outcome), outcome

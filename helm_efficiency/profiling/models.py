@@ -5,7 +5,6 @@ config: how long a forward pass takes does not depend on the values of the weigh
 """
 
 import gc
-import os
 import platform
 import re
 import sys
@@ -23,6 +22,7 @@ from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.families import transformers_config
+from helm_efficiency.profiling.parallel import num_processes
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -195,6 +195,8 @@ def load_model(subject: Subject) -> Any:
     """
     transformers.utils.logging.disable_progress_bar()
     dtype = DTYPES[subject.compute_dtype]
+    if subject.random_weights and num_processes() > 1:
+        raise ProfilingError("Random weights cannot be split over processes: save such a model and profile its folder.")
     try:
         if subject.random_weights:
             torch.manual_seed(0)
@@ -202,7 +204,7 @@ def load_model(subject: Subject) -> Any:
                 return transformers.AutoModelForCausalLM.from_config(subject.config, dtype=dtype).eval()
         placement: dict[str, Any] = {}
         if num_processes() > 1:
-            placement = {"tp_plan": "auto"}
+            placement = {"distributed_config": transformers.distributed.DistributedConfig(tp_plan="auto")}
         elif subject.device.type == "cuda" and transformers.utils.is_accelerate_available():
             placement = {"device_map": {"": subject.device}}
         model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
@@ -220,11 +222,6 @@ def forget_models() -> None:
         gc.collect()  # compiled code and its model refer to each other
     if has_cuda():
         torch.cuda.empty_cache()
-
-
-def num_processes() -> int:
-    """Processes that torchrun has started for one model."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def quantized_dtype(quantization: Any) -> str:

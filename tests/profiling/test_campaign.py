@@ -158,3 +158,17 @@ print(code, sorted(sys.modules.keys() & {{"helm", "sqlitedict", "pyarrow", "http
     assert cells.read_bytes().startswith(kept), "finished cells stay as they were"
     (profile,) = (Profile.from_dict(item) for item in json.loads(output.read_text()))
     assert profile.deployment == "tiny-llama" and len(profile.cells()) == 16
+
+
+def test_a_model_split_over_processes_is_measured_by_the_first(tiny_llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "profiles.json"
+    arguments = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    arguments += ["-m", "helm_efficiency.profiling", str(tiny_llama), "--output", str(output), "--device", "cpu"]
+    arguments += ["--prompt-tokens", "4,8", "--output-tokens", "1,2", "--repetitions", "2"]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (profile,) = (Profile.from_dict(item) for item in json.loads(output.read_text()))
+    assert (profile.stack.num_accelerators, profile.stack.tensor_parallel) == (2, 2)
+    (cells,) = (tmp_path / "profiles.cells").iterdir()
+    assert cells.name == "tiny-llama--cpu-transformers-eager-fp32--2.jsonl"
+    assert len(cells.read_text().splitlines()) == 1 + len(profile.cells()) == 5

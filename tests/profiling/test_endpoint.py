@@ -45,13 +45,13 @@ def test_without_streaming_there_is_no_first_token(served: tuple[Path, str]) -> 
 
 
 def test_served_and_in_process_profiles_agree_but_for_the_overhead(served: tuple[Path, str], tmp_path: Path) -> None:
-    prompts, outputs = (16, 512), (2, 24)
+    prompts, outputs = (16, 400), (2, 18)
     job = EndpointJob(
         EndpointOptions(served[1], str(served[0])),
         "test/served",
         Stack("served", "cpu", engine="transformers-serve"),
         cells=CellChoice(prompts, outputs),
-        repetitions=Repetitions(num_repetitions=5, max_repetitions=5),
+        repetitions=Repetitions(num_repetitions=4, max_repetitions=4),
     )
     ((remote, _),) = run_endpoint_job(job, CellFiles(tmp_path))
     local = profile_model(

@@ -127,3 +127,31 @@ def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, Cat
                     helm_models=tuple(facts["helm"] or ()),
                 ),
             )
+
+
+def add_to_file(
+    path: Path, architecture: Architecture, *, source: str, helm_models: Iterable[str] = ()
+) -> CatalogEntry:
+    """Put an architecture into a user's own file, in place of an earlier one of that name.
+
+    Args:
+        path: Of the file; made if it is not there.
+        architecture: To keep.
+        source: Where its sizes come from.
+        helm_models: HELM's names of the models that have it.
+
+    Raises:
+        FileFormatError: The file is there and is not one of architectures.
+    """
+    families = {}
+    if path.exists():
+        load_user_architectures(path)
+        families = yaml.safe_load(path.read_text(encoding="utf-8"))["families"]
+    sizes = {key: value for key, value in architecture.to_dict().items() if value and key != "name"}
+    families[architecture.name] = {
+        "source": source,
+        "models": {architecture.name: {**sizes, "helm": list(helm_models)}},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({"families": families}, sort_keys=False), encoding="utf-8")
+    return load_user_architectures(path).entries[architecture.name]

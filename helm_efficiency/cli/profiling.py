@@ -228,7 +228,9 @@ def _server_stack(
 
 
 def _architectures() -> "Mapping[str, Architecture]":
-    return {}
+    from helm_efficiency.catalog.architectures import load_architectures
+
+    return {name: entry.architecture for name, entry in load_architectures().entries.items()}
 
 
 @contextmanager

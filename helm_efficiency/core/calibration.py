@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize
 
+from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec
 from helm_efficiency.core.runtime_model import FloatArray
@@ -85,18 +86,27 @@ class Observed:
         return prompts[self.prompt_of_cell], (self.output_tokens - 1.0) * step
 
 
+def architecture_of(profile: Profile) -> Architecture:
+    """What a profile was measured of.
+
+    Raises:
+        InputError: The profile does not say, or has no measurement.
+    """
+    if profile.architecture is None or not profile.measurements:
+        raise InputError(
+            f"The profile of {profile.deployment!r} on {profile.stack.name} has no measurements or does not say which "
+            "architecture it is of, so nothing can be transferred from it."
+        )
+    return profile.architecture
+
+
 def observe(profile: Profile, spec: AcceleratorSpec) -> Observed:
     """Cells of a profile with their work.
 
     Raises:
-        InputError: The profile does not say which architecture it is of, or has no measurement.
+        InputError: As `architecture_of`.
     """
-    architecture, stack = profile.architecture, profile.stack
-    if architecture is None or not profile.measurements:
-        raise InputError(
-            f"The profile of {profile.deployment!r} on {stack.name} has no measurements or does not say which "
-            "architecture it is of, so nothing can be transferred from it."
-        )
+    architecture, stack = architecture_of(profile), profile.stack
     cells = {key: float(np.median([m.seconds for m in ms])) for key, ms in profile.cells().items()}
     p, o, b = np.array(list(cells), dtype=np.float64).T
     prompts, prompt_of_cell = np.unique(np.stack([p, b], axis=1), axis=0, return_inverse=True)

@@ -43,12 +43,9 @@ class EngineTraits:
     skips_future: bool = True
 
 
-EAGER = EngineTraits(score_bytes=24.0, score_bytes_unfused=24.0, all_logits=False, skips_future=False)
-
 ENGINES: Mapping[str, EngineTraits] = {
     # Megatron-LM text generation: fused softmax needs heads/T divisible by 4 (fused_softmax.py), else eager in fp32
     "megatron": EngineTraits(score_bytes=8.0, score_bytes_unfused=41.0, all_logits=True, skips_future=False),
-    "transformers-eager": EAGER,
 }
 """Traits by engine; one that is not here is taken to use flash attention and to compute the last logits only."""
 

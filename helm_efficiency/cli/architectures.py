@@ -153,6 +153,7 @@ def coverage(
     """
     from dataclasses import asdict
 
+    from helm_efficiency.harness.efficiency import Coefficients
     from helm_efficiency.harness.helm_models import helm_deployments
     from helm_efficiency.scoring.coverage import archive_deployments, summarize_coverage
     from helm_efficiency.scoring.coverage import coverage as covered
@@ -163,8 +164,10 @@ def coverage(
     asked, counts, failed = archive_deployments(paths, known) if paths else (known, {}, [])
     for line in failed:
         note(line)
-    fits = _stack_fits(Store(store, create=False), stack)
-    rows = covered(asked, fits, catalog, num_requests=counts)
+    coefficients = Coefficients.from_store(Store(store, create=False))
+    named = stack or coefficients.default_stack() or ""
+    rows = covered(asked, coefficients, catalog, stack=named, num_requests=counts)
+    note(f"Stack: {named or 'none, the store has no coefficients'}.")
     emit([asdict(row) for row in rows] if deployments else summarize_coverage(rows), format)
     if failed:
         raise typer.Exit(1)
@@ -277,11 +280,3 @@ def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
     opened = Store(store, create=False)
     profiles = [p for p in opened.profiles(stack=stack or _only_stack(opened)) if p.architecture is not None]
     return [asdict(row) for row in leave_one_out(profiles, spec_of_stack(profiles[0].stack))]
-
-
-def _stack_fits(store: Any, stack: str | None) -> "dict[str, Fit]":
-    from helm_efficiency.harness.efficiency import Coefficients
-
-    coefficients = Coefficients.from_store(store)
-    name = stack or coefficients.default_stack()
-    return coefficients.idealized.get(name or "", {})

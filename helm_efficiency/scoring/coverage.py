@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helm_efficiency.catalog.architectures import ArchitectureCatalog
-from helm_efficiency.core.fitting import Fit
 from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.helm_models import HelmDeployment
 from helm_efficiency.harness.helm_runs import find_runs, read_run
 
@@ -35,23 +35,26 @@ class Covered:
 
 def coverage(
     deployments: Iterable[HelmDeployment],
-    fits: Mapping[str, Fit],
+    coefficients: Coefficients,
     catalog: ArchitectureCatalog,
     *,
+    stack: str,
     num_requests: Mapping[str, int] | None = None,
 ) -> list[Covered]:
     """Tier and reason of each deployment on one stack.
 
     Args:
         deployments: To look for.
-        fits: Of the stack, by deployment or model: measured ones and those of `scoring.transfers`.
+        coefficients: Measured ones and those of `scoring.transfers`.
         catalog: Says why a model has no architecture.
+        stack: Name of the stack.
         num_requests: By deployment, if an archive was counted.
     """
     counts = num_requests or {}
     rows = []
     for deployment in deployments:
-        fit = fits.get(deployment.name) or fits.get(deployment.model)
+        match = coefficients.match(stack, deployment.name, deployment.model)
+        fit = match.fit if match else None
         tier = fit.tier if fit else "none"
         reason = "; ".join(fit.notes) if fit else _why_not(deployment, catalog)
         rows.append(Covered(deployment.name, deployment.model, tier, reason, counts.get(deployment.name, 0)))
@@ -113,7 +116,7 @@ def _why_not(deployment: HelmDeployment, catalog: ArchitectureCatalog) -> str:
         return catalog.excluded[deployment.model]
     if deployment.other_than_text:
         return f"not a text model: {deployment.other_than_text}"
-    if catalog.of_model(deployment.model) is not None:
+    if catalog.of_model(deployment.model) or catalog.of_model(deployment.name):
         return "not transferred to this stack yet; run: helm-efficiency transfer"
     if not deployment.is_open:
         return "its weights and sizes are not published"

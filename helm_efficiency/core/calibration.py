@@ -140,8 +140,17 @@ class Calibration:
         return Terms(*(medians * np.exp(self.log_terms + shift)).tolist())
 
 
-def calibrate(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> Calibration:
-    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals."""
+def calibrate(
+    observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term], *, start: Calibration | None = None
+) -> Calibration:
+    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals.
+
+    Args:
+        observed: Profiles; none gives the prior.
+        spec: Of one accelerator.
+        prior: By the order of the terms.
+        start: Where to begin, such as the calibration on one profile more.
+    """
     medians = np.array([term.median for term in prior])
     log_sd = np.array([term.log_sd for term in prior])
     highest = np.array([np.log(term.most / term.median) for term in prior])
@@ -155,19 +164,24 @@ def calibrate(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequen
             parts.append(np.sqrt(profile.weights) * robust)
         return np.concatenate(parts)
 
-    start = np.minimum(np.zeros(len(prior)), highest - 1e-3)
-    solution = least_squares(residuals, start, bounds=(-np.inf, highest), x_scale="jac", max_nfev=50)
+    begin = np.zeros(len(prior)) if start is None else start.log_terms
+    begin = np.minimum(begin, highest - 1e-3)
+    solution = least_squares(residuals, begin, bounds=(-np.inf, highest), x_scale="jac", ftol=1e-5, max_nfev=50)
     return Calibration(solution.x, np.linalg.inv(solution.jac.T @ solution.jac), prior)
 
 
-def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> Effects:
-    """Random effects, most probable given the residuals of each profile under the terms of all others."""
+def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibration: Calibration) -> Effects:
+    """Random effects, most probable given the residuals of each profile under the terms of all others.
+
+    Profiles with misaligned products are left out: what they are off is no measure for a well-made model.
+    """
     aligned = [profile for profile in observed if not profile.is_misaligned]
     if len(observed) < 2:
         return Effects(*_EFFECT_MEDIANS.tolist())
     folds = []
     for left_out in aligned:
-        others = calibrate([profile for profile in observed if profile is not left_out], spec, prior)
+        rest = [profile for profile in observed if profile is not left_out]
+        others = calibrate(rest, spec, calibration.prior, start=calibration)
         folds.append(_residual_structure(left_out, spec, others))
 
     def negative_log_posterior(log_scale: FloatArray) -> float:

@@ -263,15 +263,16 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
     weight_bytes(stack.dtype)
     prior = [priors(stack.engine, spec)[name] for name in TERM_NAMES]
     observed = [observe(profile, spec) for profile in profiles]
+    calibration = calibrate(observed, spec, prior)
     return TransferModel(
         stack=stack,
         spec=spec,
         profiled=tuple(profile.deployment for profile in profiles),
         tensor_degrees=frozenset(profile.stack.tensor_parallel for profile in profiles),
         traits=frozenset(trait for profile in profiles for trait in _traits(architecture_of(profile))),
-        effects=model_effects(observed, spec, prior),
+        effects=model_effects(observed, spec, calibration),
         domain=_domain(observed),
-        _calibration=calibrate(observed, spec, prior),
+        _calibration=calibration,
     )
 
 

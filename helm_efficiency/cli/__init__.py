@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 _COMMAND_MODULES: tuple[str, ...] = (
+    "quickstart",
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",

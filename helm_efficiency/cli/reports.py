@@ -119,9 +119,10 @@ def _write(board: "Leaderboard", format: TableFormat, *, scenarios: list[str], p
 
 def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack: str) -> None:
     from helm_efficiency.report import formats
-    from helm_efficiency.report.display import display
+    from helm_efficiency.report.display import Detail, display
 
-    table = display(board, scenario=scenario, stack=stack, brief=format is TableFormat.table)
+    detail = Detail.brief if format is TableFormat.table else Detail.usual
+    table = display(board, scenario=scenario, stack=stack, detail=detail)
     if format is TableFormat.table:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.write(formats.to_text(table, width=width) + "\n")
@@ -211,3 +212,90 @@ def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> Any:
     if not profiles:
         raise InputError(f"{path} holds a fit of {deployment} on {fit.stack.name}, but not what was measured.")
     return plots.fit_quality(fit, profiles[0])[0]
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="One that crfm-helm ships, such as lite or classic, or a file.")] = "lite",
+    *,
+    stack: Annotated[list[str] | None, typer.Option("--stack", help="Also a column for this stack.")] = None,
+    detailed: Annotated[bool, typer.Option("--detailed", help="Also intervals, accelerator-seconds, energy.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", help="File to write; by default stdout.")] = None,
+) -> None:
+    """Add efficiency columns to a schema of HELM, for helm-summarize --schema-path.
+
+    Example: helm-efficiency schema lite --output schema_lite_efficiency.yaml
+    """
+    from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
+
+    text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+        note(f"Wrote {output}. Show it with: helm-summarize --schema-path {output} --suite SUITE")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path | None, typer.Argument(help="Folder written by rescore.", show_default=False)] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", help="HTML file to write.")],
+    paper: Annotated[bool, typer.Option("--paper", help="The ten models of the paper, instead of a folder.")] = False,
+    title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
+    sort: SortOption = "score",
+    stack: StackOption = None,
+    score: ScoreOption = None,
+    lower_is_better: LowerOption = False,
+    available: AvailableOption = False,
+) -> None:
+    """Write leaderboard, trade-off plot, method and provenance as one HTML file that needs no network.
+
+    Example: helm-efficiency report scored/ --output report.html
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from helm_efficiency.report import html
+    from helm_efficiency.report import paper as paper_report
+    from helm_efficiency.report.board import Options
+    from helm_efficiency.report.leaderboard import build
+    from helm_efficiency.report.tables import load
+
+    if paper == (folder is not None):
+        raise InputError("Name a folder written by rescore, or --paper, and not both.")
+    options = Options(stack=stack, sort=sort, common=not available, lower_is_better=lower_is_better)
+    if folder is None:
+        board, sources = paper_report.leaderboard(options), paper_report.provenance()
+    else:
+        tables = load(folder, score=score)
+        board, sources = build(tables, options), html.provenance(tables)
+    title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
+    text = html.to_html(board, title=title, provenance=sources)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8", newline="\n")
+    note(f"Wrote {output}, {len(text.encode()) / 1e6:.1f} MB.")
+
+
+@app.command()
+def paper(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", help="Folder for figures and tables.")] = None,
+    stack: StackOption = None,
+    format: Annotated[TableFormat, typer.Option("--format", help="How to write the leaderboard.")] = TableFormat.table,
+) -> None:
+    """Redo the leaderboard and the trade-off plots of Narayanan et al., NeurIPS 2023, and name what differs.
+
+    Example: helm-efficiency paper --output plots/gallery
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from helm_efficiency.report import paper as paper_report
+    from helm_efficiency.report.board import Options
+
+    board = paper_report.leaderboard(Options(stack=stack))
+    _write(board, format, scenarios=_chosen(board, None, each=True), plot=False)
+    if output is not None:
+        for path in paper_report.write_all(board, output):
+            note(f"Wrote {path}.")

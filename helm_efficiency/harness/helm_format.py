@@ -3,18 +3,12 @@
 Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults.
 """
 
-import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
-from helm_efficiency.errors import FileFormatError
-
-Count = Annotated[int, Meta(ge=0, le=2**53)]
-Seconds = Annotated[float, Meta(ge=0, le=1e12)]
-
-T = TypeVar("T")
+from helm_efficiency.harness.json_files import Count, Seconds
 
 
 class Token(Struct, gc=False):
@@ -149,34 +143,3 @@ class PerInstanceStats(Struct):
 RUN_SPEC = msgspec.json.Decoder(RunSpec)
 SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
 PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])
-
-# The string is possessive and need not end, so that a truncated file is scanned once.
-_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
-
-
-def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
-    """Decode one file.
-
-    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm where
-    nobody looks (a token's log probability) and are refused where a number is needed.
-
-    Raises:
-        FileFormatError: The file is truncated, is not JSON, or a value is not what it should be; names file and place.
-    """
-    try:
-        try:
-            return decoder.decode(data)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            quoted = _STRING_OR_NAN.sub(_quote_nan, data)
-            if quoted == data:
-                raise
-            return decoder.decode(quoted)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileFormatError(f"{file}: {error}.") from error
-
-
-def _quote_nan(match: re.Match[bytes]) -> bytes:
-    text = match[0]
-    return text if text.startswith(b'"') else b'"%s"' % text

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness import helm_format as fmt
+from helm_efficiency.harness.folders import walk
 from helm_efficiency.harness.helm_cache import RequestCaches
 from helm_efficiency.harness.helm_instances import Group, InstanceStats, group_requests, stats_by_key
 from helm_efficiency.harness.helm_records import (
-    RunIdentity,
     perturbation_label,
     record_of,
     scenario_of,
     shape_of,
     with_tokenizer,
 )
+from helm_efficiency.harness.json_files import decode
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
-from helm_efficiency.harness.records import Doubt, RequestRecord
+from helm_efficiency.harness.records import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.harness.scores import main_score
 from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
 
@@ -37,32 +37,19 @@ ReadBytes = Callable[[str], bytes]
 """Reads one file, given its path; raises FileNotFoundError where there is none, else OSError."""
 
 
-class HelmRun(Struct, frozen=True, kw_only=True):
-    """One run: what it was, and a record for each request.
+class HelmRun(HarnessRun, frozen=True, kw_only=True):
+    """A HELM run; records are in the order of `scenario_state.json`.
 
     Attributes:
-        folder: Path of its folder, as given.
-        suite: Name of the folder around it; empty if there is none.
-        name: Name of the run, as its run spec has it.
-        scenario: The name without who was asked.
-        model: Name of the model.
-        deployment: Name of the deployment; equal to `model` in runs before there were deployments.
         groups: HELM's run groups.
-        score_name: Its main score, None where it cannot be known.
-        records: One for each request, in the order of `scenario_state.json`.
-        warnings: What is doubtful in it, one line each.
     """
 
-    folder: str
-    suite: str
-    name: str
-    scenario: str
-    model: str
-    deployment: str
     groups: tuple[str, ...]
-    score_name: str | None
-    records: tuple[RequestRecord, ...]
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Path or address of the run's folder."""
+        return self.source
 
 
 def find_runs(root: Path | str) -> Iterator[Path]:
@@ -74,33 +61,9 @@ def find_runs(root: Path | str) -> Iterator[Path]:
     Raises:
         InputError: `root` is not a folder.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder; expected a HELM run, a suite or a folder of suites.")
-    entered: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as listing:
-                entries = list(listing)
-        except OSError:
+    for folder, files in walk(root):
+        if files is None or not RUN_FILES.isdisjoint(files):
             yield folder
-            continue
-        if any(entry.name in RUN_FILES for entry in entries):
-            yield folder
-        stack.extend(sorted((Path(entry.path) for entry in entries if _is_dir(entry)), reverse=True))
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def read_local(path: str) -> bytes:
@@ -175,7 +138,7 @@ def _read(folder: str, name: str, *, decoder: msgspec.json.Decoder[Any], read_by
         return None
     except OSError as error:
         raise InputError(f"{file}: {error.strerror or error}.") from error
-    return fmt.decode(data, decoder, file=file)
+    return decode(data, decoder, file=file)
 
 
 def _run(
@@ -201,7 +164,7 @@ def _run(
     records = _records(states, groups, identity, better)
     available = dict.fromkeys(name for group in groups for name in group.stats.scores)
     return HelmRun(
-        folder=folder,
+        source=folder,
         suite=suite,
         name=spec.name,
         scenario=identity.scenario,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import pandas as pd
 
@@ -28,8 +29,19 @@ SHOWN = (
 )
 """Measures in print unless others are asked for; the data formats hold all."""
 
+WITH_INTERVAL = ("score", "idealized_s", "idealized_usd")
+"""Measures that are shown with their intervals where there is room."""
+
 ON_FRONT = "●"
 _UNLIKELY = 0.05
+
+
+class Detail(Enum):
+    """How much a table shows: for a narrow terminal, for a page, or with intervals."""
+
+    brief = auto()
+    usual = auto()
+    full = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,8 @@ class Display:
         headings: With units.
         rows: Cells in print, best model first.
         is_number: For each column, whether it is set flush right.
-        legend: What the marks mean and what is left out, one sentence each.
+        legend: What the marks mean, one sentence each.
+        notes: What was left out, mixed or missing, one sentence each.
     """
 
     title: str
@@ -49,6 +62,7 @@ class Display:
     rows: tuple[tuple[str, ...], ...]
     is_number: tuple[bool, ...]
     legend: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def display(
@@ -57,7 +71,7 @@ def display(
     scenario: str = ALL,
     stack: str | None = None,
     measures: Sequence[str] | None = None,
-    brief: bool = False,
+    detail: Detail = Detail.usual,
 ) -> Display:
     """One table of a leaderboard, for reading.
 
@@ -66,7 +80,7 @@ def display(
         scenario: One of its scenarios; by default all together.
         stack: One of its stacks; by default the first.
         measures: Columns; None for the usual ones that have any number.
-        brief: Fewer of these, for terminals.
+        detail: How much to show.
 
     Raises:
         InputError: There is no such scenario or measure.
@@ -77,13 +91,14 @@ def display(
     unknown = [name for name in measures or () if name not in MEASURES]
     if unknown:
         raise InputError(f"No measure {unknown[0]!r}. Known measures: {', '.join(MEASURES)}.")
-    columns = dict(_columns(part, board, measures or usual_measures(part, board, brief=brief), brief=brief))
+    columns = dict(_columns(part, board, measures or usual_measures(part, board, detail), detail))
     return Display(
         title=_title(part, scenario),
         headings=tuple(columns),
         rows=tuple(zip(*(cells for cells, _ in columns.values()), strict=True)),
         is_number=tuple(is_number for _, is_number in columns.values()),
-        legend=(*_legend(part, board), *(note.text for note in board.notes if note.scenario == scenario)),
+        legend=tuple(_legend(part, board)),
+        notes=tuple(note.text for note in board.notes if note.scenario == scenario),
     )
 
 
@@ -104,9 +119,9 @@ def has_numbers(part: pd.DataFrame, name: str) -> bool:
     return name in part and bool(part[name].notna().any())
 
 
-def usual_measures(part: pd.DataFrame, board: Leaderboard, *, brief: bool = False) -> list[str]:
+def usual_measures(part: pd.DataFrame, board: Leaderboard, detail: Detail = Detail.usual) -> list[str]:
     """The measures to show: those that have any number, and what is sorted by."""
-    names = dict.fromkeys((*(BRIEF if brief else SHOWN), board.options.sort))
+    names = dict.fromkeys((*(BRIEF if detail is Detail.brief else SHOWN), board.options.sort))
     if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
         names.pop("win_rate", None)  # within one scenario it says what the rank says
     return [name for name in names if has_numbers(part, name)]
@@ -146,6 +161,12 @@ def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
     ]
 
 
+def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
+    """90 % intervals to stand behind values; empty where there is none."""
+    ends = zip(part[f"{measure.key}_low"], part[f"{measure.key}_high"], strict=True)
+    return [f" ({measure.text(low)}–{measure.text(high)})" if low < high else "" for low, high in ends]
+
+
 def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
     """A mark for those on the front, and in how many of the draws they are; blank below 5 %."""
     texts = []
@@ -156,14 +177,17 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
 
 
 def _columns(
-    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], *, brief: bool
+    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], detail: Detail
 ) -> Iterator[tuple[str, tuple[list[str], bool]]]:
     """Heading, cells and alignment of each column."""
+    brief = detail is Detail.brief
     names = list(part[board.options.by].astype(str))
     yield "Rank", (rank_text(part, board.options.sort), True)
     yield board.options.by.capitalize(), (short_names(names) if brief else names, False)
     for measure in map(MEASURES.__getitem__, measures):
         cells = value_text(part, measure)
+        if detail is Detail.full and measure.key in WITH_INTERVAL:
+            cells = [f"{cell}{span}" for cell, span in zip(cells, interval_text(part, measure), strict=True)]
         if measure.key == "idealized_s":
             cells = [
                 f"{text} †" if count else text for text, count in zip(cells, part["num_out_of_domain"], strict=True)

@@ -44,7 +44,7 @@ def to_markdown(table: Display) -> str:
         "|" + "|".join(" ---: " if number else " --- " for number in table.is_number) + "|",
         *(_markdown_row(row) for row in table.rows),
         "",
-        *(f"- {_markdown(sentence)}" for sentence in table.legend),
+        *(f"- {_markdown(sentence)}" for sentence in (*table.legend, *table.notes)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -63,7 +63,7 @@ def to_latex(table: Display) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_latex(f'{table.title}. ' + ' '.join(table.legend))}}}",
+        rf"  \caption{{{_latex(f'{table.title}. ' + ' '.join((*table.legend, *table.notes)))}}}",
         rf"  \begin{{tabular}}{{{''.join('r' if number else 'l' for number in table.is_number)}}}",
         r"    \toprule",
         *(f"    {_latex_row(row)}" for row in (table.headings,)),
@@ -107,7 +107,7 @@ def to_text(table: Display, *, width: int | None = None) -> str:
     if columns:
         lines.insert(2, "─" * (sum(widths[index] + _GAP for index in shown) - _GAP))
     absent = [heading for index, heading in enumerate(table.headings) if index not in shown]
-    legend = [*table.legend, *([f"Left out for want of width: {', '.join(absent)}."] if absent else [])]
+    legend = [*table.legend, *table.notes, *([f"Left out for want of width: {', '.join(absent)}."] if absent else [])]
     wrapped = (textwrap.fill(sentence, width or _LEGEND_WIDTH) for sentence in legend)
     return "\n".join([table.title, "", *lines, "", *wrapped]) + "\n"
 

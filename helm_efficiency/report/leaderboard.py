@@ -29,7 +29,7 @@ _STACK_COLUMNS = (
     "idealized_usd",
     "energy_j",
 )
-_MAX_DRAWN, _FEWEST_DRAWS = 2_000_000, 100
+_MAX_DRAWN, _FEWEST_DRAWS = 2_000_000, 200
 
 
 def build(tables: Tables, options: Options | None = None) -> Leaderboard:
@@ -46,8 +46,8 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     requests = tables.requests
     if not options.perturbed:
         requests = requests[requests["perturbation"].fillna("") == ""]
-    num_models = max(requests[options.by].nunique(), 1)
-    options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_models)))
+    num_cells = max(requests[options.by].nunique() * requests["scenario"].nunique(), 1)
+    options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
     parts: list[pd.DataFrame] = []
     notes = table_notes(requests, tables.runs)
     for stack, rows in _by_stack(requests, options.stack):

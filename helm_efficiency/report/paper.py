@@ -4,16 +4,22 @@ Only means over instances were published, so the instances cannot be drawn anew:
 number of correct answers, each model on its own, and say nothing about the runtimes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
+from helm_efficiency.errors import InputError
 from helm_efficiency.report.board import Leaderboard, Options
+from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
+from helm_efficiency.report.formats import to_markdown
 from helm_efficiency.report.notes import ALL, Note
+from helm_efficiency.report.plots import providers, save, stacks, tradeoff_by_scenario
 from helm_efficiency.report.rows import columns_of, stack_rows
 
 MEASURES_OF_PAPER = (
@@ -32,20 +38,31 @@ MEASURES_OF_PAPER = (
     "idealized_usd_per_correct",
 )
 
+TITLE = "Ten models of 2023: capability and efficiency"
+
+FIGURES = ("observed_s", "denoised_s", "idealized_s", "idealized_usd", "flops", "parameters")
+_ON_STACK = ("idealized_s", "idealized_usd")
+
 _Reals = npt.NDArray[np.float64]
 
 
 def leaderboard(options: Options | None = None) -> Leaderboard:
-    """Ten models, four scenarios, two stacks, from the catalog's figures."""
+    """Ten models, four scenarios, two stacks, from the catalog's figures.
+
+    Raises:
+        InputError: The paper has no such stack.
+    """
     options = options or Options()
     paper = paper_2023()
     parts = []
-    for stack in paper.stacks:
+    if options.stack is not None and options.stack not in paper.stacks:
+        raise InputError(f"The paper has no stack {options.stack!r}. There are: {', '.join(paper.stacks)}.")
+    for stack in paper.stacks if options.stack is None else [options.stack]:
         estimates = {scenario: _estimates(paper, stack, scenario, options) for scenario in _scenarios(paper)}
         identity = _identity(paper, stack)
         table, _ = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
         parts.append(table.assign(stack=stack))
-    notes = [Note(scenario, remark) for remark in paper.remarks for scenario in (ALL, *_scenarios(paper))]
+    notes = [Note(ALL, remark) for remark in paper.remarks]
     table = pd.concat(parts, ignore_index=True)[list(columns_of(MEASURES_OF_PAPER))]
     return Leaderboard(table, tuple(notes), options, draws="binomial draws of the number of correct answers")
 
@@ -105,3 +122,83 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
 
 def _column(results: list[PaperResult], of: Callable[[PaperResult], float | None]) -> _Reals:
     return np.array([np.nan if (value := of(result)) is None else value for result in results])
+
+
+def differences() -> pd.DataFrame:
+    """The published figures beside means over instances: idealized runtime (s) and cost ($) on A100.
+
+    Columns: scenario, model, published_s, mean_s, published_usd, mean_usd, and how far off the published ones are (%).
+    """
+    paper = paper_2023()
+    stack = paper.stacks["a100"]
+    rows = []
+    for result in paper.results:
+        model = paper.models[result.model]
+        mean_s = result.idealized_s["a100"]
+        mean_usd = mean_s * model.num_accelerators["a100"] * stack.usd_per_accelerator_hour / 3600
+        rows.append(
+            {
+                "scenario": result.scenario,
+                "model": model.label,
+                "published_s": result.published_s,
+                "mean_s": mean_s,
+                "published_s_off_percent": round(100 * (result.published_s / mean_s - 1), 1),
+                "published_usd": float(f"{result.published_usd:.4g}"),
+                "mean_usd": float(f"{mean_usd:.4g}"),
+                "published_usd_off_percent": round(100 * (result.published_usd / mean_usd - 1), 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def provenance() -> dict[str, str]:
+    """What the numbers come from, as term and meaning."""
+    paper = paper_2023()
+    prices = "; ".join(
+        f"{name}: ${stack.usd_per_accelerator_hour} an hour ({stack.price_source})"
+        for name, stack in paper.stacks.items()
+    )
+    return {"Source": paper.source, "Price of an accelerator": prices}
+
+
+def write_all(board: Leaderboard, folder: Path) -> list[Path]:
+    """Write the leaderboards, the differences and all figures into a folder.
+
+    Returns:
+        The files, in the order written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in (
+        ("paper_leaderboard.md", "\n".join(_markdown(board))),
+        ("paper_differences.csv", differences().to_csv(index=False, lineterminator="\n")),
+    ):
+        paths.append(folder / name)
+        paths[-1].write_text(text, encoding="utf-8", newline="\n")
+    for stack in board.stacks:
+        parts = [board.part(scenario, stack) for scenario in board.scenarios]
+        for measure in FIGURES:
+            if measure in _ON_STACK or stack == board.stacks[0]:
+                name = f"paper_{measure}_{stack}.png" if measure in _ON_STACK else f"paper_{measure}.png"
+                figure = tradeoff_by_scenario(parts, x=measure)
+                paths.append(save(figure, folder / name))
+                plt.close(figure)
+    return paths + _runtime_figures(board, folder)
+
+
+def _runtime_figures(board: Leaderboard, folder: Path) -> list[Path]:
+    paths = []
+    axes = providers(board.part(board.scenarios[0], board.stacks[0]))
+    paths.append(save(axes, folder / "paper_providers.png"))
+    plt.close(axes.get_figure())
+    if len(board.stacks) > 1:
+        axes = stacks(*(board.part(board.scenarios[0], stack) for stack in board.stacks[:2]))
+        paths.append(save(axes, folder / "paper_stacks.png"))
+        plt.close(axes.get_figure())
+    return paths
+
+
+def _markdown(board: Leaderboard) -> Iterator[str]:
+    for stack in board.stacks:
+        for scenario in (ALL, *board.scenarios):
+            yield to_markdown(display(board, scenario=scenario, stack=stack))

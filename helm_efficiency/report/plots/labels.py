@@ -73,7 +73,7 @@ def write_names(
 ) -> list[Any]:
     """Write each name near its point, with a thin line to it where it had to move away.
 
-    The figure is laid out first, so call it when the axes have their limits and labels.
+    The figure is laid out first, and keeps that layout; so call it when all else is drawn.
 
     Args:
         axes: Where the points are drawn.
@@ -88,6 +88,7 @@ def write_names(
     figure = axes.get_figure(root=True)
     texts = [axes.text(0, 0, plain(name), fontsize=_SIZE, in_layout=False) for name in names]
     figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
+    figure.set_layout_engine("none")  # and keeps it, or the names would stand beside other points
     scale = 72 / figure.dpi
     to_points = axes.transData.transform
     origin = axes.bbox.p0

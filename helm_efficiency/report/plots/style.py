@@ -1,5 +1,6 @@
 """How figures look, and how they are saved: colour-blind safe, readable in grey, the same bytes for the same input."""
 
+import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ FORMATS = tuple(_NO_METADATA)
 _STYLE: dict[str, Any] = {
     "figure.figsize": (7.2, 4.8),
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -105,8 +106,15 @@ def save(drawn: Any, path: Path | str) -> Path:
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
-    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with style():
-        figure.savefig(path, format=kind, metadata=_NO_METADATA[kind])
+    path.write_bytes(to_bytes(drawn, kind))
     return path
+
+
+def to_bytes(drawn: Any, kind: str) -> bytes:
+    """The same in memory; `kind` is one of `FORMATS`."""
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, metadata=_NO_METADATA[kind])
+    return buffer.getvalue()

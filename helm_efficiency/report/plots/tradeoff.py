@@ -19,6 +19,7 @@ from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, caption, l
 
 _MOST_NAMES = 40
 _MOST_OWNERS = 8
+_LEGEND_COLUMNS = 5
 _LEGEND = {"borderpad": 0, "borderaxespad": 0.4, "handletextpad": 0.1, "columnspacing": 1.2}
 _BARS = "#C4C4C4"
 
@@ -53,8 +54,9 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
         lines = _draw(axes, shown, view)
         handles = _owner_handles(view.owners, len(shown))
         if handles:
-            axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), **_LEGEND)
-            axes.set_title(axes.get_title(loc="left"), pad=24)
+            columns = min(len(handles), _LEGEND_COLUMNS)
+            axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
+            axes.set_title(axes.get_title(loc="left"), pad=9 + 15 * -(-len(handles) // columns))
         if alone:
             caption(axes.get_figure(), _caption([part], x, y))
         _name(axes, shown, view, lines)

@@ -228,7 +228,7 @@ class TransferModel:
 def _prior_knots(max_prompt_tokens: int) -> FloatArray:
     """Prompt lengths on both sides of every stair that tiles may make, coarser beyond what was measured."""
     stairs = [16, 32, *range(64, 1025, 64), *range(1152, 2049, 128), 2560, 3072, 3584, 4096, 6144, 8192, 16384, 32768]
-    useful = [stair for stair in stairs if stair < 16 * max_prompt_tokens]
+    useful = [stair for stair in stairs if stair < max(16 * max_prompt_tokens, 4096)]
     return np.array(sorted({1, *useful, *(stair + 1 for stair in useful)}), dtype=np.float64)
 
 

@@ -218,7 +218,8 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
     counts = part["num_instances"]
     basis = "the same" if board.options.common and counts.nunique() == 1 else f"{counts.min()} to"
     scores = ", ".join(sorted(part["score_name"].dropna().unique())) or "none"
-    yield f"Models are compared on {basis} {counts.max()} instances; the score is {scores}."
+    splits = ", of all splits" if board.options.all_splits else ""
+    yield f"Models are compared on {basis} {counts.max()} instances{splits}; the score is {scores}."
     yield (
         f"Ranks are by {MEASURES[board.options.sort].name}, with the 90 % interval of {board.options.num_draws} "
         f"{board.draws}; = is an exact tie."

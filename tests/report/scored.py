@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
 
-def request(model: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:
+def request(deployment: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:
     """One row of the requests table: idealized 1 s on one A100 unless `facts` say otherwise."""
     idealized = facts.get("idealized_s", 1.0)
     row: dict[str, Any] = {
         "harness": "helm",
         "suite": "v1",
-        "run": f"{scenario}:model={model}",
+        "run": f"{scenario}:model={deployment}",
         "scenario": scenario,
-        "model": model,
-        "deployment": model,
+        "model": deployment,
+        "deployment": deployment,
         "instance_id": f"id{instance}",
         "train_trial": 0,
         "perturbation": "",

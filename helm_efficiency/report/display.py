@@ -164,7 +164,8 @@ def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
 def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
     """90 % intervals to stand behind values; empty where there is none."""
     ends = zip(part[f"{measure.key}_low"], part[f"{measure.key}_high"], strict=True)
-    return [f" ({measure.text(low)}–{measure.text(high)})" if low < high else "" for low, high in ends]
+    texts = [(measure.text(low), measure.text(high)) for low, high in ends]
+    return [f" ({low}–{high})" if low != high else "" for low, high in texts]
 
 
 def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:

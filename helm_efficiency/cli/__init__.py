@@ -27,6 +27,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "reports",  # leaderboard, plot, report, paper, schema
     "profiling",  # profile
     "doctor",
+    "architectures",  # architecture list|show|add, transfer, coverage
 )
 
 

@@ -203,18 +203,18 @@ def _denoise(places: Places, store: Store) -> None:
 def summarize(places: Places, start: StartStep) -> None:
     """HELM's own tables of the suite, with the efficiency columns."""
     from helm_efficiency.harness.helm_commands import helm_summarize
-    from helm_efficiency.harness.helm_schema import add_efficiency
+    from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
 
     schema = places.work / "schema_efficiency.yaml"
     with start("Make HELM's tables", None):
-        schema.write_text(add_efficiency("classic"))
+        schema.write_text(to_yaml(add_efficiency(read_schema("classic"))))
         helm_summarize(places.output, SUITE, schema=schema, log=places.work / "helm-summarize.log")
 
 
 def report(places: Places, start: StartStep) -> str:
     """Write the leaderboard (Markdown, CSV) and the trade-off plot (PNG, PDF); the leaderboard as text."""
     from helm_efficiency.report import formats, plots
-    from helm_efficiency.report.display import display
+    from helm_efficiency.report.display import Detail, display
     from helm_efficiency.report.leaderboard import build
     from helm_efficiency.report.tables import load
 
@@ -227,4 +227,4 @@ def report(places: Places, start: StartStep) -> str:
         for ending in ("png", "pdf"):
             plots.save(plots.tradeoff(board.part()), places.plots / f"{SUITE}-tradeoff.{ending}")
         advance()
-    return formats.to_text(display(board, brief=True))
+    return formats.to_text(display(board, detail=Detail.brief))

@@ -57,9 +57,9 @@ def shape_of(state: Any) -> RequestShape:
     media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
     return RequestShape(
         completion_tokens=stored,
-        has_answer=any([c.text or (c.thinking is not None and c.thinking.text) for c in completions]),
+        has_answer=any(c.text or (c.thinking is not None and c.thinking.text) for c in completions),
         has_messages=bool(request.messages) and not request.prompt,
-        has_media=any([not (part.content_type or "text").startswith("text") for part in media]),
+        has_media=bool(media) and any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
         long_prompt=_is_text(request.prompt),
         echo=request.echo_prompt,

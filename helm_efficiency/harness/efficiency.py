@@ -166,9 +166,11 @@ def score_requests(
     missing = np.full(len(records), np.nan)
     api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
     usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
+    asked = [(record.deployment, record.model) for record in records]
     scored = []
     for stack in stacks:
-        matches = [coefficients.match(stack, r.deployment, r.model) if stack else None for r in records]
+        found = {key: coefficients.match(stack, *key) if stack else None for key in dict.fromkeys(asked)}
+        matches = [found[key] for key in asked]
         fits = [match.fit if match else None for match in matches]
         idealized = _predict(records, fits)
         num_accelerators = _of_fits(fits, lambda fit: fit.stack.num_accelerators)
@@ -192,7 +194,8 @@ def score_requests(
 
 def _of_fits(fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
     """A number of each fit, computed once for each distinct one; NaN where there is none."""
-    numbers = {id(fit): number(fit) for fit in fits if fit is not None}
+    distinct = {id(fit): fit for fit in fits if fit is not None}
+    numbers = {key: number(fit) for key, fit in distinct.items()}
     return np.array([np.nan if fit is None else numbers[id(fit)] for fit in fits], dtype=np.float64)
 
 

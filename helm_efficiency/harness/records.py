@@ -18,7 +18,7 @@ Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
 no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
 
 
-class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Facts of one request.
 
     Attributes:

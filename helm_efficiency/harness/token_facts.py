@@ -21,7 +21,7 @@ from helm_efficiency.harness.json_files import Count
 from helm_efficiency.harness.records import Doubt, TokenProvenance
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """What a provider counted for one request, over all completions; None where it did not say.
 
     Attributes:
@@ -41,7 +41,7 @@ class Usage(Struct, frozen=True):
     max_completion_tokens: int | None = None
 
 
-class RequestShape(Struct, frozen=True):
+class RequestShape(Struct, frozen=True, gc=False):
     """What of a request and its answer decides how its tokens are counted.
 
     Attributes:
@@ -67,7 +67,7 @@ class RequestShape(Struct, frozen=True):
     prompt_chars: int
 
 
-class TokenFacts(Struct, frozen=True):
+class TokenFacts(Struct, frozen=True, gc=False):
     """Token counts of one request, as they stand in a `RequestRecord`."""
 
     prompt_tokens: int | None = None

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
@@ -125,21 +126,17 @@ def _points(shown: pd.DataFrame, view: _View) -> npt.NDArray[np.float64]:
     return np.column_stack([shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale]).astype(float)
 
 
-def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[np.float64]]:
-    """Draw the intervals on both axes and yield them as lines."""
-    x, y = shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale
-    for measure in (view.x, view.y):
-        low, high = (
-            shown[f"{measure.key}_{end}"].where(np.isfinite, shown[measure.key]) * measure.scale
-            for end in ("low", "high")
-        )
-        for index in shown.index:
-            if measure is view.x:
-                line = np.array([[low[index], y[index]], [high[index], y[index]]])
-            else:
-                line = np.array([[x[index], low[index]], [x[index], high[index]]])
-            axes.plot(*line.T, color=_BARS, lw=0.8, zorder=2, solid_capstyle="butt")
-            yield line
+def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.float64]]:
+    """Draw the intervals on both axes and return them as lines, each of shape (2, 2)."""
+    lines = []
+    for axis, measure in enumerate((view.x, view.y)):
+        for end in ("low", "high"):
+            to = _points(shown, view)
+            to[:, axis] = shown[f"{measure.key}_{end}"].where(np.isfinite, shown[measure.key]) * measure.scale
+            lines.append(np.stack([_points(shown, view), to], axis=1))
+    segments = np.concatenate(lines)
+    axes.add_collection(LineCollection(list(segments), colors=_BARS, linewidths=0.8, zorder=2))
+    return list(segments)
 
 
 def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[np.float64]]:
@@ -157,12 +154,14 @@ def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[
 def _marks(axes: Any, shown: pd.DataFrame, view: _View) -> None:
     points = _points(shown, view)
     likely = shown.get(f"{view.x.key}_front_probability", pd.Series(1.0, shown.index)).fillna(0)
-    for at, name in enumerate(shown["deployment"]):
-        index = view.owners.index(_owner(str(name)))
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        look = {"marker": marker, "ms": 8, "mec": colour, "mew": 1.4, "zorder": 4, "ls": "none"}
-        axes.plot(*points[at], **look, mfc="white")
-        axes.plot(*points[at], **look, mfc=(*to_rgb(colour), likely[at]))
+    owner = shown["deployment"].astype(str).map(_owner)
+    for index, name in enumerate(view.owners):
+        at = owner.eq(name).to_numpy()
+        colour = COLOURS[index % len(COLOURS)]
+        look = {"marker": MARKERS[index % len(MARKERS)], "s": 64, "edgecolors": colour, "linewidths": 1.4, "zorder": 4}
+        fills = [(*to_rgb(colour), share) for share in likely[at]]
+        axes.scatter(*points[at].T, facecolors="white", **look)
+        axes.scatter(*points[at].T, facecolors=fills, gid="marks", **look)
 
 
 def _owner(deployment: str) -> str:

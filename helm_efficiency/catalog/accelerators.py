@@ -34,6 +34,7 @@ _OPTIONAL_KEYS = (
     "link_gb_per_s",
     "tdp_w",
     "node_size",
+    "processors",
     "description",
     "aliases",
 )
@@ -69,6 +70,7 @@ class Accelerator:
         link_bytes_per_s: Peak to its neighbours in the node, both directions together; None if unknown.
         tdp_w: Thermal design power; None if unknown.
         node_size: Accelerators in one node.
+        num_processors: Streaming multiprocessors or compute units; None if unknown.
         source: Who published these figures, where, when.
         description: What else one should know.
         aliases: Other keys it is found by.
@@ -83,6 +85,7 @@ class Accelerator:
     link_bytes_per_s: float | None = None
     tdp_w: float | None = None
     node_size: int = 8
+    num_processors: int | None = None
     source: str = ""
     description: str = ""
     aliases: tuple[str, ...] = ()
@@ -203,6 +206,7 @@ def _accelerator(key: str, entry: Any, where: str) -> Accelerator:
         link_bytes_per_s=_scaled(entry, "link_gb_per_s", 1e9, where),
         tdp_w=_scaled(entry, "tdp_w", 1.0, where),
         node_size=int(_positive({"node_size": 8} | entry, "node_size", where)),
+        num_processors=None if entry.get("processors") is None else int(_positive(entry, "processors", where)),
         source=price_file.text(entry, "source", where),
         description=" ".join(str(entry.get("description", "")).split()),
         aliases=tuple(str(alias) for alias in entry.get("aliases", ())),

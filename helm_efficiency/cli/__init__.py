@@ -18,12 +18,15 @@ app = typer.Typer(
 )
 
 _COMMAND_MODULES: tuple[str, ...] = (
+    "quickstart",
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",
+    "records",
     "reports",  # leaderboard, plot, report, paper, schema
     "profiling",  # profile
     "doctor",
+    "architectures",  # architecture list|show|add, transfer, coverage
 )
 
 

@@ -17,7 +17,6 @@ from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 from helm_efficiency.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from helm_efficiency.core.architecture import Architecture
     from helm_efficiency.core.measurement import Profile, Stack
     from helm_efficiency.profiling.cells import CellResult
     from helm_efficiency.profiling.checkpoint import CellFiles
@@ -138,7 +137,7 @@ class _Run:
             self.cells,
             self._repetitions(),
         )
-        prepared = prepare_job(job, self._files(), architectures=_architectures(), fresh=self.fresh)
+        prepared = prepare_job(job, self._files(), fresh=self.fresh)
         return run_job(prepared, limits=self._limits(), on_result=partial(self.tell, job.deployment))
 
     def endpoint(
@@ -160,7 +159,6 @@ class _Run:
         progress = run_campaign(
             read_campaign(path),
             self._files(),
-            architectures=_architectures(),
             fresh=self.fresh,
             limits=self._limits(),
             on_model=lambda job, _: partial(self.tell, job.deployment),
@@ -225,10 +223,6 @@ def _server_stack(
         engine=runs,
         dtype=known,
     )
-
-
-def _architectures() -> "Mapping[str, Architecture]":
-    return {}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from helm.benchmark.scenarios.dyck_language_scenario import DyckLanguageScenario
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt as HELM asks it, and the answer it expects."""
+    """A prompt as HELM asks it, and the answer it expects with the line end that HELM stops at."""
 
     prompt: str
     answer: str
@@ -42,8 +42,9 @@ def dyck_examples(num_parenthesis_pairs: int, *, count: int, seed: int) -> list[
     )
     adapter = _adapter_spec(num_parenthesis_pairs)
     before, after = adapter.input_prefix, adapter.input_suffix + adapter.output_prefix.rstrip()
+    [stop] = adapter.stop_sequences
     return [
-        Example(prompt=before + instance.input.text + after, answer=instance.references[0].output.text)
+        Example(prompt=before + instance.input.text + after, answer=instance.references[0].output.text + stop)
         for instance in scenario.get_instances(output_path="")
     ]
 

@@ -14,7 +14,7 @@ the same values, equal to the last bit and in the same order (crfm-helm 0.5.16, 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -99,7 +99,7 @@ class Unit(NamedTuple):
 
     instance_id: str | int | None
     context: int
-    rows: tuple[int, ...]
+    rows: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,33 +127,36 @@ def read_layout(scenario_state: bytes) -> Layout:
         msgspec.DecodeError: It is not what HELM writes.
     """
     state = _SCENARIO_STATE.decode(scenario_state)
+    requests = state.request_states
     is_windows = state.adapter_spec.method == LANGUAGE_MODELING
-    by_reference = any(request.reference_index is not None for request in state.request_states)
-    contexts: dict[tuple[str | None, str | None, bytes], int] = {}
-    described: list[Context] = []
-    rows_of: dict[int, dict[Any, list[tuple[int, int]]]] = {}
-    order: dict[Any, tuple[str | int | None, int]] = {}
-    for row, request in enumerate(state.request_states):
+    by_reference = any(request.reference_index is not None for request in requests)
+    numbers: dict[tuple[str | None, str | None, bytes | None], int] = {}
+    contexts: list[Context] = []
+    order: dict[_UnitKey, None] = {}
+    rows: dict[tuple[int, _UnitKey], list[int]] = {}
+    for row, request in enumerate(requests):
         instance = request.instance
         perturbation = instance.perturbation
-        key = (
-            instance.split,
-            instance.sub_split,
-            b"" if perturbation is None else msgspec.json.encode(perturbation, order="sorted"),
-        )
-        context = contexts.setdefault(key, len(contexts))
-        if context == len(described):
-            described.append(Context(instance.split, instance.sub_split, perturbation))
-        unit = row if is_windows else (instance.id, context)
-        order.setdefault(unit, (instance.id, context))
-        trial = 0 if is_windows else request.train_trial_index
+        described = None if perturbation is None else msgspec.json.encode(perturbation, order="sorted")
+        context = numbers.setdefault((instance.split, instance.sub_split, described), len(contexts))
+        if context == len(contexts):
+            contexts.append(Context(instance.split, instance.sub_split, perturbation))
+        unit = instance.id, context, row if is_windows else 0
+        order[unit] = None
         if not by_reference or request.reference_index is not None:
-            rows_of.setdefault(trial, {}).setdefault(unit, []).append((request.reference_index or 0, row))
+            rows.setdefault((0 if is_windows else request.train_trial_index, unit), []).append(row)
+    if by_reference:
+        for of_unit in rows.values():
+            of_unit.sort(key=lambda row: requests[row].reference_index or 0)
     trials = {
-        trial: [Unit(*order[unit], tuple(row for _, row in sorted(units[unit]))) for unit in order if unit in units]
-        for trial, units in sorted(rows_of.items())
+        trial: [Unit(unit[0], unit[1], its_rows) for unit in order if (its_rows := rows.get((trial, unit)))]
+        for trial in sorted({trial for trial, _ in rows})
     }
-    return Layout(tuple(described), trials, has_worst=not is_windows)
+    return Layout(tuple(contexts), trials, has_worst=not is_windows)
+
+
+_UnitKey = tuple[str | int | None, int, int]
+"""Instance id, context, and the request where each is a unit of its own."""
 
 
 def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
@@ -171,11 +174,8 @@ def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
 
 def per_instance_stats(layout: Layout, columns: Columns) -> list[PerInstanceStats]:
     """Stats of each unit, in HELM's order; a unit without any is left out."""
-    names = [
-        [MetricName(column, context.split, context.sub_split, context.perturbation) for column in columns]
-        for context in layout.contexts
-    ]
     rows = list(zip(*columns.values(), strict=True))
+    makers = [_StatMaker(list(columns), context) for context in layout.contexts]
     return [
         PerInstanceStats(
             instance_id=unit.instance_id,
@@ -185,18 +185,35 @@ def per_instance_stats(layout: Layout, columns: Columns) -> list[PerInstanceStat
         )
         for trial, units in layout.trials.items()
         for unit in units
-        if (stats := _stats_of_unit(names[unit.context], [rows[row] for row in unit.rows]))
+        if (stats := makers[unit.context].stats([rows[row] for row in unit.rows]))
     ]
 
 
-def _stats_of_unit(names: Sequence[MetricName], rows: Sequence[Sequence[float]]) -> list[Stat]:
-    """Stats in the order in which the requests of the unit have them."""
-    values_of: dict[int, list[float]] = {}
-    for row in rows:
-        for column, value in enumerate(row):
-            if value == value:
-                values_of.setdefault(column, []).append(value)
-    return [stat_of(names[column], values) for column, values in values_of.items()]
+class _StatMaker:
+    """Makes the stats of units in one context; stats of one value, of which many are alike, are made once."""
+
+    def __init__(self, columns: Sequence[str], context: Context) -> None:
+        self.names = [MetricName(column, *context) for column in columns]
+        self.made: list[dict[float, Stat]] = [{} for _ in columns]
+
+    def stats(self, rows: Sequence[Sequence[float]]) -> list[Stat]:
+        """Stats of one unit, in the order in which its requests have them."""
+        if len(rows) == 1:
+            return [
+                made.get(value) or self._make(column, value)
+                for column, (value, made) in enumerate(zip(rows[0], self.made, strict=True))
+                if value == value
+            ]
+        values_of: dict[int, list[float]] = {}
+        for row in rows:
+            for column, value in enumerate(row):
+                if value == value:
+                    values_of.setdefault(column, []).append(value)
+        return [stat_of(self.names[column], values) for column, values in values_of.items()]
+
+    def _make(self, column: int, value: float) -> Stat:
+        stat = self.made[column][value] = stat_of(self.names[column], [value])
+        return stat
 
 
 def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:

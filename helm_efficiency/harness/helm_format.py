@@ -1,20 +1,15 @@
 """The parts of HELM's run files that records are made of, decoded straight from JSON; all else is skipped unread.
 
-Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults.
+Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults. What
+is decoded holds no cycles, so Python's cycle collector need not look at it (`gc=False`).
 """
 
-import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
-from helm_efficiency.errors import FileFormatError
-
-Count = Annotated[int, Meta(ge=0, le=2**53)]
-Seconds = Annotated[float, Meta(ge=0, le=1e12)]
-
-T = TypeVar("T")
+from helm_efficiency.harness.json_files import Count, Seconds
 
 
 class Token(Struct, gc=False):
@@ -29,7 +24,7 @@ class Thinking(Struct, gc=False):
     text: str | None = None
 
 
-class Completion(Struct):
+class Completion(Struct, gc=False):
     """One answer. Many clients leave `tokens` empty."""
 
     text: str | None = None
@@ -44,13 +39,13 @@ class MediaObject(Struct, gc=False):
     text: str | None = None
 
 
-class MultimediaObject(Struct):
+class MultimediaObject(Struct, gc=False):
     """A multimodal prompt."""
 
     media_objects: list[MediaObject] = []
 
 
-class Request(Struct):
+class Request(Struct, gc=False):
     """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
 
     model_deployment: str | None = None
@@ -62,7 +57,7 @@ class Request(Struct):
     echo_prompt: bool = False
 
 
-class RequestResult(Struct):
+class RequestResult(Struct, gc=False):
     """What came back. `request_time` is that of the first call where `cached`; offline batches have `batch_*`."""
 
     success: bool = True
@@ -74,7 +69,7 @@ class RequestResult(Struct):
     batch_request_time: Seconds | None = None
 
 
-class Instance(Struct):
+class Instance(Struct, gc=False):
     """Which question; perturbed copies share the id of their original."""
 
     id: str | int | None = None
@@ -82,7 +77,7 @@ class Instance(Struct):
     perturbation: dict[str, Any] | None = None
 
 
-class RequestState(Struct):
+class RequestState(Struct, gc=False):
     """One request made for an instance."""
 
     instance: Instance
@@ -93,28 +88,28 @@ class RequestState(Struct):
     reference_index: Count | None = None
 
 
-class AdapterSpec(Struct, frozen=True):
+class AdapterSpec(Struct, frozen=True, gc=False):
     """Who was asked."""
 
     model_deployment: str | None = None
     model: str | None = None
 
 
-class ScenarioState(Struct):
+class ScenarioState(Struct, gc=False):
     """`scenario_state.json`."""
 
     request_states: list[RequestState]
     adapter_spec: AdapterSpec = AdapterSpec()
 
 
-class MetricSpec(Struct):
+class MetricSpec(Struct, gc=False):
     """A metric of the run."""
 
     class_name: str = ""
     args: dict[str, Any] = {}
 
 
-class RunSpec(Struct):
+class RunSpec(Struct, gc=False):
     """`run_spec.json`."""
 
     name: str
@@ -137,7 +132,7 @@ class Stat(Struct, gc=False):
     sum: float | str | None = None
 
 
-class PerInstanceStats(Struct):
+class PerInstanceStats(Struct, gc=False):
     """One entry of `per_instance_stats.json`: what one metric says of one instance."""
 
     instance_id: str | int
@@ -149,34 +144,3 @@ class PerInstanceStats(Struct):
 RUN_SPEC = msgspec.json.Decoder(RunSpec)
 SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
 PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])
-
-# The string is possessive and need not end, so that a truncated file is scanned once.
-_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
-
-
-def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
-    """Decode one file.
-
-    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm where
-    nobody looks (a token's log probability) and are refused where a number is needed.
-
-    Raises:
-        FileFormatError: The file is truncated, is not JSON, or a value is not what it should be; names file and place.
-    """
-    try:
-        try:
-            return decoder.decode(data)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            quoted = _STRING_OR_NAN.sub(_quote_nan, data)
-            if quoted == data:
-                raise
-            return decoder.decode(quoted)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileFormatError(f"{file}: {error}.") from error
-
-
-def _quote_nan(match: re.Match[bytes]) -> bytes:
-    text = match[0]
-    return text if text.startswith(b'"') else b'"%s"' % text

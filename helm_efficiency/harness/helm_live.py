@@ -17,8 +17,8 @@ from helm.benchmark.window_services.window_service_factory import WindowServiceF
 from helm.common.cache import Cache, MongoCacheConfig, SqliteCacheConfig
 
 from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_records import RunIdentity, perturbation_label, record_of, scenario_of, shape_of
-from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.harness.helm_records import perturbation_label, record_of, scenario_of, shape_of
+from helm_efficiency.harness.records import RequestRecord, RunIdentity
 from helm_efficiency.harness.token_facts import Usage, harness_facts, with_usage
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.harness.records import RequestRecord, RunIdentity
 from helm_efficiency.harness.token_facts import OUTPUT_DOUBTS, PROMPT_DOUBTS, RequestShape, TokenFacts, without
 
 NON_SCENARIO_KEYS = frozenset(
@@ -22,16 +21,6 @@ NON_SCENARIO_KEYS = frozenset(
 
 _LONGEST_TOKEN = 16
 """A stored token of more characters that has a space inside is a text, not a token."""
-
-
-class RunIdentity(Struct, frozen=True, kw_only=True):
-    """What the records of one run have in common; see `RequestRecord`."""
-
-    suite: str
-    run: str
-    scenario: str
-    model: str
-    deployment: str
 
 
 def scenario_of(run_name: str) -> str:

@@ -1,8 +1,11 @@
-"""Efficiency stats put into HELM's stat files: names replaced, never doubled, all other bytes kept as they are."""
+"""Efficiency stats put into HELM's stat files: names replaced, never doubled, all other bytes kept as they are.
+
+Stats of ours are found by how HELM begins a stat, so that nothing else needs to be decoded, and cut out; new ones are
+added at the end, where a live run has them.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -24,14 +27,17 @@ class _Entry(Struct):
 
 
 _STAT = msgspec.json.Decoder(_Stat)
+_ENTRY = msgspec.json.Decoder(_Entry)
 _ELEMENTS = msgspec.json.Decoder(list[Raw])
-_ENTRIES = msgspec.json.Decoder(list[_Entry])
 
-_IS_THEIRS = re.compile(
-    rb'\s*\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"(?!' + "|".join([*STATS, *PROVENANCE_PREFIXES]).encode() + b")"
-).match
-"""Passes over nearly all stats of others without decoding: HELM writes the name first."""
-_SEPARATOR = re.compile(rb"\s*,\s*").match
+_OUR_STAT = re.compile(
+    rb'\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"(?:' + "|".join([*STATS, *PROVENANCE_PREFIXES]).encode() + b")"
+)
+"""How a stat begins that may be ours. Within a JSON string its quotes would be escaped, so this is never one."""
+_SEPARATOR = re.compile(rb"\s*,\s*")
+_END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
+_EMPTY_ARRAY = re.compile(rb"\s*\[\s*\]\s*")
+_NO_STATS = re.compile(rb'"stats"\s*:\s*\[\s*\]')
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 
@@ -46,7 +52,7 @@ def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
     Raises:
         FileFormatError: It is not a list of stats.
     """
-    return _rewrite(data, lambda json: filter(_is_ours, _ELEMENTS.decode(json)), added, file=file)
+    return _with_added(_without(data, _spans_of_ours, file=file), added, file=file)
 
 
 def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
@@ -62,40 +68,30 @@ def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: st
     Raises:
         FileFormatError: It is not a list of per-instance stats.
     """
-    return _rewrite(data, _stats_and_entries_to_cut, added, file=file)
+    kept = _without(data, _spans_of_ours, file=file)
+    if _NO_STATS.search(kept):
+        kept = _without(kept, _spans_of_empty_entries, file=file)
+    return _with_added(kept, added, file=file)
 
 
-def _stats_and_entries_to_cut(json: bytes) -> Iterator[Raw]:
-    entries = _ENTRIES.decode(json)
-    ours = [[_is_ours(stat) for stat in entry.stats] for entry in entries]
-    whole = _ELEMENTS.decode(json) if any(all(flags) for flags in ours) else []
-    for place, (entry, flags) in enumerate(zip(entries, ours, strict=True)):
-        if all(flags):
-            yield whole[place]
-        else:
-            yield from (stat for stat, flag in zip(entry.stats, flags, strict=True) if flag)
+_Spans = list[tuple[int, int]]
+"""Where what is to be cut begins and ends, in order."""
 
 
-def _is_ours(stat: Raw) -> bool:
-    return not _IS_THEIRS(stat) and is_efficiency_stat(_STAT.decode(stat).name.name)
-
-
-def _rewrite(data: bytes, to_cut: Any, added: Sequence[Struct], *, file: str) -> bytes:
+def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -> bytes:
     try:
         try:
-            kept = _cut(data, data, to_cut(data))
+            spans = find_spans(data)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:  # Python writes NaN and Infinity, which JSON does not have
-            masked = _NOT_JSON.sub(_mask, data)
-            kept = _cut(data, masked, to_cut(masked))
+            spans = find_spans(_NOT_JSON.sub(_mask, data))
     except msgspec.DecodeError as error:
         raise FileFormatError(f"{file}: {error}.") from error
-    head = kept.rstrip()[:-1].rstrip()
-    lines = [msgspec.json.encode(element) for element in added]
-    if not lines:
-        return kept
-    return head + (b"\n" if head.endswith(b"[") else b",\n") + b",\n".join(lines) + b"\n]"
+    view = memoryview(data)
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(data)]
+    return b"".join([view[end:start] for end, start in zip(ends, starts, strict=True)])
 
 
 def _mask(match: re.Match[bytes]) -> bytes:
@@ -103,30 +99,84 @@ def _mask(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
 
 
-def _cut(data: bytes, json: bytes, elements: Iterable[Raw]) -> bytes:
-    """The bytes without some elements of its arrays, each with one comma beside it.
+def _spans_of_ours(data: bytes) -> _Spans:
+    """Stats of ours.
+
+    Raises:
+        msgspec.DecodeError: One does not end.
+    """
+    spans: _Spans = []
+    for match in _OUR_STAT.finditer(data):
+        end, stat = _decode_at(data, match.start(), match.end())
+        if is_efficiency_stat(stat.name.name):
+            _add_element(spans, data, match.start(), end)
+    return spans
+
+
+def _spans_of_empty_entries(data: bytes) -> _Spans:
+    """Entries without stats.
+
+    Raises:
+        msgspec.DecodeError: The data are no list of per-instance stats.
+    """
+    spans: _Spans = []
+    place = 0
+    for entry in _ELEMENTS.decode(data):
+        start = data.index(raw := bytes(entry), place)
+        place = start + len(raw)
+        if not _ENTRY.decode(entry).stats:
+            _add_element(spans, data, start, place)
+    return spans
+
+
+def _add_element(spans: _Spans, data: bytes, start: int, end: int) -> None:
+    """Add an element of an array to what is to be cut, with one comma beside it."""
+    if spans and spans[-1][1] == start:
+        start, _ = spans.pop()
+    if separator := _SEPARATOR.match(data, end):
+        end = separator.end()
+    else:
+        start = _before_comma(data, start, spans[-1][1] if spans else 0)
+    spans.append((start, end))
+
+
+def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:
+    """The stat that begins at `start`, and where it ends: an object ends at the first brace that makes it whole.
 
     Args:
-        data: The bytes.
-        json: The same length and the same JSON with numbers where `data` has what is none.
-        elements: Views on `json`, in its order.
+        data: JSON.
+        start: Its opening brace.
+        after: A place within its name.
     """
-    kept = bytearray()
-    place = 0
-    for element in elements:
-        start = json.index(bytes(element), place)
-        kept += data[place:start]
-        place = start + len(bytes(element))
-        if separator := _SEPARATOR(json, place):
-            place = separator.end()
-        else:
-            _drop_trailing_comma(kept)
-    return bytes(kept + data[place:])
+    end = data.find(b"}", after) + 1  # of the name
+    while True:
+        end = data.find(b"}", end) + 1
+        try:
+            return end, _STAT.decode(data[start:end])
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if not end or end - start > _LONGEST_STAT:
+                raise
 
 
-def _drop_trailing_comma(kept: bytearray) -> None:
-    end = len(kept)
-    while kept[end - 1 : end].isspace():
+_LONGEST_STAT = 10_000
+"""Bytes; what does not end by then is no stat."""
+
+
+def _before_comma(data: bytes, start: int, kept_until: int) -> int:
+    """Where the comma before `start` stands, if there is one in what is kept."""
+    end = start
+    while end > kept_until and data[end - 1 : end].isspace():
         end -= 1
-    if kept[end - 1 : end] == b",":
-        del kept[end - 1 :]
+    return end - 1 if end > kept_until and data[end - 1 : end] == b"," else start
+
+
+def _with_added(kept: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    end = _END_OF_ARRAY.search(kept, max(len(kept) - 100, 0))
+    if end is None or not kept.lstrip().startswith(b"["):
+        raise FileFormatError(f"{file}: expected a list.")
+    if not added:
+        return kept
+    lines = b",\n".join([msgspec.json.encode(element) for element in added])
+    return b"".join([memoryview(kept)[: end.start()], b"\n" if _EMPTY_ARRAY.fullmatch(kept) else b",\n", lines, b"\n]"])

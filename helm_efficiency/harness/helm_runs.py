@@ -15,18 +15,19 @@ from msgspec import Struct
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness import helm_format as fmt
+from helm_efficiency.harness.folders import walk
 from helm_efficiency.harness.helm_cache import RequestCaches
 from helm_efficiency.harness.helm_instances import Group, InstanceStats, group_requests, stats_by_key
 from helm_efficiency.harness.helm_records import (
-    RunIdentity,
     perturbation_label,
     record_of,
     scenario_of,
     shape_of,
     with_tokenizer,
 )
+from helm_efficiency.harness.json_files import decode
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
-from helm_efficiency.harness.records import Doubt, RequestRecord
+from helm_efficiency.harness.records import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.harness.scores import main_score
 from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
 
@@ -37,32 +38,19 @@ ReadBytes = Callable[[str], bytes]
 """Reads one file, given its path; raises FileNotFoundError where there is none, else OSError."""
 
 
-class HelmRun(Struct, frozen=True, kw_only=True):
-    """One run: what it was, and a record for each request.
+class HelmRun(HarnessRun, frozen=True, kw_only=True):
+    """A HELM run; records are in the order of `scenario_state.json`.
 
     Attributes:
-        folder: Path of its folder, as given.
-        suite: Name of the folder around it; empty if there is none.
-        name: Name of the run, as its run spec has it.
-        scenario: The name without who was asked.
-        model: Name of the model.
-        deployment: Name of the deployment; equal to `model` in runs before there were deployments.
         groups: HELM's run groups.
-        score_name: Its main score, None where it cannot be known.
-        records: One for each request, in the order of `scenario_state.json`.
-        warnings: What is doubtful in it, one line each.
     """
 
-    folder: str
-    suite: str
-    name: str
-    scenario: str
-    model: str
-    deployment: str
     groups: tuple[str, ...]
-    score_name: str | None
-    records: tuple[RequestRecord, ...]
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Path or address of the run's folder."""
+        return self.source
 
 
 def find_runs(root: Path | str) -> Iterator[Path]:
@@ -74,33 +62,9 @@ def find_runs(root: Path | str) -> Iterator[Path]:
     Raises:
         InputError: `root` is not a folder.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder; expected a HELM run, a suite or a folder of suites.")
-    entered: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as listing:
-                entries = list(listing)
-        except OSError:
+    for folder, files in walk(root):
+        if files is None or not RUN_FILES.isdisjoint(files):
             yield folder
-            continue
-        if any(entry.name in RUN_FILES for entry in entries):
-            yield folder
-        stack.extend(sorted((Path(entry.path) for entry in entries if _is_dir(entry)), reverse=True))
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def read_local(path: str) -> bytes:
@@ -127,7 +91,21 @@ def read_run(
         FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
         InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
     """
-    folder = str(folder).rstrip("/")
+    files = _read_files(str(folder).rstrip("/"), read_bytes)
+    return _run(files, partial(_better_counts, caches=caches, tokenizers=tokenizers))
+
+
+class _Files(Struct, frozen=True):
+    """What the files of one run say; `entries` is None without per-instance stats."""
+
+    folder: str
+    suite: str
+    spec: fmt.RunSpec
+    states: list[fmt.RequestState]
+    entries: list[fmt.PerInstanceStats] | None
+
+
+def _read_files(folder: str, read_bytes: ReadBytes) -> _Files:
     whole = folder if "://" in folder else os.path.abspath(folder)  # noqa: PTH100 (Path.absolute keeps `..`)
     *_, around, own_name = ["", *whole.replace(os.sep, "/").split("/")]
     state = _read(folder, "scenario_state.json", decoder=fmt.SCENARIO_STATE, read_bytes=read_bytes)
@@ -135,14 +113,8 @@ def read_run(
         raise InputError(f"{folder}/scenario_state.json: not there, so the run has no requests to read.")
     spec = _read(folder, "run_spec.json", decoder=fmt.RUN_SPEC, read_bytes=read_bytes)
     entries = _read(folder, "per_instance_stats.json", decoder=fmt.PER_INSTANCE_STATS, read_bytes=read_bytes)
-    return _run(
-        folder=folder,
-        suite=around,
-        spec=spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec),
-        states=state.request_states,
-        entries=entries,
-        better=partial(_better_counts, caches=caches, tokenizers=tokenizers),
-    )
+    spec = spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec)
+    return _Files(folder, around, spec, state.request_states, entries)
 
 
 def _better_counts(
@@ -175,42 +147,37 @@ def _read(folder: str, name: str, *, decoder: msgspec.json.Decoder[Any], read_by
         return None
     except OSError as error:
         raise InputError(f"{file}: {error.strerror or error}.") from error
-    return fmt.decode(data, decoder, file=file)
+    return decode(data, decoder, file=file)
 
 
-def _run(
-    *,
-    folder: str,
-    suite: str,
-    spec: fmt.RunSpec,
-    states: list[fmt.RequestState],
-    entries: list[fmt.PerInstanceStats] | None,
-    better: _Better,
-) -> HelmRun:
+def _run(files: _Files, better: _Better) -> HelmRun:
+    spec, states = files.spec, files.states
     first = states[0].request if states else fmt.Request()
     model = spec.adapter_spec.model or first.model or ""
     identity = RunIdentity(
-        suite=suite,
+        suite=files.suite,
         run=spec.name,
         scenario=scenario_of(spec.name),
         model=model,
         deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
     )
-    by_key = stats_by_key(entries or [], file=f"{folder}/per_instance_stats.json")
+    by_key = stats_by_key(files.entries or [], file=f"{files.folder}/per_instance_stats.json")
     groups = group_requests(states, by_key)
     records = _records(states, groups, identity, better)
-    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    available: dict[str, float] = {}
+    for group in groups:
+        available |= group.stats.scores
     return HelmRun(
-        folder=folder,
-        suite=suite,
-        name=spec.name,
+        source=files.folder,
+        suite=identity.suite,
+        name=identity.run,
         scenario=identity.scenario,
         model=identity.model,
         deployment=identity.deployment,
         groups=tuple(spec.groups),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
-        warnings=tuple(_warnings(records, has_stats=entries is not None)),
+        warnings=tuple(_warnings(records, has_stats=files.entries is not None)),
     )
 
 

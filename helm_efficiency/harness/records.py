@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from helm_efficiency.harness.json_files import Count, Seconds
+
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
 """Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
 
@@ -16,7 +18,7 @@ Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
 no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
 
 
-class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Facts of one request.
 
     Attributes:
@@ -58,24 +60,60 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     deployment: str
     instance_id: str
-    train_trial: int = 0
+    train_trial: Count = 0
     perturbation: str = ""
     split: str = ""
     request_mode: str = ""
-    reference_index: int | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    reference_index: Count | None = None
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
     prompt_provenance: TokenProvenance = "missing"
     output_provenance: TokenProvenance = "missing"
-    num_completions: int = 1
-    max_completion_tokens: int | None = None
-    batch_size: int | None = None
-    observed_s: float | None = None
-    requested_at: float | None = None
+    num_completions: Count = 1
+    max_completion_tokens: Count | None = None
+    batch_size: Count | None = None
+    observed_s: Seconds | None = None
+    requested_at: Seconds | None = None
     cached: bool = False
     success: bool = True
     scores: dict[str, float] = {}
     doubts: tuple[Doubt, ...] = ()
+
+
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the records of one run have in common; see `RequestRecord`."""
+
+    suite: str
+    run: str
+    scenario: str
+    model: str
+    deployment: str
+
+
+class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one harness: what it was, and a record for each request.
+
+    Attributes:
+        source: Path or address of the folder or file that it was read from.
+        suite: Suite or log folder that the run stands in; empty if none.
+        name: Name of the run, unique within its suite.
+        scenario: What was asked; see `RequestRecord`.
+        model: Name of the model.
+        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        score_name: Its main score, None where it cannot be known.
+        records: One for each request.
+        warnings: What is doubtful in it, one line each.
+    """
+
+    source: str
+    suite: str
+    name: str
+    scenario: str
+    model: str
+    deployment: str
+    score_name: str | None
+    records: tuple[RequestRecord, ...]
+    warnings: tuple[str, ...] = ()

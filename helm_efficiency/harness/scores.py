@@ -1,7 +1,7 @@
 """Which of a run's stats are scores, and which of them is the main one."""
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -27,7 +27,7 @@ BOOKKEEPING_NAMES = frozenset(
 """Further stats that do not score an answer."""
 
 
-@cache
+@lru_cache(maxsize=4096)
 def is_score(name: str) -> bool:
     """Whether a HELM stat scores an answer, as against bookkeeping and efficiency.
 

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from helm_efficiency.harness.json_files import Count
 from helm_efficiency.harness.records import Doubt, TokenProvenance
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """What a provider counted for one request, over all completions; None where it did not say.
 
     Attributes:
@@ -40,7 +41,7 @@ class Usage(Struct, frozen=True):
     max_completion_tokens: int | None = None
 
 
-class RequestShape(Struct, frozen=True):
+class RequestShape(Struct, frozen=True, gc=False):
     """What of a request and its answer decides how its tokens are counted.
 
     Attributes:
@@ -66,7 +67,7 @@ class RequestShape(Struct, frozen=True):
     prompt_chars: int
 
 
-class TokenFacts(Struct, frozen=True):
+class TokenFacts(Struct, frozen=True, gc=False):
     """Token counts of one request, as they stand in a `RequestRecord`."""
 
     prompt_tokens: int | None = None
@@ -181,6 +182,38 @@ def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> Toke
             doubts=without(facts.doubts, OUTPUT_DOUBTS),
         )
     return facts
+
+
+def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total: int | None) -> int:
+    """Output tokens with reasoning, which some providers (xAI) count beside them: then only all three make the total.
+
+    >>> reasoning_included(100, 20, 15, total=135), reasoning_included(100, 20, 15, total=120)
+    (35, 20)
+    """
+    return output + reasoning if reasoning and total == prompt + output + reasoning else output
+
+
+class UsageAside(Struct):
+    """Usage as Inspect and Every Eval Ever write it: input tokens leave out cached ones, and a total checks it."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    input_tokens_cache_write: Count | None = None
+    input_tokens_cache_read: Count | None = None
+    reasoning_tokens: Count | None = None
+
+    def to_usage(self) -> Usage:
+        """Prompt tokens with cached ones, output tokens with reasoning; nothing where all counts are 0."""
+        if not (self.input_tokens or self.output_tokens or self.total_tokens):
+            return Usage()
+        read, write = self.input_tokens_cache_read, self.input_tokens_cache_write
+        cached = (read or 0) + (write or 0)
+        # Older converters and versions counted cached tokens among the input tokens; the total tells.
+        among = cached <= self.input_tokens and self.total_tokens == self.input_tokens + self.output_tokens
+        prompt = self.input_tokens if among else self.input_tokens + cached
+        output = reasoning_included(prompt, self.output_tokens, self.reasoning_tokens, total=self.total_tokens)
+        return Usage(prompt, output, self.reasoning_tokens, read, write)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

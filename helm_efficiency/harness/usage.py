@@ -10,7 +10,7 @@ from typing import Any
 
 from genai_prices import extract_usage as extract_by_provider
 
-from helm_efficiency.harness.token_facts import Usage
+from helm_efficiency.harness.token_facts import Usage, reasoning_included
 
 _MOST_TOKENS = 2**53
 
@@ -49,11 +49,10 @@ def _from_chat(usage: Mapping[str, Any]) -> Usage | None:
     cached = found.cache_read_tokens
     if cached is None:
         cached = _count(usage.get("prompt_cache_hit_tokens"))  # DeepSeek
-    output, reasoning = found.output_tokens, found.reasoning_tokens
-    total = _count(usage.get("total_tokens"))
-    if reasoning and output is not None and total == (found.prompt_tokens or 0) + output + reasoning:
-        output += reasoning  # xAI counts reasoning beside completion tokens, not among them
-    return Usage(found.prompt_tokens, output, reasoning, cached, found.cache_write_tokens)
+    prompt, output, reasoning = found.prompt_tokens, found.output_tokens, found.reasoning_tokens
+    if prompt is not None and output is not None:
+        output = reasoning_included(prompt, output, reasoning, total=_count(usage.get("total_tokens")))
+    return Usage(prompt, output, reasoning, cached, found.cache_write_tokens)
 
 
 def _from_google(metadata: Mapping[str, Any]) -> Usage | None:

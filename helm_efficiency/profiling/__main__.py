@@ -8,7 +8,6 @@ What it writes is read by `helm-efficiency import my-model.json` elsewhere. Call
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,8 +19,9 @@ from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.engines import ENGINES
 from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
-from helm_efficiency.profiling.models import ModelOptions, num_processes
+from helm_efficiency.profiling.models import ModelOptions
 from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.parallel import is_first_process
 from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult
 
@@ -121,7 +121,7 @@ def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:
 
     Of several processes on one model, the first writes.
     """
-    if num_processes() > 1 and os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")

@@ -15,7 +15,8 @@ import yaml
 
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.errors import FileFormatError, InputError, ProfilingError
+from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.profiling.cells import Cell, check_cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.jobs import LocalJob, PreparedJob, prepare_job, run_job
 from helm_efficiency.profiling.models import ModelOptions
@@ -23,11 +24,9 @@ from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome
 
-_KEYS = {
-    "device", "dtype", "engines", "prompt_tokens", "output_tokens", "batch_sizes", "repetitions", "target_error",
-    "cells_per_round", "models",
-}  # fmt: skip
-_MODEL_KEYS = {"name", "path", "engines", "dtype", "prompt_tokens", "output_tokens", "batch_sizes"}
+_MODEL_KEYS = {"dtype", "engines", "prompt_tokens", "output_tokens", "batch_sizes", "cells", "repetitions"}
+_KEYS = _MODEL_KEYS | {"device", "target_error", "cells_per_round", "models"}
+_OWN_KEYS = _MODEL_KEYS | {"name", "path", "sizes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,6 @@ def run_campaign(
     campaign: Campaign,
     files: CellFiles,
     *,
-    architectures: Mapping[str, Architecture] | None = None,
     fresh: bool = False,
     limits: Limits | None = None,
     on_model: Callable[[LocalJob, int], OnResult] | None = None,
@@ -99,7 +97,6 @@ def run_campaign(
     Args:
         campaign: What to profile.
         files: Where finished cells are kept.
-        architectures: Known by name.
         fresh: Whether to forget the finished cells of these models.
         limits: When to end.
         on_model: Called with each job that is begun and its round; what it returns is called with every new cell.
@@ -112,8 +109,8 @@ def run_campaign(
     prepared: dict[str, PreparedJob] = {}
     for job in campaign.jobs:
         try:
-            prepared[job.deployment] = prepare_job(job, files, architectures=architectures, fresh=fresh)
-        except (ProfilingError, InputError) as error:
+            prepared[job.deployment] = prepare_job(job, files, fresh=fresh)
+        except EfficiencyError as error:
             progress.failures[job.deployment] = str(error)
     for number, max_cells in enumerate((*campaign.cells_per_round, math.inf)):
         for name, one in prepared.items():
@@ -124,21 +121,22 @@ def run_campaign(
                 for profile, outcome in run_job(one, limits=replace(limits, max_cells=max_cells), on_result=on_result):
                     key = (profile.deployment, profile.stack.name)
                     progress.profiles[key], progress.outcomes[key] = profile, outcome
-            except (ProfilingError, InputError) as error:
+            except EfficiencyError as error:
                 progress.failures[name] = str(error)
     return progress
 
 
 def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
     """One model of a campaign file: a name in the catalog, or a mapping."""
-    own = {"name": entry} if isinstance(entry, str) else entry
+    own: Any = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(own, Mapping) or "name" not in own:
         raise FileFormatError(f"{path}: model {entry!r}: expected a name or a mapping with a name.")
-    _check_keys(path, f"model {own['name']!r}", own, _MODEL_KEYS)
+    _check_keys(path, f"model {own['name']!r}", own, _OWN_KEYS)
     given = {**defaults, **own}
+    sizes = own.get("sizes")
     return LocalJob(
-        model=str(given.get("path", given["name"])),
-        deployment=str(given["name"]),
+        model=str(own.get("path", own["name"])),
+        deployment=str(own["name"]),
         random_weights="path" not in own,
         options=ModelOptions(str(given.get("device", "auto")), str(given.get("dtype", "auto"))),
         engines=tuple(given.get("engines", ("transformers-eager",))),
@@ -146,8 +144,10 @@ def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
             tuple(int(p) for p in given.get("prompt_tokens", ())),
             tuple(int(o) for o in given.get("output_tokens", (1, 32))),
             tuple(int(b) for b in given.get("batch_sizes", (1,))),
+            tuple(check_cell(Cell(*cell)) for cell in given.get("cells", ())),
         ),
         repetitions=Repetitions.of_target(int(given.get("repetitions", 5)), float(given.get("target_error", 0.02))),
+        architecture=None if sizes is None else Architecture.from_dict({"name": str(own["name"]), **sizes}),
     )
 
 

@@ -77,7 +77,8 @@ class CellFiles:
 
     def path(self, deployment: str, stack: Stack) -> Path:
         """The file of a deployment on a stack."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "--", f"{deployment}--{stack.name}")
+        split = f"--{stack.num_accelerators}" if stack.num_accelerators > 1 else ""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "--", f"{deployment}--{stack.name}{split}")
         return self.folder / f"{name}.jsonl"
 
     def open(self, deployment: str, stack: Stack, *, source: str) -> Checkpoint:

@@ -9,6 +9,7 @@ would also have to repeat what `generate` decides for each family (cache classes
 that prefill and decode are told apart within one request.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +21,7 @@ from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 
 _MIN_STATIC_CACHE_TOKENS = 128
+_MAX_COMPILED_SHAPES = 64
 
 
 class Timing(NamedTuple):
@@ -32,8 +34,8 @@ class Timing(NamedTuple):
 class Engine(Protocol):
     """Runs one request of a given shape and times it."""
 
-    min_warmups: int
-    """Runs of a new shape before the engine runs at its speed."""
+    def warmups(self, cell: Cell) -> int:
+        """Runs of a cell before the engine runs at its speed, if this cell comes next."""
 
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
         """Time one request; `prompt` holds token ids, (batch_size, prompt_tokens), on the model's device."""
@@ -51,10 +53,12 @@ def synchronize(device: torch.device) -> None:
 class EagerEngine:
     """`generate` with a growing cache, one kernel launch after another."""
 
-    min_warmups = 1
-
     def __init__(self, model: Any) -> None:
         self._model = model
+
+    def warmups(self, cell: Cell) -> int:
+        """One: the first run of a shape allocates."""
+        return 1
 
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
         """Time one request.
@@ -75,15 +79,23 @@ class CompiledEngine:
     one repetition to the next, since a new one would be recorded into a new graph, and emptied outside of the timing.
     """
 
-    min_warmups = 3  # compile; record the graph; replay it once
-
     def __init__(self, model: Any) -> None:
         self._model = model
         self._cache: Any = None
         self._cache_shape = (0, 0)
+        self._has_decoded = False  # with this cache
+        # Beyond its limit torch.compile would silently run a new shape without compiling it.
+        dynamo = importlib.import_module("torch._dynamo")
+        dynamo.config.recompile_limit = _MAX_COMPILED_SHAPES
+        dynamo.config.fail_on_recompile_limit_hit = True
         # transformers compiles by itself on accelerators; on the CPU it has to be told.
         self._compile_config = CompileConfig(mode="reduce-overhead" if model.device.type == "cuda" else "default")
         self._compile_config._compile_all_devices = True
+
+    def warmups(self, cell: Cell) -> int:
+        """Three for the first decoding with a cache: compile, record the graph, replay it; else one."""
+        ready = self._cache_shape == (cell.batch_size, static_cache_tokens(cell)) and self._has_decoded
+        return 1 if ready or cell.output_tokens == 1 else 3
 
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
         """Time one request.
@@ -93,6 +105,7 @@ class CompiledEngine:
         """
         shape = (cell.batch_size, static_cache_tokens(cell))
         if shape != self._cache_shape:
+            self.release()
             self._cache = StaticCache(config=self._model.config.get_text_config(decoder=True), max_cache_len=shape[1])
             self._cache_shape = shape
         self._cache.reset()
@@ -103,11 +116,12 @@ class CompiledEngine:
                 f"transformers does not compile {type(self._model).__name__} (its cache or its quantization cannot be "
                 "compiled). Profile it with --engine transformers-eager."
             )
+        self._has_decoded |= cell.output_tokens > 1
         return timing
 
     def release(self) -> None:
         """Free the cache."""
-        self._cache, self._cache_shape = None, (0, 0)
+        self._cache, self._cache_shape, self._has_decoded = None, (0, 0), False
 
 
 ENGINES: Mapping[str, Callable[[Any], Engine]] = {

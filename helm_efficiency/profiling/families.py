@@ -15,32 +15,35 @@ import transformers
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import ProfilingError
 
-# (pattern in the name of a dense architecture, of one with experts; transformers model type); the first match counts
+# (pattern in the name of an architecture, transformers model type); the first match counts
 _FAMILIES = (
-    (r"gpt-?oss", "gpt_oss"),
-    (r"deepseek-?(v2|coder-v2)", "deepseek_v2"),
-    (r"deepseek-?(v3|r1)|kimi-k2", "deepseek_v3"),
-    (r"qwen-?3.*a\d", "qwen3_moe"),
     (r"qwen-?3", "qwen3"),
-    (r"qwen.*(moe|a\d)", "qwen2_moe"),
     (r"qwen-?(1\.5|2|2\.5)\b", "qwen2"),
-    (r"mixtral", "mixtral"),
     (r"mistral|ministral", "mistral"),
-    (r"gemma-?3", "gemma3_text"),
-    (r"gemma-?2", "gemma2"),
+    (r"gemma-?3\b", "gemma3_text"),
+    (r"gemma-?2\b", "gemma2"),
     (r"gemma", "gemma"),
-    (r"phi-?(3|4)", "phi3"),
-    (r"phi-?(1|2)", "phi"),
-    (r"olmo-?e", "olmoe"),
-    (r"olmo-?(2|3)", "olmo2"),
+    (r"phi-?(3|4)\b", "phi3"),
+    (r"phi-?(1|2)\b", "phi"),
+    (r"olmo-?(2|3)\b", "olmo2"),
     (r"olmo", "olmo"),
-    (r"gpt-?j", "gptj"),
+    (r"gpt-?j\b", "gptj"),
     (r"neox|pythia", "gpt_neox"),
+    (r"falcon-\d", "falcon"),
     (r"starcoder-?2", "starcoder2"),
-    (r"granite-?3", "granite"),
+    (r"granite-[34]\b", "granite"),
+    (r"nemotron", "nemotron"),
     (r"bloom", "bloom"),
     (r"gpt-?2", "gpt2"),
     (r"\bopt-", "opt"),
+)
+_EXPERT_FAMILIES = (
+    (r"gpt-?oss", "gpt_oss"),
+    (r"qwen-?3", "qwen3_moe"),
+    (r"qwen", "qwen2_moe"),
+    (r"mixtral", "mixtral"),
+    (r"olmoe", "olmoe"),
+    (r"granite", "granitemoe"),
 )
 
 _MAX_POSITIONS = 1 << 17
@@ -73,19 +76,20 @@ def transformers_config(architecture: Architecture, *, max_tokens: int = _MAX_PO
 
 def family(architecture: Architecture) -> str:
     """The transformers model type that runs an architecture: by its name, else by its sizes."""
-    name = architecture.name.lower()
-    for pattern, model_type in _FAMILIES:
-        if re.search(pattern, name):
-            return model_type
     if architecture.kv_lora_rank:
-        return "deepseek_v3"
+        return "deepseek_v3" if architecture.q_lora_rank else "deepseek_v2"
+    for pattern, model_type in _EXPERT_FAMILIES if architecture.num_experts else _FAMILIES:
+        if re.search(pattern, architecture.name.lower()):
+            return model_type
     if architecture.num_experts:
         return "qwen2_moe" if architecture.shared_ffn_size or architecture.num_dense_layers else "mixtral"
-    if not architecture.gated_ffn:
-        return "gpt2" if architecture.num_positions else "gpt_neox"
-    if architecture.sliding_window:
-        return "qwen2" if architecture.num_full_attention_layers else "mistral"
-    return "llama"
+    if architecture.gated_ffn:
+        if architecture.sliding_window:
+            return "qwen2" if architecture.num_full_attention_layers else "mistral"
+        return "llama"
+    if architecture.num_positions:
+        return "gpt2" if architecture.num_kv_heads == architecture.num_heads else "gpt_bigcode"
+    return "gpt_neox" if architecture.num_kv_heads == architecture.num_heads else "falcon"
 
 
 def _common(architecture: Architecture, max_tokens: int) -> dict[str, Any]:
@@ -95,7 +99,6 @@ def _common(architecture: Architecture, max_tokens: int) -> dict[str, Any]:
         "hidden_size": architecture.hidden_size,
         "num_attention_heads": architecture.num_heads,
         "num_key_value_heads": architecture.num_kv_heads,
-        "head_dim": architecture.head_size,
         "intermediate_size": architecture.ffn_size,
         "vocab_size": architecture.vocab_size,
         "tie_word_embeddings": architecture.tied_embeddings,
@@ -108,7 +111,7 @@ def _common(architecture: Architecture, max_tokens: int) -> dict[str, Any]:
 
 def _particular(model_type: str, architecture: Architecture) -> dict[str, Any]:
     """What a family calls by a name of its own."""
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, Any] = {"head_dim": architecture.head_size}
     if architecture.sliding_window:
         sizes |= _window(architecture)
     elif model_type in ("mistral", "mixtral", "phi3"):
@@ -117,8 +120,18 @@ def _particular(model_type: str, architecture: Architecture) -> dict[str, Any]:
         sizes |= _experts(architecture)
     if architecture.kv_lora_rank:
         sizes |= _latent_attention(architecture)
-    if model_type in ("gptj", "gpt2"):
+    if model_type in ("gptj", "gpt2", "gpt_bigcode"):
         sizes |= {"n_inner": architecture.ffn_size, "rotary_dim": min(64, architecture.head_size)}
+    if model_type == "gpt_bigcode":
+        sizes["multi_query"] = architecture.num_kv_heads == 1
+    if model_type == "falcon":
+        # Its head size follows from the others; more than one group of heads is what its second generation has.
+        sizes = {
+            "num_kv_heads": architecture.num_kv_heads,
+            "multi_query": architecture.num_kv_heads == 1,
+            "new_decoder_architecture": architecture.num_kv_heads > 1,
+            "ffn_hidden_size": architecture.ffn_size,
+        }
     if model_type == "opt":
         sizes |= {"ffn_dim": architecture.ffn_size, "word_embed_proj_dim": architecture.hidden_size}
     return sizes

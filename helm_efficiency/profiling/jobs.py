@@ -4,17 +4,17 @@ A job is a model and one or several engines. Each engine has a file of finished 
 killed goes on where it was, and a job that is finished costs nothing when it is asked for again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.checkpoint import CellFiles, Checkpoint
-from helm_efficiency.profiling.engines import ENGINES
-from helm_efficiency.profiling.families import transformers_config
+from helm_efficiency.profiling.engines import ENGINES, make_engine
 from helm_efficiency.profiling.local import CellTimer, build_profile
 from helm_efficiency.profiling.models import (
     ModelOptions,
@@ -22,10 +22,10 @@ from helm_efficiency.profiling.models import (
     forget_models,
     load_model,
     made_up_model,
-    read_config,
     stored_model,
 )
 from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.parallel import dismiss_followers, follow, is_first_process, num_processes
 from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, Plan, run_session
 
@@ -42,6 +42,7 @@ class LocalJob:
         engines: Keys of `engines.ENGINES`; each makes a profile of its own.
         cells: Which cells are timed.
         repetitions: How often.
+        architecture: Of random weights, if neither a file nor the catalog has it.
     """
 
     model: str
@@ -51,6 +52,7 @@ class LocalJob:
     engines: tuple[str, ...] = ("transformers-eager",)
     cells: CellChoice = field(default_factory=CellChoice)
     repetitions: Repetitions = field(default_factory=Repetitions)
+    architecture: Architecture | None = None
 
     def __post_init__(self) -> None:
         for engine in self.engines:
@@ -107,25 +109,24 @@ class PreparedJob:
         return build_profile(self.subject, outcome, deployment=self.job.deployment, engine=engine)
 
 
-def prepare_job(
-    job: LocalJob, files: CellFiles, *, architectures: Mapping[str, Architecture] | None = None, fresh: bool = False
-) -> PreparedJob:
+def prepare_job(job: LocalJob, files: CellFiles, *, fresh: bool = False) -> PreparedJob:
     """Find the model of a job, but do not load it.
 
     Args:
         job: What to profile.
         files: Where finished cells are kept.
-        architectures: Known by name, for random weights.
         fresh: Whether to forget the finished cells of this job.
 
     Raises:
-        InputError: There is no such dtype, device or architecture.
+        InputError: There is no such dtype or device.
+        CatalogError: The catalog has no such architecture.
         ProfilingError: There is no such model, or the architecture cannot be built.
     """
     if job.random_weights:
-        longest = max((*job.cells.prompt_tokens, 4096)) + max(job.cells.output_tokens)
-        config = find_config(job.model, architectures or {}, max_tokens=longest)
-        subject = made_up_model(job.model, config, job.options)
+        source: Architecture | str = job.architecture or job.model
+        if job.architecture is None and not Path(job.model).exists():
+            source = load_architectures().find(job.model).architecture
+        subject = made_up_model(source, job.options, max_tokens=job.cells.longest())
     else:
         subject = stored_model(job.model, job.options)
     for engine in job.engines if fresh else ():
@@ -146,6 +147,9 @@ def run_job(
         ProfilingError: The model cannot be loaded or run.
     """
     limits = limits or Limits()
+    if num_processes() > 1:
+        yield from _run_split(prepared, limits=limits, on_result=on_result)
+        return
     model = None
     for engine in prepared.job.engines:
         if prepared.is_pending(engine, limits):
@@ -154,26 +158,22 @@ def run_job(
         else:
             outcome = prepared.kept(engine)
         yield prepared.profile(engine, outcome), outcome
-    del model
-    forget_models()
+    if model is not None:
+        del model
+        forget_models()
 
 
-def find_config(name: str, architectures: Mapping[str, Architecture], *, max_tokens: int) -> Any:
-    """A transformers config from a file or folder, or from an architecture by its name.
-
-    Args:
-        name: Path of a `config.json` or its folder, or a name in `architectures`.
-        architectures: By name.
-        max_tokens: Positions to allow for where the architecture has no limit.
-
-    Raises:
-        InputError: There is neither.
-        ProfilingError: It cannot be read, or cannot be built with random weights.
-    """
-    if Path(name).exists():
-        return read_config(name)
-    if name not in architectures:
-        close = [known for known in sorted(architectures) if name.lower() in known.lower()][:8]
-        hint = f" Similar: {', '.join(close)}." if close else ""
-        raise InputError(f"{name!r} is neither a config.json nor an architecture of the catalog.{hint}")
-    return transformers_config(architectures[name], max_tokens=max_tokens)
+def _run_split(
+    prepared: PreparedJob, *, limits: Limits, on_result: OnResult | None
+) -> Iterator[tuple[Profile, Outcome]]:
+    """`run_job` with the model split over the processes of torchrun; only the first has something to yield."""
+    model = load_model(prepared.subject)
+    for engine in prepared.job.engines:
+        if not is_first_process():
+            follow(make_engine(engine, model), model.device)
+            continue
+        try:
+            outcome = prepared.run(engine, model, limits=limits, on_result=on_result)
+        finally:
+            dismiss_followers()
+        yield prepared.profile(engine, outcome), outcome

@@ -27,6 +27,7 @@ from helm_efficiency.profiling.models import (
     stored_model,
 )
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
+from helm_efficiency.profiling.parallel import LeadingEngine, num_processes
 from helm_efficiency.profiling.plans import FixedPlan
 from helm_efficiency.profiling.session import Outcome, run_session
 
@@ -106,7 +107,7 @@ class CellTimer:
             InputError: There is no such engine.
         """
         self._subject = subject
-        self._engine = make_engine(engine, model)
+        self._engine = make_engine(engine, model) if num_processes() == 1 else LeadingEngine(make_engine(engine, model))
         self._repetitions = repetitions
         self._meter = subject.energy_meter()
         self._generator = torch.Generator().manual_seed(seed)
@@ -155,7 +156,7 @@ class CellTimer:
 
     def _measure(self, cell: Cell) -> list[Measurement]:
         wanted = self._repetitions
-        for _ in range(max(wanted.num_warmups, self._engine.min_warmups)):
+        for _ in range(max(wanted.num_warmups, self._engine.warmups(cell))):
             self._run(cell)
         peak_is_seen = reset_peak(self._subject.device)
         before_mj = self._meter.read_mj() if self._meter else 0

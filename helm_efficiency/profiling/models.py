@@ -5,9 +5,9 @@ config: how long a forward pass takes does not depend on the values of the weigh
 """
 
 import gc
-import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
+from helm_efficiency.profiling.families import transformers_config
+from helm_efficiency.profiling.parallel import num_processes
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -65,6 +67,7 @@ class Subject:
         device: Where it is to run.
         compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
         random_weights: Whether the weights are made up.
+        known_architecture: Its sizes, if the config was made from them; else they are read from the config.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Subject:
     device: torch.device
     compute_dtype: str
     random_weights: bool = False
+    known_architecture: Architecture | None = None
 
     @property
     def dtype(self) -> str:
@@ -93,6 +97,8 @@ class Subject:
     @property
     def architecture(self) -> Architecture | None:
         """Sizes of the model; None for one that is no plain decoder."""
+        if self.known_architecture is not None:
+            return self.known_architecture
         try:
             return Architecture.from_transformers_config(self.config.to_dict(), name=Path(self.name).name)
         except InputError:
@@ -147,14 +153,24 @@ def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
     return Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device))
 
 
-def made_up_model(name: str, config: Any, options: ModelOptions) -> Subject:
+def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, max_tokens: int = 4096) -> Subject:
     """A model whose weights will be made up.
+
+    Args:
+        source: What it is made of: an architecture, or a `config.json` or its folder.
+        options: Where and how it is to run.
+        max_tokens: Positions to allow for where an architecture has no limit.
 
     Raises:
         InputError: There is no such dtype or device.
+        ProfilingError: The config cannot be read, or no family of transformers can express the architecture.
     """
     device = find_device(options.device)
-    return Subject(name, config, device, find_dtype(options.dtype, device), random_weights=True)
+    dtype = find_dtype(options.dtype, device)
+    if isinstance(source, Architecture):
+        config = transformers_config(source, max_tokens=max_tokens)
+        return Subject(source.name, config, device, dtype, random_weights=True, known_architecture=source)
+    return Subject(str(source), read_config(source), device, dtype, random_weights=True)
 
 
 def read_config(model_path: str | Path) -> Any:
@@ -179,6 +195,8 @@ def load_model(subject: Subject) -> Any:
     """
     transformers.utils.logging.disable_progress_bar()
     dtype = DTYPES[subject.compute_dtype]
+    if subject.random_weights and num_processes() > 1:
+        raise ProfilingError("Random weights cannot be split over processes: save such a model and profile its folder.")
     try:
         if subject.random_weights:
             torch.manual_seed(0)
@@ -186,7 +204,7 @@ def load_model(subject: Subject) -> Any:
                 return transformers.AutoModelForCausalLM.from_config(subject.config, dtype=dtype).eval()
         placement: dict[str, Any] = {}
         if num_processes() > 1:
-            placement = {"tp_plan": "auto"}
+            placement = {"distributed_config": transformers.distributed.DistributedConfig(tp_plan="auto")}
         elif subject.device.type == "cuda" and transformers.utils.is_accelerate_available():
             placement = {"device_map": {"": subject.device}}
         model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
@@ -197,15 +215,13 @@ def load_model(subject: Subject) -> Any:
 
 def forget_models() -> None:
     """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
-    torch.compiler.reset()
-    gc.collect()
+    compiled = "torch._dynamo" in sys.modules  # else nothing was, and importing it takes seconds
+    if compiled:
+        torch.compiler.reset()
+    if compiled or has_cuda():
+        gc.collect()  # compiled code and its model refer to each other
     if has_cuda():
         torch.cuda.empty_cache()
-
-
-def num_processes() -> int:
-    """Processes that torchrun has started for one model."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def quantized_dtype(quantization: Any) -> str:

@@ -68,15 +68,22 @@ class CellChoice:
         prompt_tokens: Prompt lengths; empty to choose them by what is still uncertain.
         output_tokens: Output lengths.
         batch_sizes: Rows in one forward pass.
+        cells: Just these, in this order, instead of any combination.
     """
 
     prompt_tokens: tuple[int, ...] = ()
     output_tokens: tuple[int, ...] = (1, 32)
     batch_sizes: tuple[int, ...] = (1,)
+    cells: tuple[Cell, ...] = ()
+
+    def longest(self) -> int:
+        """Tokens of the longest request that may be asked for."""
+        chosen = max((*self.prompt_tokens, 4096)) + max(self.output_tokens)
+        return max([chosen, *(cell.prompt_tokens + cell.output_tokens for cell in self.cells)])
 
     def plan(self, max_tokens: int | None) -> Plan:
         """A plan for a model with so many positions."""
-        if not self.prompt_tokens:
+        if not self.prompt_tokens and not self.cells:
             return FixedPlan(default_cells(max_tokens, batch_sizes=self.batch_sizes))
-        cells = grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
+        cells = self.cells or grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
         return FixedPlan([cell for cell in cells if cell.prompt_tokens + cell.output_tokens <= (max_tokens or 10**9)])

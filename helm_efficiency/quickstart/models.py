@@ -79,34 +79,40 @@ def make_model(
     examples: Sequence[Example],
     folder: Path,
     *,
-    on_step: Callable[[int], None] = lambda step: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> Path:
-    """Train one model and save it with its tokenizer; kept as it is if the same recipe made it before.
+    """Train one model and save it with its tokenizer, in place of an earlier one.
 
     Args:
         recipe: Size and training.
         examples: What to train on.
         folder: Where the model's own folder goes.
-        on_step: Called after each step with its number, for progress.
+        on_step: Called after each step, for progress.
 
     Returns:
         The model's folder, complete.
     """
     path = folder / recipe.name
-    recipe_file = path / _RECIPE_FILE
-    stamp = json.dumps({**asdict(recipe), "num_examples": len(examples)}, indent=2)
-    if recipe_file.exists() and recipe_file.read_text() == stamp:
-        return path
     tokenizer = make_tokenizer([example.prompt + example.answer for example in examples])
     model = _train(_untrained(recipe, tokenizer), tokenizer, examples, recipe=recipe, on_step=on_step)
     unfinished = path.with_name(path.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
-    (unfinished / _RECIPE_FILE).write_text(stamp)
+    (unfinished / _RECIPE_FILE).write_text(_stamp(recipe))
     shutil.rmtree(path, ignore_errors=True)
     unfinished.rename(path)
     return path
+
+
+def is_made(recipe: Recipe, folder: Path) -> bool:
+    """Whether `make_model` made this model before, by this very recipe."""
+    stamp = folder / recipe.name / _RECIPE_FILE
+    return stamp.is_file() and stamp.read_text() == _stamp(recipe)
+
+
+def _stamp(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe), indent=2)
 
 
 def _untrained(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -135,7 +141,7 @@ def _train(
     examples: Sequence[Example],
     *,
     recipe: Recipe,
-    on_step: Callable[[int], None],
+    on_step: Callable[[], object],
 ) -> LlamaForCausalLM:
     """Teach the model the answers: the loss is on the answer and the end of text, not on the prompt."""
     end = [tokenizer.eos_token_id]
@@ -147,7 +153,7 @@ def _train(
     )
     generator = torch.Generator().manual_seed(recipe.seed)
     model.train()
-    for step in range(recipe.num_steps):
+    for _ in range(recipe.num_steps):
         picked = torch.randint(len(pairs), (recipe.batch_size,), generator=generator).tolist()
         inputs, labels = _batch([pairs[i] for i in picked], pad=end[0])
         optimizer.zero_grad()
@@ -155,7 +161,7 @@ def _train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        on_step(step + 1)
+        on_step()
     return model.eval()
 
 

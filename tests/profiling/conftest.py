@@ -1,10 +1,20 @@
-"""A real causal LM with random weights, small enough to time in milliseconds."""
+"""Real causal LMs with random weights, small enough to time in milliseconds, and a real server of one."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from helm_efficiency.profiling.prompts import WORDS
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +35,55 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny-llama"
     model.save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Folder and base URL of an eight-layer Llama behind a real `transformers serve` on loopback."""
+    path = tmp_path_factory.mktemp("served") / "small-llama"
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    bpe.train_from_iterator([f" {' '.join(WORDS)}"] * 2, trainer)
+    chat = "<user>{% for message in messages %}{{ message['content'] }}{% endfor %}<assistant>"
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, chat_template=chat)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=1024,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    # Single bytes come first in the vocabulary; half a character would be held back by the server and not be seen.
+    model.generation_config.suppress_tokens = list(range(256))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = "from transformers.cli.transformers import main; main()"
+    arguments = ["serve", str(path), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    log = (path / "server.log").open("w")
+    server = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=log, stderr=log, env=dict(os.environ))
+    try:
+        for _ in range(600):
+            assert server.poll() is None, (path / "server.log").read_text()[-2000:]
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield (path, f"http://127.0.0.1:{port}/v1")
+    finally:
+        server.terminate()
+        server.wait()
+        log.close()

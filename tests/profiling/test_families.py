@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import Cell
@@ -56,16 +57,19 @@ ARCHITECTURES = {
     "opt": replace(LEARNED, name="opt-1.3b"),
     "bloom": replace(MHA, name="bloom-7b1", tied_embeddings=True),
     "starcoder2": replace(MHA, name="starcoder2-7b", num_kv_heads=2, tied_embeddings=True),
-    "granite": replace(GQA, name="granite-3.1-8b"),
+    "granite": replace(GQA, name="granite-3-8b"),
+    "granitemoe": replace(MOE, name="granite-3-1b-a400m"),
+    "falcon": replace(MHA, name="falcon-40b", num_kv_heads=2, tied_embeddings=True),
+    "gpt_bigcode": replace(LEARNED, name="starcoder", num_kv_heads=1),
+    "nemotron": replace(MHA, name="nemotron-4-340b", num_kv_heads=2),
 }
 
 
 @pytest.mark.parametrize(("model_type", "architecture"), ARCHITECTURES.items(), ids=ARCHITECTURES)
 def test_every_family_runs_an_architecture_of_exactly_its_sizes(model_type: str, architecture: Architecture) -> None:
-    config = transformers_config(architecture, max_tokens=512)
-    assert config.model_type == model_type
-    assert Architecture.from_transformers_config(config.to_dict(), name=architecture.name) == architecture
-    subject = made_up_model(architecture.name, config, ModelOptions("cpu"))
+    subject = made_up_model(architecture, ModelOptions("cpu"), max_tokens=512)
+    assert subject.config.model_type == model_type
+    assert Architecture.from_transformers_config(subject.config.to_dict(), name=architecture.name) == architecture
     once = Repetitions(num_warmups=1, num_repetitions=1, max_repetitions=1)
     result = CellTimer(subject, load_model(subject), "transformers-eager", repetitions=once)(Cell(70, 2, 2))
     assert [(m.prompt_tokens, m.output_tokens, m.batch_size) for m in result.measurements] == [(70, 2, 2)]
@@ -79,6 +83,8 @@ def test_every_family_runs_an_architecture_of_exactly_its_sizes(model_type: str,
         (GQA, "llama"),
         (MHA, "gpt_neox"),
         (LEARNED, "gpt2"),
+        (replace(LEARNED, num_kv_heads=1), "gpt_bigcode"),
+        (replace(MHA, num_kv_heads=1), "falcon"),
         (MOE, "mixtral"),
         (replace(MOE, shared_ffn_size=64), "qwen2_moe"),
         (WINDOW, "qwen2"),
@@ -88,6 +94,13 @@ def test_every_family_runs_an_architecture_of_exactly_its_sizes(model_type: str,
 )
 def test_a_name_nobody_knows_leaves_the_sizes_to_tell(architecture: Architecture, model_type: str) -> None:
     assert family(replace(architecture, name="somebody/new-model")) == model_type
+
+
+@pytest.mark.parametrize("name", sorted(load_architectures().entries)[::15])
+def test_architectures_of_the_catalog_can_be_built(name: str) -> None:
+    architecture = load_architectures().find(name).architecture
+    built = Architecture.from_transformers_config(transformers_config(architecture).to_dict(), name=name)
+    assert built == replace(architecture, excluded="")
 
 
 def test_an_architecture_that_no_family_expresses_is_refused() -> None:

@@ -76,6 +76,8 @@ def test_compiled_decoding_is_an_engine_of_its_own(tiny_llama: Path) -> None:
     )
     assert profile.stack.name == "cpu-transformers-compiled-fp32"
     assert [(m.prompt_tokens, m.output_tokens) for m in profile.measurements] == [(8, 3)]
+    engine = make_engine("transformers-compiled", load_model(stored_model(tiny_llama, ModelOptions("cpu"))))
+    assert [engine.warmups(cell) for cell in (Cell(8, 1), Cell(8, 3))] == [1, 3], "compile, record, replay"
     assert static_cache_tokens(Cell(100, 28)) == 128 and static_cache_tokens(Cell(100, 29)) == 256
 
 

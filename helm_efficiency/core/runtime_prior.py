@@ -1,0 +1,120 @@
+"""What is believed about a runtime before, or with a few, measurements: a Gaussian over log seconds.
+
+The unknowns are log prefill_s at some knots and log decode_s. A request takes prefill_s + decode_s, so the log of its
+seconds moves by their shares of it; with that linearisation measured requests update the belief in closed form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
+
+from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
+
+_SMALLEST_NOISE = 0.005  # what remains between two honest measurements of one cell
+
+
+@dataclass(frozen=True)
+class RuntimePrior:
+    """Belief about prefill and decode of one model on one stack.
+
+    Attributes:
+        prompt_tokens: Knots of prefill, ascending; shape (n,).
+        prefill_s: Expected seconds there; shape (n,).
+        decode_s_per_token: Expected seconds of a decode step at an empty context.
+        decode_s_per_context_token: Further seconds of a step for each token of its context.
+        log_covariance: Of (log prefill_s at the knots, log decode_s), shape (n + 1, n + 1).
+        noise_fraction: Standard deviation of one measured cell around prefill and decode, relative.
+        degrees_of_freedom: Models behind the covariance: how far its tails reach.
+        domain: What was measured, of other models.
+    """
+
+    prompt_tokens: FloatArray
+    prefill_s: FloatArray
+    decode_s_per_token: float
+    decode_s_per_context_token: float
+    log_covariance: FloatArray
+    noise_fraction: float
+    degrees_of_freedom: float
+    domain: Domain
+
+    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Prediction:
+        """Expected seconds of requests with their nominal 90 % interval.
+
+        Args:
+            prompt_tokens: Tokens fed to prefill; any shape.
+            output_tokens: Tokens generated; broadcast against `prompt_tokens`.
+        """
+        p, o = np.broadcast_arrays(prompt_tokens, output_tokens)
+        expected = self.coefficients().predict(p, o, batch_size=self.domain.max_batch_size)
+        shares = self._shares(p.ravel(), o.ravel())
+        variance = np.einsum("ij,jk,ik->i", shares, self.log_covariance, shares) + self.noise_fraction**2
+        half = student_t.ppf(0.95, self.degrees_of_freedom) * np.sqrt(variance).reshape(p.shape)
+        return expected._replace(low_s=expected.seconds * np.exp(-half), high_s=expected.seconds * np.exp(half))
+
+    def updated(self, measurements: Sequence[Measurement]) -> Self:
+        """The belief after some cells of the model itself were measured, in this batch size.
+
+        Args:
+            measurements: Each an independent observation; average repetitions of a cell before.
+        """
+        if not measurements:
+            return self
+        p = np.array([m.prompt_tokens for m in measurements], dtype=np.float64)
+        o = np.array([m.output_tokens for m in measurements], dtype=np.float64)
+        shares = self._shares(p, o)
+        surprise = np.log([m.seconds for m in measurements] / self.coefficients().predict(p, o).seconds)
+        noise = np.array(
+            [(m.seconds_std or 0.0) / m.seconds / np.sqrt(m.num_repetitions) + _SMALLEST_NOISE for m in measurements]
+        )
+        cross = self.log_covariance @ shares.T
+        gain = np.linalg.solve(shares @ cross + np.diag(noise**2 + self.noise_fraction**2), cross.T).T
+        shift = gain @ surprise
+        return replace(
+            self,
+            prefill_s=np.maximum.accumulate(self.prefill_s * np.exp(shift[:-1])),
+            decode_s_per_token=self.decode_s_per_token * float(np.exp(shift[-1])),
+            decode_s_per_context_token=self.decode_s_per_context_token * float(np.exp(shift[-1])),
+            log_covariance=self.log_covariance - gain @ cross.T,
+        )
+
+    def coefficients(self) -> RuntimeCoefficients:
+        """The expected runtime, to predict and to score with.
+
+        Its one interval is that of the requests of the domain, the mean over a grid of them.
+        """
+        return RuntimeCoefficients(
+            rule="linear",
+            prefill_knots=tuple(zip(self.prompt_tokens.astype(int).tolist(), self.prefill_s.tolist(), strict=True)),
+            decode_s_per_token=self.decode_s_per_token,
+            decode_s_per_context_token=self.decode_s_per_context_token,
+            domain=self.domain,
+        )
+
+    def with_interval(self) -> RuntimeCoefficients:
+        """Coefficients whose relative error is the mean half-width over a grid of requests in the domain."""
+        d = self.domain
+        p = np.geomspace(d.min_prompt_tokens, d.max_prompt_tokens, 8).round()[:, None]
+        o = np.geomspace(d.min_output_tokens, d.max_output_tokens, 6).round()[None, :]
+        predicted = self.predict(p, o)
+        half = float(np.mean((predicted.high_s - predicted.low_s) / 2.0 / predicted.seconds))
+        return replace(self.coefficients(), relative_error=half)
+
+    def _shares(self, p: FloatArray, o: FloatArray) -> FloatArray:
+        """Share of each request's seconds that each unknown has, shape (requests, n + 1)."""
+        coefficients = self.coefficients()
+        prefill, decode = coefficients.prefill_s(p), coefficients.decode_s(p, o)
+        shares = np.zeros((len(p), len(self.prompt_tokens) + 1))
+        upper = np.clip(np.searchsorted(self.prompt_tokens, p), 1, len(self.prompt_tokens) - 1)
+        lower = upper - 1
+        width = self.prompt_tokens[upper] - self.prompt_tokens[lower]
+        weight = np.clip((p - self.prompt_tokens[lower]) / width, 0.0, 1.0)
+        rows = np.arange(len(p))
+        shares[rows, lower] = (1.0 - weight) * prefill / (prefill + decode)
+        shares[rows, upper] = weight * prefill / (prefill + decode)
+        shares[:, -1] = decode / (prefill + decode)
+        return shares

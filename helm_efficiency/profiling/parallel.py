@@ -1,0 +1,67 @@
+"""One model over several processes (torchrun): the first decides and measures, the others follow.
+
+Every process must run the same prompts in the same order, or the collectives between them wait for ever. But what to
+run depends on clocks (a noisy cell is repeated, a budget ends), which no two processes read alike. So only the first
+process plans, times and writes; before each run it tells the others what to run.
+"""
+
+import os
+from typing import Any
+
+import torch
+from torch import distributed
+
+from helm_efficiency.profiling.cells import Cell
+from helm_efficiency.profiling.engines import Engine, Timing
+
+
+def num_processes() -> int:
+    """Processes that torchrun has started for one model; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this process decides and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class LeadingEngine:
+    """The engine of the first process: has the others run what it runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def warmups(self, cell: Cell) -> int:
+        """As the engine says."""
+        return self._engine.warmups(cell)
+
+    def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
+        """Time one request, run by all processes."""
+        _tell((prompt.cpu(), cell))
+        return self._engine.run(prompt, cell)
+
+    def release(self) -> None:
+        """Free what the engine of this process keeps between requests."""
+        self._engine.release()
+
+
+def follow(engine: Engine, device: torch.device) -> None:
+    """Run what the first process runs, until it dismisses the others."""
+    while (told := _hear()) is not None:
+        prompt, cell = told
+        engine.run(prompt.to(device), cell)
+
+
+def dismiss_followers() -> None:
+    """Let the other processes go on after `follow`."""
+    _tell(None)
+
+
+def _tell(message: Any) -> None:
+    distributed.broadcast_object_list([message], src=0)
+
+
+def _hear() -> Any:
+    message: list[Any] = [None]
+    distributed.broadcast_object_list(message, src=0)
+    return message[0]

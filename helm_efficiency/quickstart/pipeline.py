@@ -1,0 +1,230 @@
+"""The steps of the main job.
+
+Each leaves its result on disk and is skipped when it is there, so that an interrupted job goes on where it was.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from sysconfig import get_path
+from typing import TYPE_CHECKING
+
+from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.store import Store
+
+if TYPE_CHECKING:
+    from helm_efficiency.harness.dyck_corpus import Example
+
+SUITE = "quickstart"
+MAX_EVAL_INSTANCES = 80
+_EXAMPLES = {2: 1000, 3: 1000}  # training examples by number of bracket pairs
+
+Advance = Callable[[], object]
+StartStep = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Begins a step with a title and its number of parts (None if unknown); gives what to call after each part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything goes.
+
+    Attributes:
+        output: HELM's output folder; all but plots stands below it.
+        plots: Folder of the figures.
+        store: Coefficient store.
+    """
+
+    output: Path
+    plots: Path
+    store: Path
+
+    @property
+    def work(self) -> Path:
+        """Models, logs, HELM's caches and the scored tables."""
+        return self.output / SUITE
+
+    @property
+    def suite(self) -> Path:
+        """HELM's runs."""
+        return self.output / "runs" / SUITE
+
+    @property
+    def scored(self) -> Path:
+        """Tables as `rescore` writes them."""
+        return self.work / "scored"
+
+
+def run_entries_file() -> Path:
+    """`run_specs/quickstart.conf`: of the checkout, else as installed.
+
+    Raises:
+        InputError: It is in neither place.
+    """
+    checkout = Path(str(files("helm_efficiency"))).parent
+    for folder in (checkout / "run_specs", Path(get_path("data")) / "share" / "helm-efficiency" / "run_specs"):
+        if (folder / "quickstart.conf").is_file():
+            return folder / "quickstart.conf"
+    raise InputError("run_specs/quickstart.conf is neither in the checkout nor installed; install the package again.")
+
+
+def start_over(places: Places) -> None:
+    """Forget everything but figures."""
+    for folder in (places.work, places.suite):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_models(places: Places, start: StartStep) -> list[Path]:
+    """Train the models that are not there yet; the folders of all."""
+    from helm_efficiency.quickstart.models import RECIPES, is_made, make_model
+
+    folder = places.work / "models"
+    missing = [recipe for recipe in RECIPES if not is_made(recipe, folder)]
+    if missing:
+        shutil.rmtree(places.suite, ignore_errors=True)  # its answers are those of other models
+        shutil.rmtree(places.work / "prod_env", ignore_errors=True)
+        with start("Train three models", sum(recipe.num_steps for recipe in missing)) as advance:
+            examples = _examples()
+            for recipe in missing:
+                make_model(recipe, examples, folder, on_step=advance)
+    return [folder / recipe.name for recipe in RECIPES]
+
+
+def _examples() -> list["Example"]:
+    from helm_efficiency.harness.dyck_corpus import dyck_examples
+
+    return [example for pairs, count in _EXAMPLES.items() for example in dyck_examples(pairs, count=count, seed=7)]
+
+
+def profile_models(places: Places, models: Sequence[Path], start: StartStep) -> None:
+    """Time the models that are not in the store yet, and fit their coefficients."""
+    from helm_efficiency.core.fitting import fit_profile
+    from helm_efficiency.profiling.cells import Cell
+    from helm_efficiency.profiling.local import LocalOptions, profile_model
+
+    store = Store(places.store)
+    known = {fit.deployment for fit in store.fits()}
+    missing = [model for model in models if deployment_of(model) not in known]
+    cells = [Cell(p, o) for o in (1, 4, 16) for p in (16, 64, 128, 192)]
+    if not missing:
+        return
+    with start("Profile them on this machine", len(missing) * len(cells)) as advance:
+
+        def on_cell(*_: object) -> None:
+            advance()
+
+        for model in missing:
+            options = LocalOptions(deployment=deployment_of(model), cells=cells, device="cpu", dtype="fp32")
+            profile = profile_model(model, options=options, on_cell=on_cell)
+            store.put_profile(profile)
+            store.put_fit(fit_profile(profile))
+
+
+def deployment_of(model: Path) -> str:
+    """HELM's name of a local Hugging Face model."""
+    return f"huggingface/{model.name}"
+
+
+def run_helm(places: Places, models: Sequence[Path], start: StartStep) -> None:
+    """Run HELM on the models; runs that are complete are kept."""
+    from helm_efficiency.harness.helm_commands import HelmRunOptions, helm_run
+
+    conf = run_entries_file()
+    total = conf.read_text().count("description:")
+    done = _drop_damaged_runs(places)
+    if done == total:
+        return
+    options = HelmRunOptions(
+        conf=conf,
+        suite=SUITE,
+        output=places.output,
+        local_path=places.work / "prod_env",
+        store=places.store,
+        max_eval_instances=MAX_EVAL_INSTANCES,
+        local_models=models,
+    )
+    with start("Run HELM", total) as advance:
+        seen = 0
+
+        def on_wait() -> None:
+            nonlocal seen
+            complete = sum(1 for _ in _complete_runs(places))
+            for _ in range(complete - seen):
+                advance()
+            seen = complete
+
+        helm_run(options, log=places.work / "helm-run.log", on_wait=on_wait)
+
+
+def _complete_runs(places: Places) -> Iterator[Path]:
+    return places.suite.glob("*/per_instance_stats.json")  # the file that HELM writes last
+
+
+def _drop_damaged_runs(places: Places) -> int:
+    """Remove runs whose files cannot be read, as an interrupted HELM leaves them; how many are whole."""
+    from helm_efficiency.harness.helm_runs import read_run
+
+    whole = 0
+    for file in list(_complete_runs(places)):
+        try:
+            read_run(file.parent)
+            whole += 1
+        except EfficiencyError:
+            shutil.rmtree(file.parent)
+    return whole
+
+
+def denoise_and_rescore(places: Places, start: StartStep) -> None:
+    """Fit the services to their own latencies, and put all efficiency stats into the runs."""
+    from helm_efficiency.harness.efficiency import Coefficients
+    from helm_efficiency.scoring.plan import StatsTarget, make_plan
+    from helm_efficiency.scoring.rescore import rescore
+    from helm_efficiency.scoring.sources import find_sources
+
+    store = Store(places.store)
+    with start("Denoise and score every request", None) as advance:
+        _denoise(places, store)
+        plan = make_plan(
+            Coefficients.from_store(store), stacks=[], output=places.scored.absolute(), target=StatsTarget.in_place
+        )
+        outcomes = rescore(plan, find_sources([str(places.suite)], besides=places.scored))
+        advance()
+    failed = [outcome.error for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise EfficiencyError(f"{len(failed)} runs could not be scored; the first: {failed[0]}")
+
+
+def _denoise(places: Places, store: Store) -> None:
+    """Service models from the latencies that the runs hold."""
+
+
+def summarize(places: Places, start: StartStep) -> None:
+    """HELM's own tables of the suite, with the efficiency columns."""
+    from helm_efficiency.harness.helm_commands import helm_summarize
+    from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
+
+    schema = places.work / "schema_efficiency.yaml"
+    with start("Make HELM's tables", None):
+        schema.write_text(to_yaml(add_efficiency(read_schema("classic"))))
+        helm_summarize(places.output, SUITE, schema=schema, log=places.work / "helm-summarize.log")
+
+
+def report(places: Places, start: StartStep) -> str:
+    """Write the leaderboard (Markdown, CSV) and the trade-off plot (PNG, PDF); the leaderboard as text."""
+    from helm_efficiency.report import formats, plots
+    from helm_efficiency.report.display import Detail, display
+    from helm_efficiency.report.leaderboard import build
+    from helm_efficiency.report.tables import load
+
+    with start("Rank and plot", 2) as advance:
+        board = build(load(places.scored))
+        places.plots.mkdir(parents=True, exist_ok=True)
+        (places.plots / f"{SUITE}.md").write_text(formats.to_markdown(display(board)))
+        (places.plots / f"{SUITE}.csv").write_text(formats.to_csv(board))
+        advance()
+        for ending in ("png", "pdf"):
+            plots.save(plots.tradeoff(board.part()), places.plots / f"{SUITE}-tradeoff.{ending}")
+        advance()
+    return formats.to_text(display(board, detail=Detail.brief))

@@ -1,0 +1,252 @@
+"""Endpoints are timed by the server's own counts: a real `transformers serve`, and a scripted server for bad days."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.profiling.cells import Cell
+from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
+from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
+from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
+from helm_efficiency.profiling.local import LocalOptions, profile_model
+from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.plans import CellChoice
+from helm_efficiency.profiling.prompts import WORDS, PromptMaker
+
+TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)
+
+
+def endpoint_cell(options: EndpointOptions, cell: Cell, *, load: Load = Load()) -> Any:  # noqa: B008 (frozen)
+    with Endpoint(options) as endpoint:
+        return EndpointTimer(endpoint, load=load, repetitions=TWICE)(cell)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_streamed_tokens_are_timed_one_by_one_and_counted_by_the_server(served: tuple[Path, str], chat: bool) -> None:
+    result = endpoint_cell(EndpointOptions(served[1], str(served[0]), chat=chat), Cell(64, 12))
+    assert [(m.prompt_tokens, m.output_tokens) for m in result.measurements] == [(64, 12)] * 2, "template included"
+    assert all(m.ttft_s is not None and 0 < m.ttft_s < m.seconds for m in result.measurements)
+    assert result.note.startswith("noisy") or result.note == ""
+    assert len(result.itl_s) == 22 and all(gap >= 0 for gap in result.itl_s), "11 gaps in each reply of 12 tokens"
+
+
+def test_without_streaming_there_is_no_first_token(served: tuple[Path, str]) -> None:
+    options = EndpointOptions(served[1], str(served[0]), stream=False)
+    result = endpoint_cell(options, Cell(40, 3), load=Load(concurrency=2, shared_prompts=True))
+    assert [(m.prompt_tokens, m.output_tokens, m.ttft_s) for m in result.measurements] == [(40, 3, None)] * 2
+
+
+def test_served_and_in_process_profiles_agree_but_for_the_overhead(served: tuple[Path, str], tmp_path: Path) -> None:
+    prompts, outputs = (16, 400), (2, 18)
+    job = EndpointJob(
+        EndpointOptions(served[1], str(served[0])),
+        "test/served",
+        Stack("served", "cpu", engine="transformers-serve"),
+        cells=CellChoice(prompts, outputs),
+        repetitions=Repetitions(num_repetitions=4, max_repetitions=4),
+    )
+    ((remote, _),) = run_endpoint_job(job, CellFiles(tmp_path))
+    local = profile_model(
+        served[0],
+        options=LocalOptions(
+            "test/served", [Cell(p, o) for p in prompts for o in outputs], device="cpu", repetitions=job.repetitions
+        ),
+    )
+    assert list(remote.cells()) == list(local.cells()), "the server counts exactly what was asked for"
+    for what in ("decode", "prefill"):
+        there, its_error = slope(remote, what)
+        here, my_error = slope(local, what)
+        assert abs(there - here) <= max(3 * (its_error**2 + my_error**2) ** 0.5, 0.35 * here), (what, there, here)
+
+
+def slope(profile: Profile, what: str) -> tuple[float, float]:
+    """Seconds of what the longest cells have more than the short ones, which leaves overhead apart; and their error."""
+    cells = {(p, o): sorted(m.seconds for m in timed) for (p, o, _), timed in profile.cells().items()}
+    (short_p, *_, long_p), (short_o, long_o) = sorted({p for p, _ in cells}), sorted({o for _, o in cells})
+    pair = [(short_p, short_o), (short_p, long_o)] if what == "decode" else [(short_p, short_o), (long_p, short_o)]
+    low, high = (cells[cell] for cell in pair)
+    middle = [seconds[len(seconds) // 2] for seconds in (low, high)]
+    error = sum((seconds[-2] - seconds[1]) / 2 for seconds in (low, high))
+    return middle[1] - middle[0], error
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers one request after the other from a script of (status, headers, body or events)."""
+
+    protocol_version = "HTTP/1.1"
+    script: Sequence[tuple[int, dict[str, str], Any]] = ()
+    bodies: list[dict[str, Any]]
+    headers_seen: list[str | None]
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.bodies.append(json.loads(self.rfile.read(length)))
+        self.headers_seen.append(self.headers["Authorization"])
+        status, headers, body = self.script[min(len(self.bodies), len(self.script)) - 1]
+        if isinstance(body, list):
+            text = "".join(f"data: {json.dumps(event)}\n\n" for event in body) + ": comment\n\ndata: [DONE]\n\n"
+        else:
+            text = body if isinstance(body, str) else json.dumps(body)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def scripted() -> Iterator[tuple[str, type[Scripted]]]:
+    """A server on loopback and its script, to be filled."""
+    handler = type("Handler", (Scripted,), {"bodies": [], "headers_seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1", handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def chunks(*texts: str, prompt: int = 5, output: int = 4) -> list[dict[str, Any]]:
+    """Events of a reply whose chunks are not its tokens."""
+    events: list[dict[str, Any]] = [{"choices": [{"delta": {"role": "assistant", "content": ""}}]}]
+    events += [{"choices": [{"delta": {"content": text}}]} for text in texts]
+    return [*events, {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": output}}]
+
+
+def test_chunks_are_not_tokens(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script = [(200, {}, chunks("two words", "and two", output=7))]
+    with Endpoint(EndpointOptions(url, "m", chat=True)) as endpoint:
+        reply = endpoint.request(" hello", 7)
+    assert (reply.prompt_tokens, reply.output_tokens, len(reply.gaps_s)) == (5, 7, 1)
+    assert handler.bodies[0]["messages"] == [{"role": "user", "content": " hello"}]
+    assert handler.bodies[0]["stream_options"] == {"include_usage": True} and handler.bodies[0]["max_tokens"] == 7
+
+
+def test_busy_servers_are_asked_again_and_the_wait_is_not_time(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script = [
+        (429, {"Retry-After": "0.4"}, "slow down"),
+        (503, {"Retry-After": "0"}, ""),
+        (200, {}, chunks("a")),
+    ]
+    with Endpoint(EndpointOptions(url, "m")) as endpoint:
+        reply = endpoint.request(" hello", 4)
+    assert reply.retries == 2 and len(handler.bodies) == 3
+    assert reply.seconds < 0.4, "of which 0.4 s were spent waiting"
+
+
+def test_a_server_that_stays_busy_is_given_up(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script = [(503, {"Retry-After": "0"}, "")]
+    gives_up = pytest.raises(ProfilingError, match=r"did not answer in 3 attempts. Last: HTTP 503")
+    with Endpoint(EndpointOptions(url, "m", max_retries=2)) as endpoint, gives_up:
+        endpoint.request(" hello", 4)
+    assert len(handler.bodies) == 3
+
+
+def test_fields_that_a_server_does_not_take_are_left_out(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script = [
+        (422, {}, {"detail": "Unexpected fields: {'ignore_eos'}"}),
+        (400, {}, {"error": "Unsupported parameter: use 'max_completion_tokens' instead"}),
+        (400, {}, {"error": "temperature does not support 0"}),
+        (200, {}, chunks("a")),
+    ]
+    with Endpoint(EndpointOptions(url, "m", extra_body={"min_tokens": 4})) as endpoint:
+        endpoint.request(" hello", 4)
+        endpoint.request(" hello", 4)
+    assert handler.bodies[-1] == {
+        "model": "m",
+        "prompt": " hello",
+        "max_completion_tokens": 4,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "min_tokens": 4,
+    }
+    assert len(handler.bodies) == 5, "what was learned once is not tried again"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((404, {}, {"error": "no model 'm', key sk-very-secret"}), r"answers HTTP 404: .*no model 'm', key \*\*\*"),
+        ((401, {}, {"error": "bad key sk-very-secret"}), r"answers HTTP 401 to the key in \$MY_KEY"),
+        ((200, {}, chunks("a")[:-1]), r"does not say how many tokens it used \(usage\), and chunks are not tokens"),
+        ((200, {}, [{"error": "exploded with sk-very-secret"}]), r"failed midway: exploded with \*\*\*"),
+    ],
+)
+def test_the_api_key_appears_in_no_message(
+    scripted: tuple[str, type[Scripted]], monkeypatch: pytest.MonkeyPatch, answer: Any, message: str
+) -> None:
+    url, handler = scripted
+    handler.script = [answer]
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    options = EndpointOptions(url, "m", api_key_env="MY_KEY")
+    with Endpoint(options) as endpoint, pytest.raises(ProfilingError, match=message) as caught:
+        endpoint.request(" hello", 4)
+    assert handler.headers_seen == ["Bearer sk-very-secret"]
+    assert "secret" not in str(caught.value)
+
+
+def test_the_api_key_appears_in_no_file(
+    scripted: tuple[str, type[Scripted]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, handler = scripted
+    few, many = (chunks("a", prompt=tokens, output=1) for tokens in (16, 112))
+    handler.script = [(200, {}, few), (200, {}, many), (200, {}, chunks("a", prompt=9, output=3))]
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    job = EndpointJob(
+        EndpointOptions(url, "m", api_key_env="MY_KEY"),
+        "a/m",
+        Stack("s", "unknown"),
+        cells=CellChoice((8,), (4,)),
+        repetitions=TWICE,
+    )
+    ((profile, outcome),) = run_endpoint_job(job, CellFiles(tmp_path))
+    (file,) = tmp_path.iterdir()
+    assert "secret" not in file.read_text() + json.dumps(profile.to_dict())
+    assert [(m.prompt_tokens, m.output_tokens) for m in profile.measurements] == [(9, 3)] * 2
+    (note,) = outcome.notes()
+    assert "2 of 2 replies stopped early and are kept under their own 3 to 3 tokens" in note
+    assert "the server counts 9 to 9 prompt tokens" in note
+    asked = len(handler.bodies)
+    ((again, resumed),) = run_endpoint_job(job, CellFiles(tmp_path))
+    assert (again, resumed.new_cells, len(handler.bodies)) == (profile, 0, asked), "nothing is asked twice"
+
+
+def test_an_unreachable_server_is_one_clear_error() -> None:
+    gives_up = pytest.raises(ProfilingError, match=r"http://127.0.0.1:9/v1 did not answer in 1 attempts. Last: Connect")
+    with Endpoint(EndpointOptions("http://127.0.0.1:9/v1", "m", max_retries=0)) as endpoint, gives_up:
+        endpoint.request(" hello", 4)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://user:key@x/v1", "http://x/v1?key=k", ""])
+def test_base_urls_with_secrets_or_none_at_all_are_refused(url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        EndpointOptions(url, "m")
+    assert "key@" not in str(caught.value)
+
+
+def test_prompts_are_unique_unless_shared_and_aim_at_the_server_s_count() -> None:
+    maker = PromptMaker()
+    assert maker.prompt(40) != maker.prompt(40) and len(maker.prompt(40).split()) == 40
+    maker.calibrate((16, 112), (16 * 2 + 7, 112 * 2 + 7))  # two tokens a word and a template of seven
+    assert (maker.tokens_per_word, maker.added_tokens) == (2.0, 7)
+    assert len(maker.prompt(47).split()) == 20
+    shared = PromptMaker(shared=True)
+    assert shared.prompt(40) == shared.prompt(40)
+    assert len(set(WORDS)) == len(WORDS) and {len(word) for word in WORDS} == {4}

@@ -5,14 +5,14 @@ Each leaves its result on disk and is skipped when it is there, so that an inter
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from sysconfig import get_path
 from typing import TYPE_CHECKING
 
-from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError
 from helm_efficiency.store import Store
 
 if TYPE_CHECKING:
@@ -222,7 +222,15 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 
 def _denoise(places: Places, store: Store) -> None:
-    """Service models from the latencies that the runs hold."""
+    """Service models from the latencies that the runs hold; a service that they do not determine has none."""
+    from helm_efficiency.core.denoising import as_fit, denoise
+    from helm_efficiency.harness.helm_runs import find_runs, read_run
+    from helm_efficiency.scoring.services import services
+
+    records = (record for folder in find_runs(places.suite) for record in read_run(folder).records)
+    for service in services(records):
+        with suppress(InsufficientMeasurementsError):
+            store.put_fit(as_fit(denoise(service.log).service, service.deployment))
 
 
 def summarize(places: Places, start: StartStep) -> None:

@@ -66,8 +66,8 @@ def test_served_and_in_process_timings_agree_but_for_the_overhead(served: tuple[
         served_s, local_s = np.array([np.subtract(seconds[what], seconds["none"]) for seconds in rounds[1:]]).T
         difference_s = served_s - local_s
         error_s = difference_s.std(ddof=1) / len(difference_s) ** 0.5
-        # On a crowded machine a server with its several threads gets another share than one process: hence 0.75. Counting
-        # chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
+        # On a crowded machine a server with its several threads gets another share than one process: hence 0.75.
+        # Counting chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
         assert abs(difference_s.mean()) <= max(4 * error_s, 0.75 * local_s.mean()), (what, served_s, local_s)
         assert served_s.mean() > 0 and local_s.mean() > 0
 

@@ -71,7 +71,8 @@ class Plan:
             if match is not None:
                 fit = match.fit
                 price = self.pricing.usd_per_accelerator_hour.get(fit.stack.accelerator)
-                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price])
+                power_w = self.coefficients.power_w.get((fit.stack.name, fit.deployment))
+                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price, power_w])
         return used
 
 

@@ -22,9 +22,12 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",
+    "denoising",  # denoise
+    "records",
     "reports",  # leaderboard, plot, report, paper, schema
     "profiling",  # profile
     "doctor",
+    "architectures",  # architecture list|show|add, transfer, coverage
 )
 
 

@@ -66,6 +66,7 @@ def leaderboard(
     lower_is_better: LowerOption = False,
     available: AvailableOption = False,
     perturbed: Annotated[bool, typer.Option("--perturbed", help="Count perturbed copies of instances.")] = False,
+    all_splits: Annotated[bool, typer.Option("--all-splits", help="Count more than the test split.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also a plot in text.")] = False,
     format: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
 ) -> None:
@@ -80,7 +81,13 @@ def leaderboard(
     from helm_efficiency.report.tables import load
 
     options = Options(
-        by=by.value, stack=stack, sort=sort, common=not available, perturbed=perturbed, lower_is_better=lower_is_better
+        by=by.value,
+        stack=stack,
+        sort=sort,
+        common=not available,
+        perturbed=perturbed,
+        all_splits=all_splits,
+        lower_is_better=lower_is_better,
     )
     board = build(load(folder, score=score), options)
     _write(board, format, scenarios=_chosen(board, scenario, each=each), plot=plot)

@@ -30,6 +30,8 @@ def rescore(
     store: StoreOption = DEFAULT_STORE,
     stack: Annotated[list[str], typer.Option(help="On which stack; may be repeated. Default: the best covered.")] = [],  # noqa: B006
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786.")] = None,
+    cache: Annotated[list[Path], typer.Option(help="Folder of HELM's request caches; they hold usage.")] = [],  # noqa: B006
     in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Score again what has not changed.")] = False,
@@ -55,11 +57,11 @@ def rescore(
         raise InputError("--in-place and --tables-only exclude each other.")
     target = StatsTarget.in_place if in_place else StatsTarget.none if tables_only else StatsTarget.copy
     coefficients = Coefficients.from_store(Store(store, create=False))
-    plan = make_plan(coefficients, stacks=stack, output=output.absolute(), target=target, force=force)
+    plan = make_plan(coefficients, stacks=stack, output=output.absolute(), target=target, force=force, caches=cache)
     sources = find_sources(paths, besides=output)
     began = time.monotonic()
     with _progress(len(sources)) as show:
-        outcomes = rescore_runs(plan, sources, jobs=jobs, on_outcome=show)
+        outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
     summary = summarize(outcomes, seconds=time.monotonic() - began)
     _report(summary, format=format, explain=explain)
     if summary["failed"] or not sources or (strict and summary["missing"]):

@@ -91,6 +91,11 @@ class Architecture:
         """Layers with a mixture of experts; 0 for a dense model."""
         return self.num_layers - self.num_dense_layers if self.num_experts else 0
 
+    @property
+    def dense_layer_ffn_size(self) -> int:
+        """Inner width of the feed-forward network of a layer without experts."""
+        return (self.dense_ffn_size if self.num_experts else 0) or self.ffn_size
+
     def attention_parameters(self) -> int:
         """Weights of the attention of one layer."""
         values = self.value_head_size or self.head_size
@@ -109,10 +114,11 @@ class Architecture:
         """Weights of all feed-forward networks together, counting `num_experts` experts in each layer that has some."""
         matrices = (3 if self.gated_ffn else 2) * self.hidden_size
         experts = num_experts * self.ffn_size + self.shared_ffn_size
-        dense = self.dense_ffn_size or self.ffn_size
         layers = self.num_expert_layers
         router = self.hidden_size * self.num_experts
-        return layers * (matrices * experts + router) + (self.num_layers - layers) * matrices * dense
+        return (
+            layers * (matrices * experts + router) + (self.num_layers - layers) * matrices * self.dense_layer_ffn_size
+        )
 
     def embedding_parameters(self) -> int:
         """Weights of one embedding matrix: the input one, and the output one where it is not the same."""

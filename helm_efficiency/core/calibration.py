@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize
 
+from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec
 from helm_efficiency.core.runtime_model import FloatArray
@@ -85,18 +86,27 @@ class Observed:
         return prompts[self.prompt_of_cell], (self.output_tokens - 1.0) * step
 
 
+def architecture_of(profile: Profile) -> Architecture:
+    """What a profile was measured of.
+
+    Raises:
+        InputError: The profile does not say, or has no measurement.
+    """
+    if profile.architecture is None or not profile.measurements:
+        raise InputError(
+            f"The profile of {profile.deployment!r} on {profile.stack.name} has no measurements or does not say which "
+            "architecture it is of, so nothing can be transferred from it."
+        )
+    return profile.architecture
+
+
 def observe(profile: Profile, spec: AcceleratorSpec) -> Observed:
     """Cells of a profile with their work.
 
     Raises:
-        InputError: The profile does not say which architecture it is of, or has no measurement.
+        InputError: As `architecture_of`.
     """
-    architecture, stack = profile.architecture, profile.stack
-    if architecture is None or not profile.measurements:
-        raise InputError(
-            f"The profile of {profile.deployment!r} on {stack.name} has no measurements or does not say which "
-            "architecture it is of, so nothing can be transferred from it."
-        )
+    architecture, stack = architecture_of(profile), profile.stack
     cells = {key: float(np.median([m.seconds for m in ms])) for key, ms in profile.cells().items()}
     p, o, b = np.array(list(cells), dtype=np.float64).T
     prompts, prompt_of_cell = np.unique(np.stack([p, b], axis=1), axis=0, return_inverse=True)
@@ -130,8 +140,17 @@ class Calibration:
         return Terms(*(medians * np.exp(self.log_terms + shift)).tolist())
 
 
-def calibrate(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> Calibration:
-    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals."""
+def calibrate(
+    observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term], *, start: Calibration | None = None
+) -> Calibration:
+    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals.
+
+    Args:
+        observed: Profiles; none gives the prior.
+        spec: Of one accelerator.
+        prior: By the order of the terms.
+        start: Where to begin, such as the calibration on one profile more.
+    """
     medians = np.array([term.median for term in prior])
     log_sd = np.array([term.log_sd for term in prior])
     highest = np.array([np.log(term.most / term.median) for term in prior])
@@ -145,19 +164,24 @@ def calibrate(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequen
             parts.append(np.sqrt(profile.weights) * robust)
         return np.concatenate(parts)
 
-    start = np.minimum(np.zeros(len(prior)), highest - 1e-3)
-    solution = least_squares(residuals, start, bounds=(-np.inf, highest), x_scale="jac", max_nfev=50)
+    begin = np.zeros(len(prior)) if start is None else start.log_terms
+    begin = np.minimum(begin, highest - 1e-3)
+    solution = least_squares(residuals, begin, bounds=(-np.inf, highest), x_scale="jac", ftol=1e-5, max_nfev=50)
     return Calibration(solution.x, np.linalg.inv(solution.jac.T @ solution.jac), prior)
 
 
-def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term]) -> Effects:
-    """Random effects, most probable given the residuals of each profile under the terms of all others."""
+def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibration: Calibration) -> Effects:
+    """Random effects, most probable given the residuals of each profile under the terms of all others.
+
+    Profiles with misaligned products are left out: what they are off is no measure for a well-made model.
+    """
     aligned = [profile for profile in observed if not profile.is_misaligned]
     if len(observed) < 2:
         return Effects(*_EFFECT_MEDIANS.tolist())
     folds = []
     for left_out in aligned:
-        others = calibrate([profile for profile in observed if profile is not left_out], spec, prior)
+        rest = [profile for profile in observed if profile is not left_out]
+        others = calibrate(rest, spec, calibration.prior, start=calibration)
         folds.append(_residual_structure(left_out, spec, others))
 
     def negative_log_posterior(log_scale: FloatArray) -> float:

@@ -35,16 +35,17 @@ def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> npt.NDAr
     if array.ndim != 2 or array.shape[1] != len(maximize):
         raise ValueError(f"points have shape {array.shape}, expected (points, {len(maximize)})")
     costs = np.where(np.asarray(maximize), -array, array)
-    on_front = np.zeros(len(costs), dtype=bool)
     known = np.flatnonzero(~np.isnan(costs).any(axis=1))
-    front: list[int] = []
-    # In lexicographic order nothing beats a point that came before it.
-    for index in known[np.lexsort(costs[known].T[::-1])]:
-        rivals = costs[front]
-        beaten = (rivals <= costs[index]).all(axis=1) & (rivals < costs[index]).any(axis=1)
-        if not beaten.any():
-            front.append(int(index))
-    on_front[front] = True
+    # sorted from the first axis on, nothing beats a point that came before it; equal points are looked at once
+    distinct, which = np.unique(costs[known], axis=0, return_inverse=True)
+    is_beaten = np.zeros(len(distinct), dtype=bool)
+    front = distinct[:0]
+    for index, point in enumerate(distinct):
+        is_beaten[index] = (front <= point).all(axis=1).any()
+        if not is_beaten[index]:
+            front = np.append(front, point[np.newaxis], axis=0)
+    on_front = np.zeros(len(costs), dtype=bool)
+    on_front[known] = ~is_beaten[which.ravel()]
     return on_front
 
 

@@ -20,6 +20,7 @@ from helm_efficiency.core.calibration import (
     Calibration,
     Effects,
     Observed,
+    architecture_of,
     calibrate,
     correlation,
     model_effects,
@@ -36,6 +37,14 @@ from helm_efficiency.core.workload import PassWork, pass_work
 from helm_efficiency.errors import InputError
 
 _FEWEST_DEGREES_OF_FREEDOM = 4  # what the priors of the effects are worth, in models
+
+_NOVELTY_LOG_SD = {
+    "experts": 0.2,
+    "latent attention": 0.2,
+    "grouped queries": 0.05,
+    "a gated feed-forward network": 0.05,
+}
+"""How much less is known of a model with something that no profiled model has: a judgement, as nothing measured it."""
 
 
 class Parallel(NamedTuple):
@@ -57,6 +66,7 @@ class TransferModel:
         spec: Of one accelerator.
         profiled: Deployments that it was calibrated on; empty for the roofline tier.
         tensor_degrees: Their tensor-parallel degrees.
+        traits: What its architectures have of `_NOVELTY_LOG_SD`.
         effects: How far a new model is off the formula.
         domain: Union of what was measured.
     """
@@ -65,6 +75,7 @@ class TransferModel:
     spec: AcceleratorSpec
     profiled: tuple[str, ...]
     tensor_degrees: frozenset[int]
+    traits: frozenset[str]
     effects: Effects
     domain: Domain
     _calibration: Calibration
@@ -106,6 +117,7 @@ class TransferModel:
         covariance = slope @ self._calibration.covariance @ slope.T
         covariance[:-1, :-1] += self.effects.prefill**2 + self.effects.prefill_shape**2 * correlation(knots)
         covariance[-1, -1] += self.effects.decode**2
+        covariance += sum(_NOVELTY_LOG_SD[trait] ** 2 for trait in _traits(architecture) - self.traits)
         floor_s = self._light_s(architecture, stack, knots, 1)
         per_token, per_context_token = self._decode_line(architecture, stack, contexts, step)
         return RuntimePrior(
@@ -205,6 +217,9 @@ class TransferModel:
         if self.profiled and parallel.tensor not in self.tensor_degrees:
             known = ", ".join(map(str, sorted(self.tensor_degrees)))
             notes.append(f"no profiled model was split {parallel.tensor} ways (known: {known})")
+        novel = _traits(architecture) - self.traits
+        if self.profiled and novel:
+            notes.append(f"no profiled model has {' or '.join(sorted(novel))}")
         if architecture.excluded:
             notes.append(f"without its {architecture.excluded}")
         return tuple(notes)
@@ -213,8 +228,19 @@ class TransferModel:
 def _prior_knots(max_prompt_tokens: int) -> FloatArray:
     """Prompt lengths on both sides of every stair that tiles may make, coarser beyond what was measured."""
     stairs = [16, 32, *range(64, 1025, 64), *range(1152, 2049, 128), 2560, 3072, 3584, 4096, 6144, 8192, 16384, 32768]
-    useful = [stair for stair in stairs if stair < 16 * max_prompt_tokens]
+    useful = [stair for stair in stairs if stair < max(16 * max_prompt_tokens, 4096)]
     return np.array(sorted({1, *useful, *(stair + 1 for stair in useful)}), dtype=np.float64)
+
+
+def _traits(architecture: Architecture) -> frozenset[str]:
+    a = architecture
+    has = {
+        "experts": a.num_experts > 0,
+        "latent attention": a.kv_lora_rank > 0,
+        "grouped queries": a.num_kv_heads < a.num_heads,
+        "a gated feed-forward network": a.gated_ffn,
+    }
+    return frozenset(trait for trait, there in has.items() if there)
 
 
 def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: Stack | None = None) -> TransferModel:
@@ -237,14 +263,16 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
     weight_bytes(stack.dtype)
     prior = [priors(stack.engine, spec)[name] for name in TERM_NAMES]
     observed = [observe(profile, spec) for profile in profiles]
+    calibration = calibrate(observed, spec, prior)
     return TransferModel(
         stack=stack,
         spec=spec,
         profiled=tuple(profile.deployment for profile in profiles),
         tensor_degrees=frozenset(profile.stack.tensor_parallel for profile in profiles),
-        effects=model_effects(observed, spec, prior),
+        traits=frozenset(trait for profile in profiles for trait in _traits(architecture_of(profile))),
+        effects=model_effects(observed, spec, calibration),
         domain=_domain(observed),
-        _calibration=calibrate(observed, spec, prior),
+        _calibration=calibration,
     )
 
 

@@ -23,7 +23,7 @@ from helm_efficiency.core.roofline import AcceleratorSpec
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.workload import LayerWork, PassWork
 
-_EAGER_ENGINES = ("megatron", "transformers")
+_EAGER_ENGINES = ("megatron", "transformers-eager")
 _OVERLAP_POWER = 8.0
 
 
@@ -82,7 +82,7 @@ def priors(engine: str, spec: AcceleratorSpec) -> Mapping[str, Term]:
         engine: As in `Stack.engine`.
         spec: Where its figures are guesses, the fractions of them reached may be anything.
     """
-    eager = engine.startswith(_EAGER_ENGINES)
+    eager = engine in _EAGER_ENGINES
     guess = 0.0 if spec.is_datasheet else 2.0
     most = 1.0 if spec.is_datasheet else np.inf
     return {

@@ -43,12 +43,9 @@ class EngineTraits:
     skips_future: bool = True
 
 
-EAGER = EngineTraits(score_bytes=24.0, score_bytes_unfused=24.0, all_logits=False, skips_future=False)
-
 ENGINES: Mapping[str, EngineTraits] = {
     # Megatron-LM text generation: fused softmax needs heads/T divisible by 4 (fused_softmax.py), else eager in fp32
     "megatron": EngineTraits(score_bytes=8.0, score_bytes_unfused=41.0, all_logits=True, skips_future=False),
-    "transformers-eager": EAGER,
 }
 """Traits by engine; one that is not here is taken to use flash attention and to compute the last logits only."""
 
@@ -198,7 +195,7 @@ class _Pass:
     def _elementwise_bytes(self, tokens: FloatArray, with_experts: bool) -> FloatArray:
         """Norms and residuals on every accelerator; projections, rotary positions and activations on its share."""
         a, split = self.architecture, self.stack.tensor_parallel
-        inner = a.dense_ffn_size or a.ffn_size
+        inner = a.dense_layer_ffn_size
         if with_experts:
             inner = a.ffn_size * a.num_active_experts + a.shared_ffn_size
         projected = 2 * (a.num_heads + a.num_kv_heads) * a.head_size
@@ -227,7 +224,7 @@ class _Pass:
     def _ffn_products(self, tokens: FloatArray, with_experts: bool) -> list[_Product]:
         a = self.architecture
         if not with_experts:
-            return self._ffn(tokens, a.dense_ffn_size or a.ffn_size)
+            return self._ffn(tokens, a.dense_layer_ffn_size)
         # with uniform routing, this many experts of a layer are chosen, and they share the tokens
         unchosen = 1.0 - a.num_active_experts / a.num_experts
         chosen = a.num_experts * (1.0 - unchosen**tokens)

@@ -4,12 +4,13 @@ This is the one place where a record of facts meets coefficients: live HELM runs
 adapter call it, so that they give the same numbers.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.cost import mean_power_w
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
@@ -23,7 +24,7 @@ SERVICE_STACK_PREFIX = "service"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which coefficients a deployment was matched to, and how: by `name` or by `model`."""
+    """Which coefficients a deployment was matched to, and how: by `name`, by `model` or by `architecture`."""
 
     fit: Fit
     matched_by: str
@@ -76,11 +77,13 @@ class Coefficients:
         idealized: Fits by stack name, then deployment.
         services: Fits of services by deployment.
         power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
+        by_architecture: Fits by stack name, then name of the architecture: what a model of the same layers shares.
     """
 
     idealized: dict[str, dict[str, Fit]] = field(default_factory=dict)
     services: dict[str, Fit] = field(default_factory=dict)
     power_w: dict[tuple[str, str], float] = field(default_factory=dict)
+    by_architecture: dict[str, dict[str, Fit]] = field(default_factory=dict)
 
     @classmethod
     def from_fits(cls, fits: Iterable[Fit]) -> "Coefficients":
@@ -92,7 +95,7 @@ class Coefficients:
                 services[fit.deployment] = fit
             else:
                 idealized.setdefault(fit.stack.name, {})[fit.deployment] = fit
-        return cls(idealized, services)
+        return cls(idealized, services, by_architecture={name: _shared(of) for name, of in idealized.items()})
 
     @classmethod
     def from_store(cls, store: Store) -> "Coefficients":
@@ -109,12 +112,27 @@ class Coefficients:
         return min(self.idealized, key=lambda name: (-len(self.idealized[name]), name), default=None)
 
     def match(self, stack: str, deployment: str, model: str) -> Match | None:
-        """Coefficients for a deployment: its own, else those of its HELM model."""
+        """Coefficients for a deployment: its own, else those of its HELM model, else of its architecture."""
         fits = self.idealized.get(stack, {})
         for name, matched_by in ((deployment, "name"), (model, "model")):
             if name in fits:
                 return Match(fits[name], matched_by)
-        return None
+        catalog = load_architectures()
+        entry = catalog.of_model(model) or catalog.of_model(deployment)
+        shared = self.by_architecture.get(stack, {}).get(entry.architecture.name) if entry else None
+        return Match(shared, "architecture") if shared else None
+
+
+def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
+    """Fits of a stack by architecture, as what other models of it get: a measured one is only `shared` by them."""
+    catalog = load_architectures()
+    by_architecture: dict[str, Fit] = {}
+    for deployment, fit in sorted(fits.items(), key=lambda item: item[1].tier == "measured"):
+        entry = catalog.of_model(deployment)
+        if entry is not None:
+            tier = "shared" if fit.tier == "measured" else fit.tier
+            by_architecture[entry.architecture.name] = replace(fit, tier=tier)
+    return by_architecture
 
 
 def decoded_tokens(record: RequestRecord) -> int | None:
@@ -148,9 +166,11 @@ def score_requests(
     missing = np.full(len(records), np.nan)
     api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
     usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
+    asked = [(record.deployment, record.model) for record in records]
     scored = []
     for stack in stacks:
-        matches = [coefficients.match(stack, r.deployment, r.model) if stack else None for r in records]
+        found = {key: coefficients.match(stack, *key) if stack else None for key in dict.fromkeys(asked)}
+        matches = [found[key] for key in asked]
         fits = [match.fit if match else None for match in matches]
         idealized = _predict(records, fits)
         num_accelerators = _of_fits(fits, lambda fit: fit.stack.num_accelerators)
@@ -174,7 +194,8 @@ def score_requests(
 
 def _of_fits(fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
     """A number of each fit, computed once for each distinct one; NaN where there is none."""
-    numbers = {id(fit): number(fit) for fit in fits if fit is not None}
+    distinct = {id(fit): fit for fit in fits if fit is not None}
+    numbers = {key: number(fit) for key, fit in distinct.items()}
     return np.array([np.nan if fit is None else numbers[id(fit)] for fit in fits], dtype=np.float64)
 
 

@@ -1,6 +1,7 @@
 """The parts of HELM's run files that records are made of, decoded straight from JSON; all else is skipped unread.
 
-Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults.
+Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults. What
+is decoded holds no cycles, so Python's cycle collector need not look at it (`gc=False`).
 """
 
 from typing import Annotated, Any
@@ -23,12 +24,13 @@ class Thinking(Struct, gc=False):
     text: str | None = None
 
 
-class Completion(Struct):
+class Completion(Struct, gc=False):
     """One answer. Many clients leave `tokens` empty."""
 
     text: str | None = None
     tokens: list[Token] | None = None
     thinking: Thinking | None = None
+    finish_reason: Any = None
 
 
 class MediaObject(Struct, gc=False):
@@ -38,13 +40,13 @@ class MediaObject(Struct, gc=False):
     text: str | None = None
 
 
-class MultimediaObject(Struct):
+class MultimediaObject(Struct, gc=False):
     """A multimodal prompt."""
 
     media_objects: list[MediaObject] = []
 
 
-class Request(Struct):
+class Request(Struct, gc=False):
     """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
 
     model_deployment: str | None = None
@@ -53,10 +55,11 @@ class Request(Struct):
     messages: list[dict[str, Any]] | None = None
     multimodal_prompt: MultimediaObject | None = None
     num_completions: Count = 1
+    max_tokens: Any = None
     echo_prompt: bool = False
 
 
-class RequestResult(Struct):
+class RequestResult(Struct, gc=False):
     """What came back. `request_time` is that of the first call where `cached`; offline batches have `batch_*`."""
 
     success: bool = True
@@ -68,7 +71,7 @@ class RequestResult(Struct):
     batch_request_time: Seconds | None = None
 
 
-class Instance(Struct):
+class Instance(Struct, gc=False):
     """Which question; perturbed copies share the id of their original."""
 
     id: str | int | None = None
@@ -76,7 +79,7 @@ class Instance(Struct):
     perturbation: dict[str, Any] | None = None
 
 
-class RequestState(Struct):
+class RequestState(Struct, gc=False):
     """One request made for an instance."""
 
     instance: Instance
@@ -87,28 +90,28 @@ class RequestState(Struct):
     reference_index: Count | None = None
 
 
-class AdapterSpec(Struct, frozen=True):
+class AdapterSpec(Struct, frozen=True, gc=False):
     """Who was asked."""
 
     model_deployment: str | None = None
     model: str | None = None
 
 
-class ScenarioState(Struct):
+class ScenarioState(Struct, gc=False):
     """`scenario_state.json`."""
 
     request_states: list[RequestState]
     adapter_spec: AdapterSpec = AdapterSpec()
 
 
-class MetricSpec(Struct):
+class MetricSpec(Struct, gc=False):
     """A metric of the run."""
 
     class_name: str = ""
     args: dict[str, Any] = {}
 
 
-class RunSpec(Struct):
+class RunSpec(Struct, gc=False):
     """`run_spec.json`."""
 
     name: str
@@ -131,7 +134,7 @@ class Stat(Struct, gc=False):
     sum: float | str | None = None
 
 
-class PerInstanceStats(Struct):
+class PerInstanceStats(Struct, gc=False):
     """One entry of `per_instance_stats.json`: what one metric says of one instance."""
 
     instance_id: str | int

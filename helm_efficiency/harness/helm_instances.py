@@ -16,17 +16,17 @@ _Key = tuple[str, int, bytes]
 """Instance id, train trial, perturbation: what HELM's per-instance stats belong to."""
 
 
-class InstanceStats(Struct):
+class InstanceStats(Struct, gc=False):
     """What HELM counted and scored for the requests of one instance."""
 
-    num_requests: int = 0
+    num_requests: int = 1
     prompt_total: int | None = None
     output_total: int | None = None
     scores: dict[str, float] = msgspec.field(default_factory=dict)
     firsts: list[str] = msgspec.field(default_factory=list)
 
 
-class Group(Struct):
+class Group(Struct, gc=False):
     """Requests that HELM counted together, by their places in the run."""
 
     stats: InstanceStats
@@ -75,16 +75,19 @@ def _as_count(value: float | str, name: str, file: str) -> int:
 
 def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> list[Group]:
     """Requests with the stats that count them: one, or one for each reference of a separate-choice instance."""
-    groups: list[Group] = []
-    open_groups: dict[_Key, list[Group]] = {}
+    of_keys: dict[_Key, list[Group]] = {}
     for place, state in enumerate(states):
         instance = state.instance
         key = (str(instance.id), state.train_trial_index, perturbation_key(instance.perturbation))
-        waiting = open_groups.get(key)
-        if waiting is None:
-            waiting = open_groups[key] = [Group(stats) for stats in by_key.get(key) or [InstanceStats()]]
-            groups.extend(waiting)
-        waiting[0].members.append(place)
-        if len(waiting) > 1 and len(waiting[0].members) >= waiting[0].stats.num_requests:
-            del waiting[0]
-    return groups
+        groups = of_keys.get(key)
+        if groups is None:
+            groups = of_keys[key] = [Group(stats) for stats in by_key.get(key) or [InstanceStats()]]
+        unserved = (group for group in groups if len(group.members) < group.stats.num_requests)
+        next(unserved, groups[-1]).members.append(place)
+    for groups in of_keys.values():
+        # Stats that no request is left for are not of a further instance but of a metric that begins like another.
+        served = [group for group in groups if group.members]
+        for group in groups:
+            if not group.members:
+                served[-1].stats.scores = {**group.stats.scores, **served[-1].stats.scores}
+    return [group for groups in of_keys.values() for group in groups if group.members]

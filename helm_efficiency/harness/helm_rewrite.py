@@ -5,7 +5,7 @@ added at the end, where a live run has them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -52,7 +52,7 @@ def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
     Raises:
         FileFormatError: It is not a list of stats.
     """
-    return _with_added(_without_ours(data, file=file), added, file=file)
+    return _with_added(_without(data, _spans_of_ours, file=file), added, file=file)
 
 
 def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
@@ -68,18 +68,24 @@ def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: st
     Raises:
         FileFormatError: It is not a list of per-instance stats.
     """
-    kept = _without_ours(data, file=file)
+    kept = _without(data, _spans_of_ours, file=file)
     if _NO_STATS.search(kept):
-        kept = b"[" + b",\n".join(entry for entry in _ELEMENTS.decode(kept) if _ENTRY.decode(entry).stats) + b"]"
+        kept = _without(kept, _spans_of_empty_entries, file=file)
     return _with_added(kept, added, file=file)
 
 
-def _without_ours(data: bytes, *, file: str) -> bytes:
+_Spans = list[tuple[int, int]]
+"""Where what is to be cut begins and ends, in order."""
+
+
+def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -> bytes:
     try:
         try:
-            spans = _spans_of_ours(data)
+            spans = find_spans(data)
+        except msgspec.ValidationError:
+            raise
         except msgspec.DecodeError:  # Python writes NaN and Infinity, which JSON does not have
-            spans = _spans_of_ours(_NOT_JSON.sub(_mask, data))
+            spans = find_spans(_NOT_JSON.sub(_mask, data))
     except msgspec.DecodeError as error:
         raise FileFormatError(f"{file}: {error}.") from error
     view = memoryview(data)
@@ -93,26 +99,45 @@ def _mask(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
 
 
-def _spans_of_ours(data: bytes) -> list[tuple[int, int]]:
-    """Where runs of stats of ours begin and end, each with one comma beside it.
+def _spans_of_ours(data: bytes) -> _Spans:
+    """Stats of ours.
 
     Raises:
         msgspec.DecodeError: One does not end.
     """
-    spans: list[tuple[int, int]] = []
+    spans: _Spans = []
     for match in _OUR_STAT.finditer(data):
-        start = match.start()
-        end, stat = _decode_at(data, start, match.end())
-        if not is_efficiency_stat(stat.name.name):
-            continue
-        if spans and spans[-1][1] == start:
-            start, _ = spans.pop()
-        if separator := _SEPARATOR.match(data, end):
-            end = separator.end()
-        else:
-            start = _before_comma(data, start, spans[-1][1] if spans else 0)
-        spans.append((start, end))
+        end, stat = _decode_at(data, match.start(), match.end())
+        if is_efficiency_stat(stat.name.name):
+            _add_element(spans, data, match.start(), end)
     return spans
+
+
+def _spans_of_empty_entries(data: bytes) -> _Spans:
+    """Entries without stats.
+
+    Raises:
+        msgspec.DecodeError: The data are no list of per-instance stats.
+    """
+    spans: _Spans = []
+    place = 0
+    for entry in _ELEMENTS.decode(data):
+        start = data.index(raw := bytes(entry), place)
+        place = start + len(raw)
+        if not _ENTRY.decode(entry).stats:
+            _add_element(spans, data, start, place)
+    return spans
+
+
+def _add_element(spans: _Spans, data: bytes, start: int, end: int) -> None:
+    """Add an element of an array to what is to be cut, with one comma beside it."""
+    if spans and spans[-1][1] == start:
+        start, _ = spans.pop()
+    if separator := _SEPARATOR.match(data, end):
+        end = separator.end()
+    else:
+        start = _before_comma(data, start, spans[-1][1] if spans else 0)
+    spans.append((start, end))
 
 
 def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:

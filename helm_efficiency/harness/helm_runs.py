@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness import helm_format as fmt
@@ -90,7 +91,21 @@ def read_run(
         FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
         InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
     """
-    folder = str(folder).rstrip("/")
+    files = _read_files(str(folder).rstrip("/"), read_bytes)
+    return _run(files, partial(_better_counts, caches=caches, tokenizers=tokenizers))
+
+
+class _Files(Struct, frozen=True):
+    """What the files of one run say; `entries` is None without per-instance stats."""
+
+    folder: str
+    suite: str
+    spec: fmt.RunSpec
+    states: list[fmt.RequestState]
+    entries: list[fmt.PerInstanceStats] | None
+
+
+def _read_files(folder: str, read_bytes: ReadBytes) -> _Files:
     whole = folder if "://" in folder else os.path.abspath(folder)  # noqa: PTH100 (Path.absolute keeps `..`)
     *_, around, own_name = ["", *whole.replace(os.sep, "/").split("/")]
     state = _read(folder, "scenario_state.json", decoder=fmt.SCENARIO_STATE, read_bytes=read_bytes)
@@ -98,14 +113,8 @@ def read_run(
         raise InputError(f"{folder}/scenario_state.json: not there, so the run has no requests to read.")
     spec = _read(folder, "run_spec.json", decoder=fmt.RUN_SPEC, read_bytes=read_bytes)
     entries = _read(folder, "per_instance_stats.json", decoder=fmt.PER_INSTANCE_STATS, read_bytes=read_bytes)
-    return _run(
-        folder=folder,
-        suite=around,
-        spec=spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec),
-        states=state.request_states,
-        entries=entries,
-        better=partial(_better_counts, caches=caches, tokenizers=tokenizers),
-    )
+    spec = spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec)
+    return _Files(folder, around, spec, state.request_states, entries)
 
 
 def _better_counts(
@@ -120,7 +129,7 @@ def _better_counts(
     usage = caches.find(state) if caches is not None else None
     if usage is not None:
         facts = with_usage(facts, usage, num_completions=state.request.num_completions)
-    if tokenizers is not None:
+    if tokenizers is not None and (facts.prompt_tokens is None or facts.output_tokens is None or facts.doubts):
         count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
         facts = with_tokenizer(facts, state, count)
     return facts
@@ -141,39 +150,34 @@ def _read(folder: str, name: str, *, decoder: msgspec.json.Decoder[Any], read_by
     return decode(data, decoder, file=file)
 
 
-def _run(
-    *,
-    folder: str,
-    suite: str,
-    spec: fmt.RunSpec,
-    states: list[fmt.RequestState],
-    entries: list[fmt.PerInstanceStats] | None,
-    better: _Better,
-) -> HelmRun:
+def _run(files: _Files, better: _Better) -> HelmRun:
+    spec, states = files.spec, files.states
     first = states[0].request if states else fmt.Request()
     model = spec.adapter_spec.model or first.model or ""
     identity = RunIdentity(
-        suite=suite,
+        suite=files.suite,
         run=spec.name,
         scenario=scenario_of(spec.name),
         model=model,
         deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
     )
-    by_key = stats_by_key(entries or [], file=f"{folder}/per_instance_stats.json")
+    by_key = stats_by_key(files.entries or [], file=f"{files.folder}/per_instance_stats.json")
     groups = group_requests(states, by_key)
     records = _records(states, groups, identity, better)
-    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    available: dict[str, float] = {}
+    for group in groups:
+        available |= group.stats.scores
     return HelmRun(
-        source=folder,
-        suite=suite,
-        name=spec.name,
+        source=files.folder,
+        suite=identity.suite,
+        name=identity.run,
         scenario=identity.scenario,
         model=identity.model,
         deployment=identity.deployment,
         groups=tuple(spec.groups),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
-        warnings=tuple(_warnings(records, has_stats=entries is not None)),
+        warnings=tuple(_warnings(records, has_stats=files.entries is not None)),
     )
 
 
@@ -210,7 +214,7 @@ def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterato
     if not has_stats:
         yield "no per_instance_stats.json: HELM's prompt tokens and the scores are missing"
     for doubt, meaning in _MEANINGS.items():
-        number = sum(doubt in record.doubts for record in records)
+        number = sum([doubt in record.doubts for record in records])
         if number:
             yield f"{number} of {len(records)} requests: {meaning}"
 

@@ -2,9 +2,9 @@
 
 HELM keeps its request caches as pickles, and `pickle.loads` runs whatever a pickle names. This reader steps through a
 pickle's opcodes (as the standard library's disassembler does, which runs nothing) and builds dicts, lists, tuples,
-text, bytes and numbers. It meets no class or function to look up: every opcode that names or calls one is refused, but
-for one pattern. Members of an enumeration, which some of HELM's clients store, pickle as a call of their class with
-their value; where the class is of a module in `_ENUM_MODULES` the value itself is put in its place.
+text, bytes and numbers. No class or function is ever looked up. A pickle that names one is refused, but for those that
+HELM's clients are known to store, in whose place something plain is put: a member of an enumeration becomes its value,
+a date becomes None, a dictionary of a class of its own (as OpenAI's client made before 2024) becomes a plain one.
 """
 
 import pickletools
@@ -12,7 +12,12 @@ from typing import Any, Final
 
 from helm_efficiency.errors import InputError
 
-_ENUM_MODULES: Final = ("google.genai.types", "google.cloud.aiplatform", "google.ai.generativelanguage", "vertexai.")
+_KNOWN_MODULES: Final = (
+    *("google.genai.types", "google.cloud.aiplatform", "google.ai.generativelanguage", "vertexai."),  # enumerations
+    *("datetime", "pydantic_core._pydantic_core"),  # dates and their time zones
+    *("openai.openai_object", "collections"),  # dictionaries
+)
+_DICTIONARIES: Final = frozenset({"OpenAIObject", "OrderedDict"})
 
 _IGNORED: Final = frozenset({"PROTO", "FRAME"})
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -30,8 +35,18 @@ class UnsafePickleError(InputError):
     """A pickle is damaged, or names a class or function; nothing of it was run."""
 
 
-class _EnumClass:
-    """Stands where the class of an enumeration was named."""
+class _Named:
+    """Stands where a known class was named."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def call(self, arguments: Any) -> Any:
+        """What is put in place of an instance."""
+        if self.name in _DICTIONARIES:
+            return {}
+        is_value = len(arguments) == 1 and isinstance(arguments[0], str | int)
+        return arguments[0] if is_value else None
 
 
 def loads(data: bytes) -> Any:
@@ -102,21 +117,24 @@ class _Machine:
                 self._name_or_call(name, argument)
 
     def _name_or_call(self, name: str, argument: Any) -> None:
-        """Let members of known enumerations pass as their values."""
-        if name == "REDUCE":
-            called, arguments = self._pop(2)
-            if called is _EnumClass and len(arguments) == 1 and isinstance(arguments[0], str | int):
-                self.stack.append(arguments[0])
-                return
-        elif name in ("GLOBAL", "STACK_GLOBAL"):
-            module, what = argument.split(" ", 1) if name == "GLOBAL" else self._pop(2)
-            if not (isinstance(module, str) and isinstance(what, str)):
-                raise UnsafePickleError("it is damaged (a name that is not text)")
-            if not module.startswith(_ENUM_MODULES):
-                raise UnsafePickleError(f"it names {module[:80]}.{what[:80]}, which is not run")
-            self.stack.append(_EnumClass)
-            return
-        raise UnsafePickleError(f"it is not plain data (opcode {name})")
+        """Put something plain in place of what HELM's clients are known to store; refuse the rest."""
+        match name:
+            case "GLOBAL" | "STACK_GLOBAL":
+                module, what = argument.split(" ", 1) if name == "GLOBAL" else self._pop(2)
+                if not (isinstance(module, str) and isinstance(what, str)):
+                    raise UnsafePickleError("it is damaged (a name that is not text)")
+                if not module.startswith(_KNOWN_MODULES):
+                    raise UnsafePickleError(f"it names {module[:80]}.{what[:80]}, which is not run")
+                self.stack.append(_Named(what))
+            case "REDUCE":
+                called, arguments = self._pop(2)
+                self.stack.append(called.call(arguments))
+            case "BUILD":
+                [state] = self._pop(1)
+                if state:
+                    self._set([part for pair in state.items() for part in pair])
+            case _:
+                raise UnsafePickleError(f"it is not plain data (opcode {name})")
 
     def _pop(self, number: int) -> list[Any]:
         if not number:

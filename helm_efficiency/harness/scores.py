@@ -1,13 +1,16 @@
 """Which of a run's stats are scores, and which of them is the main one."""
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-BOOKKEEPING_PREFIXES = ("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_")
-"""Stats whose names begin so count, time or calibrate; they do not score an answer."""
+BOOKKEEPING_PREFIXES = (
+    *("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_"),
+    *("idealized_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
+)
+"""Stats whose names begin so count, time, price or calibrate; they do not score an answer. The second line is ours."""
 
 BOOKKEEPING_NAMES = frozenset(
     {
@@ -27,7 +30,7 @@ BOOKKEEPING_NAMES = frozenset(
 """Further stats that do not score an answer."""
 
 
-@cache
+@lru_cache(maxsize=4096)
 def is_score(name: str) -> bool:
     """Whether a HELM stat scores an answer, as against bookkeeping and efficiency.
 

@@ -20,6 +20,8 @@ class Options:
         sort: Measure to sort by.
         common: Compare on the instances that all models answered; else each model on those it answered.
         perturbed: Whether perturbed copies of instances count.
+        all_splits: Whether instances of all splits count; else only those of the test split, where a scenario has one,
+            as on HELM's own leaderboards.
         lower_is_better: Direction of the score.
         num_draws: Bootstrap draws; fewer where there are thousands of models.
     """
@@ -29,6 +31,7 @@ class Options:
     sort: str = "score"
     common: bool = True
     perturbed: bool = False
+    all_splits: bool = False
     lower_is_better: bool = False
     num_draws: int = 1000
 

@@ -164,7 +164,8 @@ def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
 def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
     """90 % intervals to stand behind values; empty where there is none."""
     ends = zip(part[f"{measure.key}_low"], part[f"{measure.key}_high"], strict=True)
-    return [f" ({measure.text(low)}–{measure.text(high)})" if low < high else "" for low, high in ends]
+    texts = [(measure.text(low), measure.text(high)) for low, high in ends]
+    return [f" ({low}–{high})" if low != high else "" for low, high in texts]
 
 
 def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
@@ -218,7 +219,8 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
     counts = part["num_instances"]
     basis = "the same" if board.options.common and counts.nunique() == 1 else f"{counts.min()} to"
     scores = ", ".join(sorted(part["score_name"].dropna().unique())) or "none"
-    yield f"Models are compared on {basis} {counts.max()} instances; the score is {scores}."
+    splits = ", of all splits" if board.options.all_splits else ""
+    yield f"Models are compared on {basis} {counts.max()} instances{splits}; the score is {scores}."
     yield (
         f"Ranks are by {MEASURES[board.options.sort].name}, with the 90 % interval of {board.options.num_draws} "
         f"{board.draws}; = is an exact tie."

@@ -18,7 +18,7 @@ from helm_efficiency.report.display import Display
 
 _GAP = 2
 _LEGEND_WIDTH = 100
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~$])")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

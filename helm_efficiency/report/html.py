@@ -191,12 +191,9 @@ def _evidence(part: pd.DataFrame) -> pd.Series:
 
 def _column(part: pd.DataFrame, name: str) -> list[list[Any]]:
     """Value, low and high of each row in the unit of print; the value alone where there is no interval."""
-    scale = MEASURES[name].scale
-    cells = part[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float) * scale
-    return [
-        [_json(value)] if not low < high else [_json(value), _json(low, 3), _json(high, 3)]
-        for value, low, high in cells
-    ]
+    cells = part[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float) * MEASURES[name].scale
+    texts = [(_json(value), _json(low, 3), _json(high, 3)) for value, low, high in cells]
+    return [[value] if low == high else [value, low, high] for value, low, high in texts]
 
 
 def _json(value: float, digits: int = 4) -> float | int | str | None:

@@ -29,7 +29,7 @@ _STACK_COLUMNS = (
     "idealized_usd",
     "energy_j",
 )
-_MAX_DRAWN, _FEWEST_DRAWS = 2_000_000, 200
+_MAX_DRAWN, _FEWEST_DRAWS = 1_000_000, 100
 
 
 def build(tables: Tables, options: Options | None = None) -> Leaderboard:
@@ -43,9 +43,7 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     options = options or Options()
     if options.sort not in ESTIMATED:
         raise InputError(f"Cannot sort by {options.sort!r}. Known measures: {', '.join(ESTIMATED)}.")
-    requests = tables.requests
-    if not options.perturbed:
-        requests = requests[requests["perturbation"].fillna("") == ""]
+    requests = _counted(tables.requests, options)
     num_cells = max(requests[options.by].nunique() * requests["scenario"].nunique(), 1)
     options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
     parts: list[pd.DataFrame] = []
@@ -58,21 +56,31 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     return Leaderboard(table, tuple(dict.fromkeys(notes)), options)
 
 
+def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """The requests that count: see `Options.perturbed` and `Options.all_splits`."""
+    if not options.perturbed:
+        requests = requests[requests["perturbation"].astype(object).fillna("").eq("")]
+    if not options.all_splits:
+        is_test = requests["split"].eq("test")
+        has_test = is_test.groupby(requests["scenario"], observed=True).transform("any").astype(bool)
+        requests = requests[is_test | ~has_test]
+    return requests
+
+
 def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, pd.DataFrame]]:
     """For each stack the rows of every run: those on the stack, else any other's with the idealized numbers blanked."""
     stacks = sorted(requests["stack"].dropna().unique())
     if stack is not None and stack not in stacks:
         raise InputError(f"No request is scored on stack {stack!r}. There are: {', '.join(stacks) or 'none'}.")
+    run = requests.groupby(["suite", "run"], dropna=False, observed=True).ngroup()
+    its_stack = requests["stack"].astype(object)
+    # of a run that is not on the stack, one copy of each request: on whichever stack comes first, or on none
+    first = its_stack.groupby(run).transform("first")
+    is_copy = its_stack.eq(first) | first.isna()
     for name in [stack] if stack is not None else stacks or [""]:
-        on_stack = requests["stack"] == name
-        runs = requests.groupby(["suite", "run"], dropna=False, observed=True)
-        has_some = on_stack.groupby(runs.ngroup()).transform("any")
-        elsewhere = requests[~has_some]
-        # one copy of each request: those of the stack that comes first, or of none
-        first = elsewhere.groupby(["suite", "run"], dropna=False, observed=True)["stack"].transform("first")
-        blank = elsewhere[(elsewhere["stack"] == first) | first.isna()]
-        blank = blank.assign(**dict.fromkeys(_STACK_COLUMNS, None))
-        yield name, requests[on_stack] if blank.empty else pd.concat([requests[on_stack], blank])
+        on_stack = its_stack.eq(name)
+        rows = requests[on_stack | (is_copy & ~on_stack.groupby(run).transform("any").astype(bool))]
+        yield name, rows.assign(**{column: rows[column].where(on_stack[rows.index]) for column in _STACK_COLUMNS})
 
 
 def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note]]:
@@ -106,5 +114,7 @@ def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame
     for column in ("deployment", "model", "stack_detail", "tier", "score_name"):
         if column != by:
             pairs = requests[[by, column]].drop_duplicates().dropna().astype(str).sort_values([by, column])
-            identity[column] = pairs.groupby(by)[column].agg(" + ".join)
+            several = pairs[by].duplicated(keep=False)
+            one = pairs[~several].set_index(by)[column]
+            identity[column] = pd.concat([one, pairs[several].groupby(by)[column].agg(" + ".join)])
     return pd.DataFrame(identity).reindex(names)

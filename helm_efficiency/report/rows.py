@@ -34,10 +34,10 @@ def stack_rows(
         The rows, best first within each scenario, and the estimates over all scenarios.
     """
     overall = overall_estimates(estimates.values(), common=options.common)
-    parts = [
-        _rows(name, found, identities[name], options) for name, found in ({ALL: overall} | dict(estimates)).items()
-    ]
-    return pd.concat(parts, ignore_index=True), overall
+    parts = [_rows(name, found, identities[name], options) for name, found in estimates.items()]
+    # one scenario is all of them
+    of_all = _rows(ALL, overall, identities[ALL], options) if len(parts) > 1 else parts[0].assign(scenario=ALL)
+    return pd.concat([of_all, *parts], ignore_index=True), overall
 
 
 def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Options) -> pd.DataFrame:

@@ -1,47 +1,72 @@
 """Where the runs are worked on: in this process, in several on this machine, or on an existing dask cluster."""
 
+import concurrent.futures
+import contextlib
 import functools
+import gc
+import itertools
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.run import Outcome, rescore_run
 from helm_efficiency.scoring.sources import Source
 
+_BATCH = 4
+"""Runs that a process is given at a time."""
+_THREADS = 2
+"""Of a process: one waits for the disk while the other computes."""
+
 
 def rescore_here(plan: Plan, sources: Sequence[Source]) -> Iterator[Outcome]:
-    """Outcomes in order, computed in this process."""
-    return (rescore_run(plan, source) for source in sources)
+    """Outcomes in order, computed in this process.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    with _without_garbage_collection(), ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            yield from pool.map(functools.partial(rescore_run, plan), sources)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A run is hundreds of thousands of objects without a cycle among them; walking them takes as long as the work."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) -> Iterator[Outcome]:
     """Outcomes as they come, computed in several processes.
 
     Raises:
+        OutputError: A file cannot be written.
         EfficiencyError: A process was killed.
     """
     packed = pickle.dumps(plan)
-    waiting = iter(sources)
+    batches = (sources[first : first + _BATCH] for first in range(0, len(sources), _BATCH))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent) as pool:
-        running: set[Future[Outcome]] = set()
         try:
-            while True:
-                for source in waiting:
-                    running.add(pool.submit(rescore_packed, packed, source))
-                    if len(running) >= 4 * jobs:
-                        break
-                if not running:
-                    return
+            running = {pool.submit(_rescore_batch, packed, batch) for batch in itertools.islice(batches, 2 * jobs)}
+            while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+                running |= {
+                    pool.submit(_rescore_batch, packed, batch) for batch in itertools.islice(batches, len(done))
+                }
+                yield from itertools.chain.from_iterable(future.result() for future in done)
         except BrokenProcessPool as error:
             raise EfficiencyError(
                 "A worker process was killed, by lack of memory perhaps. What was finished is kept; call again with "
@@ -51,12 +76,47 @@ def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) ->
             pool.shutdown(cancel_futures=True)
 
 
-def rescore_packed(plan: bytes, source: Source) -> Outcome:
-    """As `rescore_run`; a worker unpacks the plan once."""
-    return rescore_run(_unpacked(plan), source)
+def _rescore_batch(packed: bytes, sources: Sequence[Source]) -> list[Outcome]:
+    return list(rescore_here(_unpacked(packed), sources))
 
 
 _unpacked = functools.lru_cache(maxsize=1)(pickle.loads)
+"""A process unpacks the plan once, not with every batch."""
+
+
+def rescore_on_cluster(plan: Plan, sources: Sequence[Source], *, address: str) -> Iterator[Outcome]:
+    """Outcomes as they come, computed by the workers of a dask scheduler, which see the same files as this machine.
+
+    The runs of a worker that is lost are given to others.
+
+    Raises:
+        InputError: dask is not installed, or no scheduler answers at the address.
+        OutputError: A file cannot be written.
+        EfficiencyError: Workers die of a run, or the scheduler is lost.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError("A scheduler needs dask: pip install 'helm-efficiency[cluster]'.") from error
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise InputError(f"No dask scheduler answers at {address} ({error}).") from error
+    with client:
+        packed = client.scatter(pickle.dumps(plan), broadcast=True)
+        futures = client.map(_rescore_one, sources, packed=packed, pure=False)
+        try:
+            yield from (future.result() for future in distributed.as_completed(futures))
+        except (distributed.KilledWorker, concurrent.futures.CancelledError) as error:
+            raise EfficiencyError(f"The cluster at {address} gave up: {error}. What was finished is kept.") from error
+
+
+def _rescore_one(source: Source, *, packed: bytes) -> Outcome:
+    with _without_garbage_collection():
+        return rescore_run(_unpacked(packed), source)
+
+
+_CONNECT_S = 10
 
 
 def _follow_parent() -> None:

@@ -14,6 +14,7 @@ from helm_efficiency.core.fitting import Fit
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.pricing import Pricing
+from helm_efficiency.scoring.sources import FileState, state_of
 from helm_efficiency.scoring.table import SCHEMA_VERSION
 
 
@@ -36,6 +37,7 @@ class Plan:
         output: Folder of the tables and the copied suites.
         target: Where the stats of HELM runs go.
         force: Score again what has not changed.
+        caches: HELM's request cache files with their states, for the provider's own token counts.
         fit_hashes: Hash of each fit by stack and deployment, services under the empty stack.
     """
 
@@ -45,6 +47,7 @@ class Plan:
     output: Path
     target: StatsTarget = StatsTarget.copy
     force: bool = False
+    caches: tuple[tuple[Path, FileState], ...] = ()
     fit_hashes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def basis(self, deployments: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class Plan:
             "stacks": list(self.stacks),
             "target": str(self.target),
             "prices": str(self.pricing.day),
+            "caches": [[str(file), *state] for file, state in self.caches],
             "fits": [self._fits(deployment, model) for deployment, model in deployments],
         }
 
@@ -79,6 +83,7 @@ def make_plan(
     output: Path,
     target: StatsTarget = StatsTarget.copy,
     force: bool = False,
+    caches: Sequence[Path] = (),
     pricing: Pricing | None = None,
 ) -> Plan:
     """A plan for coefficients and prices.
@@ -89,10 +94,11 @@ def make_plan(
         output: Folder of the tables and the copied suites.
         target: Where the stats of HELM runs go.
         force: Score again what has not changed.
+        caches: Folders of HELM's request caches.
         pricing: Prices; today's if None.
 
     Raises:
-        InputError: There are no coefficients for a stack.
+        InputError: There are no coefficients for a stack, or no caches in a folder.
     """
     for stack in stacks:
         if stack not in coefficients.idealized:
@@ -110,8 +116,16 @@ def make_plan(
         output,
         target,
         force,
+        tuple((file, state_of(file)) for folder in caches for file in _cache_files(folder)),
         hashes,
     )
+
+
+def _cache_files(folder: Path) -> list[Path]:
+    files = sorted(folder.absolute().glob("*.sqlite"))
+    if not files:
+        raise InputError(f"{folder}: no *.sqlite in it; expected HELM's cache folder, such as prod_env/cache.")
+    return files
 
 
 def _sha256(fit: Fit) -> str:

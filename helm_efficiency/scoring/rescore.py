@@ -9,19 +9,24 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from helm_efficiency.scoring.engines import rescore_here, rescore_in_processes
+from helm_efficiency.scoring.engines import rescore_here, rescore_in_processes, rescore_on_cluster
 from helm_efficiency.scoring.files import locked, remove_unfinished, write_files
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.rows import run_table
 from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
 from helm_efficiency.scoring.sources import Source
 
-_WORTH_PROCESSES_BYTES = 50_000_000
+_WORTH_PROCESSES_BYTES = 300_000_000
 """Starting processes takes longer than scoring less than this."""
 
 
 def rescore(
-    plan: Plan, sources: Sequence[Source], *, jobs: int = 1, on_outcome: Callable[[Outcome], None] = lambda _: None
+    plan: Plan,
+    sources: Sequence[Source],
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Re-score runs and write the tables.
 
@@ -29,13 +34,14 @@ def rescore(
         plan: How.
         sources: Which, each once.
         jobs: Processes at most.
+        scheduler: Address of a dask scheduler whose workers are to do it instead.
         on_outcome: Called after each run, in no particular order.
 
     Returns:
         One outcome for each source, in order.
 
     Raises:
-        InputError: Another rescore writes into the same folder.
+        InputError: Another rescore writes into the same folder, or the scheduler does not answer.
         OutputError: A file cannot be written; earlier ones are unharmed.
         EfficiencyError: A worker was killed.
     """
@@ -45,7 +51,7 @@ def rescore(
         unique, outcomes = _without_clashes(sources)
         for outcome in outcomes.values():
             on_outcome(outcome)
-        for outcome in _work(plan, unique, jobs=jobs):
+        for outcome in _work(plan, unique, jobs=jobs, scheduler=scheduler):
             outcomes[outcome.url] = outcome
             on_outcome(outcome)
         _write_runs(plan.output)
@@ -64,7 +70,9 @@ def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str,
     return list(by_part.values()), clashes
 
 
-def _work(plan: Plan, sources: Sequence[Source], *, jobs: int) -> Iterator[Outcome]:
+def _work(plan: Plan, sources: Sequence[Source], *, jobs: int, scheduler: str | None) -> Iterator[Outcome]:
+    if scheduler is not None:
+        return rescore_on_cluster(plan, sources, address=scheduler)
     jobs = min(jobs, len(sources))
     if jobs <= 1 or any(source.is_in_memory for source in sources) or _is_small(sources):
         return rescore_here(plan, sources)
@@ -76,7 +84,7 @@ def _is_small(sources: Sequence[Source]) -> bool:
     for source in sources:
         if source.local_path is None:
             return False
-        total += sum(path.stat().st_size for path in source.local_path.glob("*.json"))
+        total += sum(size for size, _ in source.open().states().values())
         if total >= _WORTH_PROCESSES_BYTES:
             return False
     return True

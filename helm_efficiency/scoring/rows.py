@@ -52,7 +52,8 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
 
 def _of_matches(scored: ScoredRequests, describe: Callable[[Match], str]) -> list[str | None]:
     """A text about what each record was matched to, None where nothing matched."""
-    texts = {id(match): describe(match) for match in scored.matches if match is not None}
+    distinct = {id(match): match for match in scored.matches if match is not None}
+    texts = {key: describe(match) for key, match in distinct.items()}
     return [None if match is None else texts[id(match)] for match in scored.matches]
 
 
@@ -96,12 +97,17 @@ def run_rows(
         "num_instances": len({record.instance_id for record in records}),
         "num_missing_tokens": sum(r.prompt_tokens is None or r.output_tokens is None for r in records),
         "num_failed": sum(not record.success for record in records),
-        "prompt_tokens": sum(record.prompt_tokens or 0 for record in records),
-        "output_tokens": sum(record.output_tokens or 0 for record in records),
+        "prompt_tokens": _total([record.prompt_tokens for record in records]),
+        "output_tokens": _total([record.output_tokens for record in records]),
     }
     score = mean_intervals({"score": _instance_scores(records, score_name)})
     observed = np.array([record.observed_s for record in records], dtype=np.float64)
     return [common | _run_on_stack(each, observed) | _named_means(score) for each in scored]
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _instance_scores(records: Sequence[RequestRecord], score_name: str | None) -> FloatArray:

@@ -5,30 +5,34 @@ again, and a run that was interrupted is.
 """
 
 import contextlib
-import gc
+import functools
 import hashlib
 import io
+import itertools
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from helm_efficiency.errors import EfficiencyError, OutputError
+from helm_efficiency.errors import EfficiencyError, InputError, OutputError
 from helm_efficiency.harness.efficiency import ScoredRequests, score_requests
 from helm_efficiency.harness.helm_aggregate import aggregated_stats, per_instance_stats, read_layout
+from helm_efficiency.harness.helm_cache import RequestCaches
 from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
-from helm_efficiency.harness.helm_runs import HelmRun, read_run
 from helm_efficiency.harness.helm_stats import stat_columns
+from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+from helm_efficiency.harness.records import HarnessRun, RequestRecord
 from helm_efficiency.scoring.files import locked, remove_unfinished, write_files
 from helm_efficiency.scoring.plan import Plan, StatsTarget
 from helm_efficiency.scoring.rows import request_table, run_rows
-from helm_efficiency.scoring.sources import FileState, Folder, Source
+from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read_source, state_of
 
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
 """Folders of the output: parts of the requests table, copied suites, receipts."""
@@ -90,9 +94,9 @@ def rescore_run(plan: Plan, source: Source) -> Outcome:
     Raises:
         OutputError: A file cannot be written; earlier ones are unharmed.
     """
-    in_place = source.local_path if plan.target is StatsTarget.in_place else None
+    in_place = source.local_path if plan.target is StatsTarget.in_place and source.harness == HELM else None
     try:
-        with locked(in_place, wait=True) if in_place else contextlib.nullcontext(), _without_garbage_collection():
+        with locked(in_place, wait=True) if in_place else contextlib.nullcontext():
             return _rescore(plan, source)
     except OutputError:
         raise
@@ -100,64 +104,65 @@ def rescore_run(plan: Plan, source: Source) -> Outcome:
         return Outcome(url=source.url, status="failed", error=str(error))
 
 
-@contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A run is hundreds of thousands of objects and no cycle among them; walking them takes as long as the work."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _rescore(plan: Plan, source: Source) -> Outcome:
-    folder = source.open()
-    states = folder.states()
+    files = source.open()
+    states = files.states()
     receipt_path = plan.output / RECEIPTS / f"{part_name(source)}.json"
     receipt = None if plan.force else read_receipt(receipt_path)
     if receipt is not None and _holds(receipt, plan, states):
         return msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
-    run = read_run(folder.path, read_bytes=folder.read_path)
-    scored = score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing)
-    written = _write(plan, source, folder=folder, run=run, scored=scored)
-    deployments = list(dict.fromkeys((record.deployment, record.model) for record in run.records))
+    runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
+    records = [record for run in runs for record in run.records]
+    scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
+    tables = [request_table(run.records, its) for run, its in zip(runs, scored, strict=True)]
+    written = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
+    if source.harness == HELM and plan.target is not StatsTarget.none:
+        written |= _suite_files(plan, source, files, runs[0].records, scored[0])
+    write_files(written)
     outcome = Outcome(
         url=source.url,
         status="scored",
-        num_requests=len(run.records),
+        num_requests=len(records),
         num_bytes=sum(size for size, _ in states.values()),
-        matches=_matched(run, scored),
-        missing=dict(Counter(reason for each in scored for reason in each.reasons if reason)),
-        warnings=run.warnings,
+        matches=tuple(itertools.chain.from_iterable(map(_matched, runs, scored))),
+        missing=dict(Counter(reason for its in scored for each in its for reason in each.reasons if reason)),
+        warnings=tuple(warning for run in runs for warning in run.warnings),
     )
+    deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
+    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
     receipt = Receipt(
         plan.basis(deployments),
         deployments,
-        states | folder.states() if plan.target is StatsTarget.in_place else states,
-        {str(path.relative_to(plan.output)): _state(path) for path in written if path.is_relative_to(plan.output)},
-        run_rows(run.records, scored, score_name=run.score_name),
+        states | files.states() if plan.target is StatsTarget.in_place else states,
+        {str(path.relative_to(plan.output)): state_of(path) for path in written if path.is_relative_to(plan.output)},
+        list(itertools.chain.from_iterable(rows)),
         outcome,
     )
     write_files({receipt_path: msgspec.json.encode(receipt)})
     return outcome
 
 
+@functools.lru_cache(maxsize=1)
+def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
+    """Request caches, read once in each process as long as they do not change."""
+    if not files:
+        return None
+    caches = RequestCaches()
+    for file, _ in files:
+        caches.add_sqlite(file)
+    return caches
+
+
+_tokenizers = functools.cache(LocalTokenizers)
+"""Those of this machine, each loaded once in each process."""
+
+
 def _holds(receipt: Receipt, plan: Plan, states: dict[str, FileState]) -> bool:
     return (
         receipt.files == states
         and receipt.basis == plan.basis(receipt.deployments)
-        and all(_state(plan.output / path) == state for path, state in receipt.outputs.items())
+        and all(state_of(plan.output / path) == state for path, state in receipt.outputs.items())
     )
-
-
-def _state(path: Path) -> FileState:
-    try:
-        status = path.stat()
-    except OSError:
-        return (-1, "")
-    return status.st_size, str(status.st_mtime_ns)
 
 
 def read_receipt(path: Path) -> Receipt | None:
@@ -175,39 +180,36 @@ def part_name(source: Source) -> str:
     return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _write(plan: Plan, source: Source, *, folder: Folder, run: HelmRun, scored: Sequence[ScoredRequests]) -> list[Path]:
-    """Write the part of the requests table and the stats; the paths written."""
+def _parquet(tables: Sequence[pa.Table]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(request_table(run.records, scored), buffer)
-    files = {plan.output / REQUESTS / f"{part_name(source)}.parquet": buffer.getvalue()}
-    if plan.target is not StatsTarget.none:
-        target = source.local_path if plan.target is StatsTarget.in_place else None
-        target = target or plan.output / RUNS / source.suite / source.name
-        remove_unfinished(target)
-        stats = _stats_files(folder, run, scored)
-        if plan.target is StatsTarget.copy:
-            stats = {name: folder.read(name) for name in folder.names() if name not in _DISPLAYED} | stats
-        files |= {target / name: content for name, content in stats.items()}
-    write_files(files)
-    return list(files)
+    pq.write_table(pa.concat_tables(tables), buffer)
+    return buffer.getvalue()
 
 
-def _stats_files(folder: Folder, run: HelmRun, scored: Sequence[ScoredRequests]) -> dict[str, bytes]:
-    """The two stat files of a run with ours in them; only those that it has."""
-    layout = read_layout(folder.read("scenario_state.json"))
-    columns = stat_columns(run.records, *scored)
-    files = {}
-    if STATS in folder.names():
+def _suite_files(
+    plan: Plan, source: Source, files: Files, records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]
+) -> dict[Path, bytes]:
+    """Files of a HELM run with our stats in them, by where they go."""
+    in_place = source.local_path if plan.target is StatsTarget.in_place else None
+    if plan.target is StatsTarget.in_place and in_place is None:
+        raise InputError(f"{source.url} is remote and cannot be changed in place; leave --in-place out to get a copy.")
+    target = in_place or plan.output / RUNS / source.suite / source.name
+    remove_unfinished(target)
+    names = files.names()
+    contents = {} if in_place else {name: files.read(name) for name in names if name not in _DISPLAYED}
+    layout = read_layout(files.read("scenario_state.json"))
+    columns = stat_columns(records, *scored)
+    if STATS in names:
         added = aggregated_stats(layout, columns)
-        files[STATS] = rewrite_stats(folder.read(STATS), added, file=f"{folder.path}/{STATS}")
-    if PER_INSTANCE_STATS in folder.names():
-        file = f"{folder.path}/{PER_INSTANCE_STATS}"
+        contents[STATS] = rewrite_stats(files.read(STATS), added, file=f"{files.path}/{STATS}")
+    if PER_INSTANCE_STATS in names:
+        file = f"{files.path}/{PER_INSTANCE_STATS}"
         entries = per_instance_stats(layout, columns)
-        files[PER_INSTANCE_STATS] = rewrite_per_instance_stats(folder.read(PER_INSTANCE_STATS), entries, file=file)
-    return files
+        contents[PER_INSTANCE_STATS] = rewrite_per_instance_stats(files.read(PER_INSTANCE_STATS), entries, file=file)
+    return {target / name: content for name, content in contents.items()}
 
 
-def _matched(run: HelmRun, scored: Sequence[ScoredRequests]) -> tuple[Matched, ...]:
+def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> tuple[Matched, ...]:
     counts: Counter[tuple[str, str, str | None, str | None, str | None]] = Counter()
     for each in scored:
         for record, match in zip(run.records, each.matches, strict=True):

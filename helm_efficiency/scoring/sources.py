@@ -1,39 +1,50 @@
-"""Where runs are: local folders, and anything fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
+"""Where runs are: local folders and files, and what fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
 
+import contextlib
 import posixpath
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from msgspec import Struct
 
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.helm_runs import RUN_FILES, find_runs
+from helm_efficiency.harness import archives
+from helm_efficiency.harness.archives import Harness
+from helm_efficiency.harness.helm_cache import RequestCaches
+from helm_efficiency.harness.helm_runs import RUN_FILES, read_run
+from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+from helm_efficiency.harness.records import HarnessRun
 
 FileState = tuple[int, str]
 """Size in bytes, and what else changes when the file does: time, version or checksum, as its file system tells."""
 
+HELM: Harness = "helm"
+_HEAD_BYTES = 4096
+
 
 class Source(Struct, frozen=True):
-    """One run folder.
+    """One run folder of HELM, or one log file of another harness.
 
     Attributes:
+        harness: Whose.
         url: Absolute path, or address with its protocol.
     """
 
+    harness: Harness
     url: str
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Of the folder or file."""
         return posixpath.basename(self.url)
 
     @property
     def suite(self) -> str:
-        """Of the folder around it."""
+        """Name of the folder around it."""
         return posixpath.basename(posixpath.dirname(self.url))
 
     @property
@@ -46,38 +57,40 @@ class Source(Struct, frozen=True):
         """Whether only this process can see it."""
         return self.url.startswith("memory://")
 
-    def open(self) -> "Folder":
+    def open(self) -> "Files":
         """Its files."""
-        return Folder(*url_to_fs(self.url)) if "://" in self.url else Folder(LocalFileSystem(), self.url)
+        return Files(*url_to_fs(self.url)) if "://" in self.url else Files(LocalFileSystem(), self.url)
 
 
-class Folder:
-    """Reads the files of one folder and remembers what was read, for those who need the same file again."""
+class Files:
+    """Reads the files of one folder, or one file, and remembers what was read for those who need it again."""
 
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+    def __init__(self, filesystem: Any, path: str) -> None:
         self.filesystem = filesystem
         self.path = path.rstrip("/")
         self.contents: dict[str, bytes] = {}
 
     def names(self) -> list[str]:
-        """Of its files, sorted."""
-        listing = self.filesystem.ls(self.path, detail=True, refresh=True)
-        return sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        """Of the files, sorted; of a file those that belong to it."""
+        is_file = self.filesystem.isfile(self.path)
+        folder, own_name = posixpath.split(self.path) if is_file else (self.path, "")
+        listing = self.filesystem.ls(folder, detail=True, refresh=True)
+        names = sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        return [name for name in names if _belongs(name, own_name)] if is_file else names
 
     def states(self) -> dict[str, FileState]:
         """What tells whether a file changed, by name."""
-        return {name: self._state(name) for name in self.names()}
+        folder = posixpath.dirname(self.path) if self.filesystem.isfile(self.path) else self.path
+        return {name: self._state(f"{folder}/{name}") for name in self.names()}
 
-    def _state(self, name: str) -> FileState:
-        path = f"{self.path}/{name}"
+    def _state(self, path: str) -> FileState:
         if isinstance(self.filesystem, LocalFileSystem):
-            status = Path(path).stat()
-            return status.st_size, str(status.st_mtime_ns)
+            return state_of(Path(path))
         info: dict[str, Any] = self.filesystem.info(path)
         return info["size"], str(sorted((key, str(value)) for key, value in info.items()))
 
     def read(self, name: str) -> bytes:
-        """Content of a file.
+        """Content of a file of the folder.
 
         Raises:
             FileNotFoundError: There is none.
@@ -87,8 +100,56 @@ class Folder:
         return self.contents[name]
 
     def read_path(self, path: str) -> bytes:
-        """Content of a file of this folder, named by its path."""
+        """Content of a file of the folder, named by its path."""
         return self.read(posixpath.basename(path))
+
+    @contextlib.contextmanager
+    def local_file(self) -> Iterator[Path]:
+        """The one file as a local one, in a folder of the same name; a copy if it is remote."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            yield Path(self.path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, *self.path.split("/")[-2:])
+            path.parent.mkdir(exist_ok=True)
+            for name in self.names():
+                self.filesystem.get_file(f"{posixpath.dirname(self.path)}/{name}", str(path.with_name(name)))
+            yield path
+
+
+def _belongs(name: str, to: str) -> bool:
+    """Whether a file is another, or holds the samples of those results of lm-eval."""
+    return name == to or (to.startswith("results") and name.startswith("samples_"))
+
+
+def state_of(path: Path) -> FileState:
+    """What tells whether a local file changed; of one that is not there, too."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (-1, "")
+    return status.st_size, str(status.st_mtime_ns)
+
+
+def read_source(
+    source: Source, files: Files, *, caches: RequestCaches | None, tokenizers: LocalTokenizers | None
+) -> tuple[HarnessRun, ...]:
+    """The runs of a source; nearly always one.
+
+    Args:
+        source: What it is.
+        files: Its files.
+        caches: HELM's request caches.
+        tokenizers: For requests that nobody counted.
+
+    Raises:
+        FileFormatError: A file is damaged; names the file and the place.
+        InputError: A file is missing or cannot be read.
+    """
+    if source.harness == HELM:
+        return (read_run(files.path, read_bytes=files.read_path, caches=caches, tokenizers=tokenizers),)
+    with files.local_file() as path:
+        return archives.read_source(source.harness, path, tokenizers=tokenizers)
 
 
 def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
@@ -112,18 +173,36 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
 
 
 def _local(place: str) -> Iterator[Source]:
-    return (Source(str(folder)) for folder in find_runs(Path(place).absolute()))
+    return (Source(harness, str(path)) for harness, path in archives.find_sources(Path(place).absolute()))
 
 
 def _remote(place: str) -> Iterator[Source]:
     try:
         filesystem, root = url_to_fs(place)
         if isinstance(filesystem, LocalFileSystem):
-            return _local(root)
-        files = filesystem.find(root)
+            yield from _local(root)
+            return
+        files = sorted(filesystem.find(root))
     except (ImportError, ValueError, OSError) as error:
         raise InputError(f"{place} cannot be read: {error}.") from error
-    folders = sorted({posixpath.dirname(file) for file in files if posixpath.basename(file) in RUN_FILES})
     if not files:
-        raise InputError(f"{place}: nothing there; expected a HELM run, a suite or a folder of suites.")
-    return (Source(filesystem.unstrip_protocol(folder)) for folder in folders)
+        raise InputError(f"{place}: nothing there; expected runs of an evaluation harness.")
+    folders = {posixpath.dirname(file) for file in files if posixpath.basename(file) in RUN_FILES}
+    for folder in sorted(folders):
+        yield Source(HELM, filesystem.unstrip_protocol(folder))
+    for file in files:
+        if posixpath.dirname(file) not in folders and (harness := _harness_of(filesystem, file)):
+            yield Source(harness, filesystem.unstrip_protocol(file))
+
+
+def _harness_of(filesystem: Any, file: str) -> Harness | None:
+    """Whose a remote file is, by its name and its first bytes."""
+    if posixpath.splitext(file)[1] not in (".eval", ".json", ".jsonl"):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        head = Path(folder) / posixpath.basename(file)
+        head.write_bytes(filesystem.cat_file(file, start=0, end=_HEAD_BYTES))
+        try:
+            return next((harness for harness, _ in archives.find_sources(head)), None)
+        except InputError:
+            return None

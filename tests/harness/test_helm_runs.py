@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.harness.helm_records import perturbation_label, scenario_of
 from helm_efficiency.harness.helm_runs import find_runs, read_run
+from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import RequestRecord
 from helm_efficiency.harness.token_facts import apportion
 
@@ -53,6 +55,7 @@ def an_entry(instance_id: str = "id7", trial: int = 0, **stats: float | tuple[fl
     }
 
 
+PART = {"type": "text", "text": "What is it?"}
 COUNTED = {"num_references": 0, "num_prompt_tokens": 3, "num_output_tokens": 2, "exact_match": 1.0, "logprob": -1.0}
 
 
@@ -228,6 +231,63 @@ def test_batched_clients_report_the_time_of_the_batch(tmp_path: Path) -> None:
     assert (record.observed_s, record.batch_size) == (4.5, 8)
 
 
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> LocalTokenizers:
+    """A tokenizer with a token a word, for host/m."""
+    folder = tmp_path_factory.mktemp("words")
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return LocalTokenizers({"host/m": str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "result_changes", "expected"),
+    [
+        # messages, of which HELM counted none; an answer and the reasoning before it
+        (
+            {"prompt": "", "messages": [{"role": "system", "content": "be brief"}, {"content": [PART, PART]}]},
+            {"completions": [{"text": "it is", "tokens": [], "thinking": {"text": "let me think"}}]},
+            (8, 5, 3, 5),
+        ),
+        # an image in a message cannot be counted
+        ({"prompt": "", "messages": [{"content": [PART, {"type": "image_url"}]}]}, {}, (None, 2, None, 2)),
+        # several answers
+        ({"num_completions": 2}, {"completions": [{"text": "a b c"}, {"text": "a"}]}, (3, 4, None, 3)),
+        # a whole answer as one token, and a text that was cut afterwards
+        ({}, {"completions": [{"text": "C", "tokens": [{"text": "the answer is surely C"}]}]}, (3, 5, None, 5)),
+        # an echoed prompt cannot be told from the answer; a failed request has none
+        ({"echo_prompt": True}, {"completions": [{"text": "What is it? It."}]}, (3, None, None, None)),
+        ({}, {"success": False, "completions": [{"text": "x"}]}, (3, None, None, None)),
+    ],
+)
+def test_a_tokenizer_counts_what_helm_did_not(
+    tmp_path: Path,
+    words: LocalTokenizers,
+    request_changes: dict[str, Any],
+    result_changes: dict[str, Any],
+    expected: tuple[int | None, ...],
+) -> None:
+    state = a_state(request=request_changes, result=result_changes)
+    stored = sum(len(c.get("tokens", [])) for c in state["result"]["completions"])
+    folder = write_run(tmp_path / "r", [state], [an_entry(num_prompt_tokens=3, num_output_tokens=stored)])
+    [record] = read_run(folder, tokenizers=words).records
+    tokens = (record.prompt_tokens, record.output_tokens, record.reasoning_tokens, record.max_completion_tokens)
+    assert tokens == expected
+    assert record.doubts == ()
+
+
+def test_a_tokenizer_counts_a_prompt_that_helm_has_none_for(tmp_path: Path, words: LocalTokenizers) -> None:
+    state = a_state(request={"prompt": "What is it, do you think?"})
+    folder = write_run(tmp_path / "r", [state], [an_entry(num_prompt_tokens=1, num_output_tokens=2)])
+    [record] = read_run(folder, tokenizers=words).records
+    assert (record.prompt_tokens, record.prompt_provenance, record.doubts) == (6, "tokenizer", ())
+    media = [{"content_type": "text/plain", "text": "What is it?"}, {"text": "Say."}]
+    state = a_state(request={"prompt": "", "multimodal_prompt": {"media_objects": media}})
+    folder = write_run(tmp_path / "m", [state], None)
+    assert read_run(folder, tokenizers=words).records[0].prompt_tokens == 4
+
+
 def test_trials_perturbations_and_references_are_joined(tmp_path: Path) -> None:
     typos = {"name": "typos", "robustness": True, "fairness": False, "computed_on": "perturbed", "prob": 0.1}
     reordered = dict(reversed(typos.items()))
@@ -278,6 +338,12 @@ def test_instances_of_one_id_take_their_stats_in_order(tmp_path: Path) -> None:
     entries = [an_entry(num_prompt_tokens=3, f1=0.1), an_entry(num_prompt_tokens=5, f1=0.9)]
     records = read_run(write_run(tmp_path / "r", states, entries)).records
     assert [(r.prompt_tokens, r.scores) for r in records] == [(3, {"f1": 0.1}), (5, {"f1": 0.9})]
+
+
+def test_metrics_that_begin_alike_score_the_same_request(tmp_path: Path) -> None:
+    entries = [an_entry(num_prompt_tokens=3, f1=0.1), an_entry(num_prompt_tokens=3, f1=0.9, rouge=0.5)]
+    records = read_run(write_run(tmp_path / "r", [a_state()], entries)).records
+    assert [(r.prompt_tokens, r.scores) for r in records] == [(3, {"f1": 0.1, "rouge": 0.5})]
 
 
 def test_totals_of_other_requests_are_not_divided(tmp_path: Path) -> None:
@@ -374,13 +440,14 @@ def test_finding_follows_links_but_enters_no_folder_twice(tmp_path: Path) -> Non
         list(find_runs(tmp_path / "nowhere"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
-def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    assert list(find_runs(tmp_path)) == [closed]
-    with pytest.raises(InputError, match="Permission denied"):
-        read_run(closed)
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):  # deeper than a path may be long
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    [deep] = find_runs(tmp_path)
+    with pytest.raises(InputError, match="File name too long"):
+        read_run(deep)
 
 
 def test_files_may_come_from_elsewhere() -> None:

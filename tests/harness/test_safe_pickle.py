@@ -5,6 +5,8 @@ import os
 import pickle
 import sys
 import types
+from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +73,55 @@ def test_anything_but_plain_containers_is_refused(value: Any) -> None:
         loads(pickle.dumps(value))
 
 
-def test_members_of_enumerations_that_helms_clients_store_become_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("google.genai.types")
+class OpenAIObject(dict[str, Any]):
+    """As in OpenAI's client before 2024, whose objects HELM kept as they were."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.get("id"), None, None), dict(self)
+
+
+@pytest.fixture
+def modules_of_clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, types.ModuleType]:
+    """Modules that HELM's clients' values name, for as long as those are pickled."""
+    names = ("google", "google.genai", "google.genai.types", "openai", "openai.openai_object")
+    modules = {name: types.ModuleType(name) for name in names}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(OpenAIObject, "__module__", "openai.openai_object")
+    modules["openai.openai_object"].OpenAIObject = OpenAIObject  # type: ignore[attr-defined]
+    return modules
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_what_helms_clients_store_becomes_plain(
+    modules_of_clients: dict[str, types.ModuleType], monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
     reason = enum.Enum("FinishReason", {"STOP": "STOP"}, module="google.genai.types")
-    module.FinishReason = reason  # type: ignore[attr-defined]
-    for name in ("google", "google.genai"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "google.genai.types", module)
-    response = {"candidates": [{"finish_reason": reason.STOP}, {"finish_reason": reason.STOP}]}
-    data = pickle.dumps(response)
-    monkeypatch.delitem(sys.modules, "google.genai.types")  # not needed for reading
-    assert loads(data) == {"candidates": [{"finish_reason": "STOP"}, {"finish_reason": "STOP"}]}
+    modules_of_clients["google.genai.types"].FinishReason = reason  # type: ignore[attr-defined]
+    usage = OpenAIObject(prompt_tokens=3)
+    response = {
+        "finish_reason": [reason.STOP, reason.STOP],
+        "create_time": datetime(2025, 1, 1, tzinfo=UTC),
+        "usage": usage,
+        "choices": [OpenAIObject(id="x", usage=usage), OpenAIObject()],
+        "ordered": OrderedDict(a=1),
+    }
+    data = pickle.dumps(response, protocol)
+    for name in modules_of_clients:
+        monkeypatch.delitem(sys.modules, name)  # not needed for reading
+    if protocol < 3:  # the date's bytes are pickled as a call
+        with pytest.raises(UnsafePickleError, match="_codecs"):
+            loads(data)
+        return
+    back = loads(data)
+    assert back == {
+        "finish_reason": ["STOP", "STOP"],
+        "create_time": None,
+        "usage": {"prompt_tokens": 3},
+        "choices": [{"id": "x", "usage": {"prompt_tokens": 3}}, {}],
+        "ordered": {"a": 1},
+    }
+    assert all(type(value) is dict for value in (back["usage"], back["ordered"], *back["choices"]))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +136,9 @@ def test_members_of_enumerations_that_helms_clients_store_become_their_values(mo
         b"\x80\x05\x85.",
         b"\x80\x05)\x81.",  # NEWOBJ
         b"\x80\x05]]\x93.",  # STACK_GLOBAL of lists
-        b"cgoogle.genai.types\nX\n(lR.",  # called with no value
+        b"}](Neb.",  # BUILD with a list, of a dict
+        b"](dNNub.",
+        b"NNR.",  # a call of None
         b"cgoogle.genai.typesX\n.",
         b"P0\n.",  # persistent id
     ],

@@ -14,13 +14,13 @@ from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
-from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
 from helm_efficiency.profiling.local import CellTimer
 from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
+from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.prompts import WORDS, PromptMaker
 
 TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)
@@ -66,8 +66,8 @@ def test_served_and_in_process_timings_agree_but_for_the_overhead(served: tuple[
         served_s, local_s = np.array([np.subtract(seconds[what], seconds["none"]) for seconds in rounds[1:]]).T
         difference_s = served_s - local_s
         error_s = difference_s.std(ddof=1) / len(difference_s) ** 0.5
-        # A crowded machine gives a server of several threads another share than one process: hence 0.75. Counting
-        # chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
+        # On a crowded machine a server with its several threads gets another share than one process: hence 0.75.
+        # Counting chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
         assert abs(difference_s.mean()) <= max(4 * error_s, 0.75 * local_s.mean()), (what, served_s, local_s)
         assert served_s.mean() > 0 and local_s.mean() > 0
 

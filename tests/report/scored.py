@@ -7,19 +7,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from helm_efficiency.report.board import Leaderboard
+from helm_efficiency.report.leaderboard import build
+from helm_efficiency.report.tables import from_arrow
 from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
 
-def request(model: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:
+def request(deployment: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:
     """One row of the requests table: idealized 1 s on one A100 unless `facts` say otherwise."""
     idealized = facts.get("idealized_s", 1.0)
     row: dict[str, Any] = {
         "harness": "helm",
         "suite": "v1",
-        "run": f"{scenario}:model={model}",
+        "run": f"{scenario}:model={deployment}",
         "scenario": scenario,
-        "model": model,
-        "deployment": model,
+        "model": deployment,
+        "deployment": deployment,
         "instance_id": f"id{instance}",
         "train_trial": 0,
         "perturbation": "",
@@ -69,3 +72,23 @@ def write(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     pq.write_table(requests, folder / "requests" / "part-0.parquet")
     pq.write_table(runs, folder / "runs.parquet")
     return folder
+
+
+def small_board() -> Leaderboard:
+    """Four models, two scenarios of ten instances: a tie, one model without runtimes, one without a scenario."""
+
+    def answers(deployment: str, scenario: str, num_correct: int, **facts: Any) -> list[dict[str, Any]]:
+        return [request(deployment, scenario, index, float(index < num_correct), **facts) for index in range(10)]
+
+    rows = [
+        *answers("org/large", "boolq", 9, idealized_s=2.0, denoised_s=1.0, in_domain=False),
+        *answers("org/large", "imdb", 8, idealized_s=2.0, denoised_s=1.0),
+        *answers("org/small", "boolq", 7, idealized_s=0.1, denoised_s=0.3),
+        *answers("org/small", "imdb", 8, idealized_s=0.1, denoised_s=0.3),
+        *answers(
+            "api/<b>_new|$", "boolq", 7, idealized_s=None, stack=None, stack_detail=None, tier=None, api_usd=0.002
+        ),
+        *answers("api/<b>_new|$", "imdb", 2, idealized_s=None, stack=None, stack_detail=None, tier=None, api_usd=0.002),
+        *answers("org/slow", "boolq", 2, idealized_s=3.0),
+    ]
+    return build(from_arrow(*tables(rows)))

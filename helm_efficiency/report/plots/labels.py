@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib import patheffects
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from helm_efficiency.report.plots.style import INK, MUTED
 
@@ -87,8 +88,9 @@ def write_names(
     """
     figure = axes.get_figure(root=True)
     texts = [axes.text(0, 0, plain(name), fontsize=_SIZE, in_layout=False) for name in names]
-    figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
-    figure.set_layout_engine("none")  # and keeps it, or the names would stand beside other points
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
+        figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
+        figure.set_layout_engine("none")  # and keeps it, or the names would stand beside other points
     scale = 72 / figure.dpi
     to_points = axes.transData.transform
     origin = axes.bbox.p0

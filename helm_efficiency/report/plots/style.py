@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helm_efficiency.errors import InputError
@@ -21,7 +23,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 INK, MUTED, FAINT = "#222222", "#666666", "#D9D9D9"
 
-_LOG_FROM, _FEW_DECADES = 8, 300
+_LOG_FROM, _FEW_DECADES = 8, 500
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 _CHARACTERS_PER_INCH = 17
 
@@ -32,12 +34,14 @@ _NO_METADATA = {
 }
 FORMATS = tuple(_NO_METADATA)
 
+_FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "Microsoft YaHei")
+"""For names in scripts that the first font lacks."""
+
 _STYLE: dict[str, Any] = {
     "figure.figsize": (7.2, 4.8),
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
-    "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
     "text.color": INK,
     "axes.edgecolor": MUTED,
@@ -64,7 +68,12 @@ _STYLE: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """The look of all figures of this package, without changing the caller's settings."""
-    with mpl.rc_context(_STYLE):
+    installed = set(get_font_names())
+    fonts = ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
+    with mpl.rc_context(_STYLE | {"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font"
+        )  # drawn as a box; in SVG the reader's font has it
         yield
 
 

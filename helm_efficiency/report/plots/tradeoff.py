@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
@@ -50,9 +51,9 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
         alone = axes is None
         axes = plt.subplots()[1] if alone else axes
         shown = _with_both(part, x, y)
-        view = _View(MEASURES[x], MEASURES[y], _owners(shown["deployment"]))
+        view = _View(MEASURES[x], MEASURES[y], _owners(part["deployment"]))
         lines = _draw(axes, shown, view)
-        handles = _owner_handles(view.owners, len(shown))
+        handles = _owner_handles(view.owners, shown["deployment"])
         if handles:
             columns = min(len(handles), _LEGEND_COLUMNS)
             axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
@@ -76,11 +77,11 @@ def tradeoff_by_scenario(parts: Sequence[pd.DataFrame], *, x: str = "idealized_s
         for axes in grid.flat[len(parts) :]:
             axes.set_visible(False)
         shown = [_with_both(part, x, y) for part in parts]
-        view = _View(MEASURES[x], MEASURES[y], _owners(pd.concat(shown)["deployment"]))
+        view = _View(MEASURES[x], MEASURES[y], _owners(pd.concat(parts)["deployment"]))
         lines = [_draw(axes, points, view) for axes, points in zip(grid.flat, shown, strict=False)]
         for axes in grid[:, 1:].flat:
             axes.set_ylabel("")
-        handles = _owner_handles(view.owners, max(map(len, shown)))
+        handles = _owner_handles(view.owners, pd.concat(shown)["deployment"])
         if handles:
             figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), **_LEGEND)
         caption(figure, _caption(parts, x, y))
@@ -125,21 +126,17 @@ def _points(shown: pd.DataFrame, view: _View) -> npt.NDArray[np.float64]:
     return np.column_stack([shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale]).astype(float)
 
 
-def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[np.float64]]:
-    """Draw the intervals on both axes and yield them as lines."""
-    x, y = shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale
-    for measure in (view.x, view.y):
-        low, high = (
-            shown[f"{measure.key}_{end}"].where(np.isfinite, shown[measure.key]) * measure.scale
-            for end in ("low", "high")
-        )
-        for index in shown.index:
-            if measure is view.x:
-                line = np.array([[low[index], y[index]], [high[index], y[index]]])
-            else:
-                line = np.array([[x[index], low[index]], [x[index], high[index]]])
-            axes.plot(*line.T, color=_BARS, lw=0.8, zorder=2, solid_capstyle="butt")
-            yield line
+def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.float64]]:
+    """Draw the intervals on both axes and return them as lines, each of shape (2, 2)."""
+    lines = []
+    for axis, measure in enumerate((view.x, view.y)):
+        for end in ("low", "high"):
+            to = _points(shown, view)
+            to[:, axis] = shown[f"{measure.key}_{end}"].where(np.isfinite, shown[measure.key]) * measure.scale
+            lines.append(np.stack([_points(shown, view), to], axis=1))
+    segments = np.concatenate(lines)
+    axes.add_collection(LineCollection(list(segments), colors=_BARS, linewidths=0.8, zorder=2))
+    return list(segments)
 
 
 def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[np.float64]]:
@@ -157,12 +154,14 @@ def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[
 def _marks(axes: Any, shown: pd.DataFrame, view: _View) -> None:
     points = _points(shown, view)
     likely = shown.get(f"{view.x.key}_front_probability", pd.Series(1.0, shown.index)).fillna(0)
-    for at, name in enumerate(shown["deployment"]):
-        index = view.owners.index(_owner(str(name)))
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        look = {"marker": marker, "ms": 8, "mec": colour, "mew": 1.4, "zorder": 4, "ls": "none"}
-        axes.plot(*points[at], **look, mfc="white")
-        axes.plot(*points[at], **look, mfc=(*to_rgb(colour), likely[at]))
+    owner = shown["deployment"].astype(str).map(_owner)
+    for index, name in enumerate(view.owners):
+        at = owner.eq(name).to_numpy()
+        colour = COLOURS[index % len(COLOURS)]
+        look = {"marker": MARKERS[index % len(MARKERS)], "s": 64, "edgecolors": colour, "linewidths": 1.4, "zorder": 4}
+        fills = [(*to_rgb(colour), share) for share in likely[at]]
+        axes.scatter(*points[at].T, facecolors="white", **look)
+        axes.scatter(*points[at].T, facecolors=fills, gid="marks", **look)
 
 
 def _owner(deployment: str) -> str:
@@ -173,14 +172,16 @@ def _owners(deployments: pd.Series) -> list[str]:
     return sorted({_owner(str(name)) for name in deployments})
 
 
-def _owner_handles(owners: list[str], num_models: int) -> list[Line2D]:
-    """Legend of colours and shapes; none where it would tell nothing apart, or too much."""
-    if not 1 < len(owners) <= min(_MOST_OWNERS, num_models - 1):
+def _owner_handles(owners: list[str], shown: pd.Series) -> list[Line2D]:
+    """Legend of the colours and shapes that are shown; none where it would tell nothing apart, or too much."""
+    present = _owners(shown)
+    if not 1 < len(present) <= min(_MOST_OWNERS, shown.nunique() - 1):
         return []
     look: dict[str, Any] = {"ls": "none", "ms": 8, "mfc": "white", "mew": 1.4}
     return [
-        Line2D([], [], marker=MARKERS[at], mec=COLOURS[at % len(COLOURS)], label=plain(name), **look)
+        Line2D([], [], marker=MARKERS[at % len(MARKERS)], mec=COLOURS[at % len(COLOURS)], label=plain(name), **look)
         for at, name in enumerate(owners)
+        if name in present
     ]
 
 

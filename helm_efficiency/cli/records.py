@@ -1,0 +1,129 @@
+"""The command that shows what runs of any harness recorded."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import Format, FormatOption, emit, note
+from helm_efficiency.errors import InputError
+
+if TYPE_CHECKING:
+    from helm_efficiency.harness.records import HarnessRun
+
+
+@app.command()
+def records(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them.")],
+    *,
+    cache: Annotated[
+        list[Path], typer.Option(help="HELM's request caches, for the provider's token counts: prod_env/cache.")
+    ] = [],  # noqa: B006 (typer copies it)
+    count_tokens: Annotated[
+        bool, typer.Option("--count-tokens", help="Count what nobody counted, with tokenizers on this machine.")
+    ] = False,
+    tokenizer: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=PLACE", help="Tokenizer of a model or deployment."),
+    ] = [],  # noqa: B006 (typer copies it)
+    every_eval_ever: Annotated[Path | None, typer.Option(help="Folder to write Every Eval Ever data to.")] = None,
+    organization: Annotated[str, typer.Option(help="Who provides that data.")] = "unknown",
+    format: FormatOption = Format.table,
+) -> None:
+    """What HELM, Inspect, lm-evaluation-harness and Every Eval Ever recorded: tokens, times, scores, and who counted.
+
+    A table has a row a run, JSON and CSV have a row a request.
+
+    Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
+    """
+    from helm_efficiency.harness.helm_cache import RequestCaches
+    from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+
+    named = dict(_pair(text) for text in tokenizer)
+    tokenizers = LocalTokenizers(named) if count_tokens or named else None
+    caches = RequestCaches()
+    for place in cache:
+        if place.is_file():
+            caches.add_sqlite(place)
+        else:
+            caches.add_folder(place)
+    problems = list(caches.problems)
+    rows: list[dict[str, Any]] = []
+    num_runs = 0
+    for run in _runs(paths, problems, caches=caches if cache else None, tokenizers=tokenizers):
+        num_runs += 1
+        rows.extend([_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv))
+        for warning in run.warnings:
+            note(f"{run.source}: {warning}")
+        if every_eval_ever is not None:
+            _write(run, every_eval_ever, organization, problems)
+    emit(rows, format)
+    for problem in problems:
+        note(problem)
+    if problems or not num_runs:
+        note(f"{num_runs} runs read, {len(problems)} problems.")
+        raise typer.Exit(1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, place = text.partition("=")
+    if not (name and equals and place):
+        raise InputError(f"--tokenizer {text}: expected NAME=PLACE, such as host/model=org/repository.")
+    return name, place
+
+
+def _runs(paths: list[Path], problems: list[str], **options: Any) -> Iterator["HarnessRun"]:
+    """Every run that can be read; the others are put among the problems."""
+    from helm_efficiency.harness.archives import find_sources, read_source
+
+    for path in paths:
+        for harness, source in find_sources(path):
+            try:
+                yield from read_source(harness, source, **options)
+            except InputError as error:
+                problems.append(str(error))
+
+
+def _summary(run: "HarnessRun") -> dict[str, Any]:
+    records = run.records
+    return {
+        "run": run.name,
+        "requests": len(records),
+        "prompt_tokens": _total(r.prompt_tokens for r in records),
+        "output_tokens": _total(r.output_tokens for r in records),
+        "observed_s": _total(r.observed_s for r in records),
+        "missing": sum(r.prompt_tokens is None or r.output_tokens is None for r in records),
+        "doubtful": sum(bool(r.doubts) for r in records),
+        "counted_by": ", ".join(sorted({r.output_provenance for r in records})),
+    }
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    """Sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _requests(run: "HarnessRun", *, flat: bool) -> Iterator[dict[str, Any]]:
+    """One row a request; where rows are flat, scores are JSON in one cell."""
+    import msgspec
+
+    for record in run.records:
+        row: dict[str, Any] = msgspec.to_builtins(record)
+        yield {**row, "scores": json.dumps(record.scores), "doubts": " ".join(record.doubts)} if flat else row
+
+
+def _write(run: "HarnessRun", folder: Path, organization: str, problems: list[str]) -> None:
+    from helm_efficiency.harness.every_eval_ever import write_every_eval_ever
+
+    try:
+        written = write_every_eval_ever(run, folder, organization=organization, retrieved_at=time.time())
+    except InputError as error:
+        problems.append(str(error))
+        return
+    if written.num_skipped:
+        problems.append(f"{run.source}: {written.num_skipped} requests have no {run.score_name} and were not written")

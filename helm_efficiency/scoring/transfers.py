@@ -1,0 +1,137 @@
+"""Coefficients for every model of a stack: measured, shared by architecture, transferred, or by roofline.
+
+A store's fits are taken as they are. For a model without one, on the same stack:
+
+    shared       a profiled model has the same layers: its fit counts as this model's
+    transferred  predicted from the architecture by a model calibrated on the stack's profiles
+    roofline     the same with nothing profiled on the stack: datasheet figures with typical efficiencies
+
+An architecture is spread over as many accelerators as it needs (`core.memory`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
+from helm_efficiency.catalog.architectures import CatalogEntry
+from helm_efficiency.catalog.specs import spec_of
+from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.core.memory import Serving, place
+from helm_efficiency.core.transfer import Parallel, TransferModel, fit_transfer
+from helm_efficiency.errors import InputError
+from helm_efficiency.store import Store
+
+_SAME_VOCABULARY_FRACTION = 0.05
+_NOT_LAYERS = ("name", "excluded", "vocab_size", "num_positions", "tied_embeddings")
+
+
+@dataclass(frozen=True)
+class StackTransfer:
+    """What a stack's profiles say about models that were not profiled there.
+
+    Attributes:
+        model: The calibrated transfer model.
+        measured: Fits of the stack by deployment.
+        profiles: Of the stack, with their architectures.
+    """
+
+    model: TransferModel
+    measured: Mapping[str, Fit]
+    profiles: Sequence[Profile]
+
+    def fit(self, name: str, architecture: Architecture, parallel: Parallel | None = None) -> Fit:
+        """The best coefficients there are for a model.
+
+        Args:
+            name: Of the model or deployment; a measured fit under it is taken as it is.
+            architecture: Of the model.
+            parallel: How it is spread; by default over as many accelerators as it needs.
+
+        Raises:
+            InputError: The model fits on no number of these accelerators.
+        """
+        if name in self.measured:
+            return self.measured[name]
+        for profile in self.profiles:
+            same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
+            if same and profile.deployment in self.measured and parallel in (None, _parallel(profile.stack)):
+                shared = self.measured[profile.deployment]
+                note = f"measured as {profile.deployment}, whose layers are the same"
+                return replace(shared, deployment=name, tier="shared", notes=(*shared.notes, note))
+        chosen = parallel or self.parallel(architecture)
+        return self.model.fit(architecture, chosen, deployment=name)
+
+    def parallel(self, architecture: Architecture) -> Parallel:
+        """The fewest accelerators that hold a model with a context of 2048 tokens.
+
+        Raises:
+            InputError: It fits on none.
+        """
+        accelerator = find_accelerator(self.model.stack.accelerator, load_accelerators())
+        if accelerator.memory_bytes is None or not self.model.spec.link_bytes_per_s:
+            return Parallel()
+        serving = Serving(dtype=self.model.stack.dtype or "fp16")
+        placed = place(architecture, serving, memory_bytes=accelerator.memory_bytes, node_size=accelerator.node_size)
+        return Parallel(placed.tensor_parallel, placed.pipeline_parallel)
+
+
+def load_transfer(store: Store, stack_name: str) -> StackTransfer:
+    """Calibrate on the profiles that a store holds of a stack.
+
+    Raises:
+        InputError: The store holds no profile of the stack that says which architecture it is of.
+        CatalogError: The stack's accelerator is in no catalog.
+    """
+    profiles = [profile for profile in store.profiles(stack=stack_name) if profile.architecture is not None]
+    if not profiles:
+        names = sorted({profile.stack.name for profile in store.profiles()})
+        raise InputError(
+            f"No profile of a known architecture on stack {stack_name!r} in {store.path}. "
+            f"Stacks with profiles: {', '.join(names) or 'none'}. Without any, name --accelerator for the roofline."
+        )
+    stack = profiles[0].stack
+    spec = spec_of(find_accelerator(stack.accelerator, load_accelerators()), stack.dtype)
+    measured = {fit.deployment: fit for fit in store.fits(stack=stack_name) if fit.tier == "measured"}
+    return StackTransfer(fit_transfer(profiles, spec), measured, profiles)
+
+
+def roofline(stack: Stack) -> StackTransfer:
+    """The transfer model of a stack that nobody measured.
+
+    Raises:
+        CatalogError: The stack's accelerator is in no catalog.
+        InputError: The stack's dtype is unknown.
+    """
+    spec = spec_of(find_accelerator(stack.accelerator, load_accelerators()), stack.dtype)
+    return StackTransfer(fit_transfer([], spec, stack=stack), {}, [])
+
+
+def catalog_fits(transfer: StackTransfer, entries: Iterable[CatalogEntry]) -> tuple[list[Fit], dict[str, str]]:
+    """Coefficients for each model of HELM that has one of the architectures.
+
+    Returns:
+        Fits by HELM's name of the model, and the reasons of those that have none.
+    """
+    fits: list[Fit] = []
+    reasons: dict[str, str] = {}
+    for entry in entries:
+        try:
+            of_entry = transfer.fit(entry.architecture.name, entry.architecture)
+        except InputError as error:
+            reasons |= {name: str(error) for name in entry.helm_models}
+            continue
+        for name in entry.helm_models:
+            fits.append(transfer.measured.get(name) or replace(of_entry, deployment=name))
+    return fits, reasons
+
+
+def have_same_layers(one: Architecture, other: Architecture) -> bool:
+    """Whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
+    a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
+    return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
+
+
+def _parallel(stack: Stack) -> Parallel:
+    return Parallel(stack.tensor_parallel, stack.pipeline_parallel)

@@ -1,0 +1,79 @@
+"""Stats of HELM's files replaced without touching anything else."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helm_efficiency.errors import FileFormatError
+from helm_efficiency.harness.helm_aggregate import MetricName, PerInstanceStats, Stat, stat_of
+from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
+from helm_efficiency.harness.helm_stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+from helm_efficiency.harness.scores import is_score
+
+NAMES = ("exact_match", "num_references", "inference_runtime", "num_prompt_tokens", "prompt_tokens_from_usage", "{}[],")
+
+
+def a_stat(name: str, split: str = "test", **more: Any) -> dict[str, Any]:
+    return {"name": {"name": name, "split": split, **more}, "count": 1, "sum": 0.5}
+
+
+def ours(name: str, value: float) -> Stat:
+    return stat_of(MetricName(name, "test"), [value])
+
+
+stats = st.lists(
+    st.builds(
+        a_stat,
+        st.sampled_from(NAMES) | st.text(),
+        st.text(),
+        perturbation=st.fixed_dictionaries({"name": st.sampled_from(['"inference_runtime"', "typos"])}),
+    )
+    | st.builds(a_stat, st.sampled_from(NAMES)),
+    max_size=6,
+)
+layouts = st.sampled_from([{"indent": 2}, {}, {"separators": (",", ":")}])
+
+
+def kept_of(all_stats: list[Any]) -> list[Any]:
+    return [stat for stat in all_stats if not is_efficiency_stat(stat["name"]["name"])]
+
+
+@given(stats, layouts, st.booleans())
+def test_stats(all_stats: list[Any], layout: Any, with_nan: bool) -> None:
+    if with_nan:
+        all_stats = [stat | {"max": float("inf"), "mean": float("nan")} for stat in all_stats]
+    data = json.dumps(all_stats, **layout).encode()
+    added = [ours("inference_runtime", 2.0)]
+    rewritten = rewrite_stats(data, added, file="stats.json")
+    assert repr(json.loads(rewritten)) == repr(kept_of(all_stats) + json.loads(msgspec.json.encode(added)))
+    assert rewrite_stats(rewritten, added, file="stats.json") == rewritten
+
+
+@given(st.lists(stats, max_size=4), layouts)
+def test_per_instance_stats(of_entries: list[list[Any]], layout: Any) -> None:
+    entries = [{"instance_id": f"id{i}", "more": 1, "stats": each} for i, each in enumerate(of_entries)]
+    data = json.dumps(entries, **layout).encode()
+    added = [PerInstanceStats(instance_id="id0", train_trial_index=0, stats=[ours("inference_runtime", 2.0)])]
+    rewritten = rewrite_per_instance_stats(data, added, file="per_instance_stats.json")
+    kept = [entry | {"stats": left} for entry in entries if (left := kept_of(entry["stats"]))]
+    assert json.loads(rewritten) == kept + json.loads(msgspec.json.encode(added))
+    assert rewrite_per_instance_stats(rewritten, added, file="per_instance_stats.json") == rewritten
+
+
+def test_bytes_of_others_are_kept() -> None:
+    data = b'[ {"name":{"name":"exact_match"},"sum":1.50,"x":"\\u00e9"} ,\n {"name": {"name": "inference_runtime"}}]\n'
+    assert rewrite_stats(data, [], file="") == b'[ {"name":{"name":"exact_match"},"sum":1.50,"x":"\\u00e9"} ]\n'
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'[{"name": {"name": "inference_runtime"}, "sum": 1', b'{"a": 1}]'])
+def test_what_is_no_list_of_stats_is_refused(data: bytes) -> None:
+    with pytest.raises(FileFormatError, match=r"^runs/v1/stats\.json: "):
+        rewrite_stats(data, [ours("inference_runtime", 1.0)], file="runs/v1/stats.json")
+
+
+def test_no_stat_of_ours_is_taken_for_a_score() -> None:
+    assert not [name for name in (*STATS, *PROVENANCE_PREFIXES) if is_score(name)]

@@ -1,0 +1,180 @@
+"""Efficiency columns in HELM's own leaderboards: every schema it ships, its summaries, its server in a real browser."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from helm.benchmark.presentation.schema import read_schema as helm_read_schema
+from typer.testing import CliRunner
+
+from helm_efficiency.cli import app
+from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.harness.helm_commands import helm_summarize
+from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, shipped_schemas, to_yaml
+from helm_efficiency.report.leaderboard import build
+from helm_efficiency.report.tables import load
+from helm_efficiency.store import Store
+
+SHOWN = [
+    "inference_denoised_runtime",
+    "inference_idealized_runtime",
+    "idealized_cost_usd",
+    "api_cost_usd",
+    "inference_idealized_runtime@h100",
+]
+
+
+def names(entries):
+    return [entry["name"] for entry in entries]
+
+
+def group(schema, name):
+    return next(entry for entry in schema["metric_groups"] if entry["name"] == name)
+
+
+@pytest.mark.parametrize("name", shipped_schemas())
+def test_every_shipped_schema_shows_efficiency(name, tmp_path):
+    original = read_schema(name)
+    schema = add_efficiency(original, stacks=["h100"], detailed=True)
+    assert set(SHOWN) <= set(names(group(schema, "efficiency")["metrics"]))
+    assert {*SHOWN, "num_accelerators", "idealized_energy_joules"} <= set(
+        names(group(schema, "efficiency_detailed")["metrics"])
+    )
+    for run_group in schema["run_groups"]:
+        assert bool(run_group.get("metric_groups")) == ("efficiency" in (run_group.get("metric_groups") or []))
+    added = names(schema["metrics"])[len(original["metrics"]) :]
+    assert len(set(added)) == len(added)
+    assert not set(added) & set(names(original["metrics"]))
+    assert add_efficiency(schema, stacks=["h100"], detailed=True) == schema
+    # what it said before, it still says
+    assert original["metrics"] == schema["metrics"][: len(original["metrics"])]
+    for metric_group in original["metric_groups"]:
+        kept = group(schema, metric_group["name"])
+        assert metric_group["metrics"] == kept["metrics"][: len(metric_group["metrics"])]
+    path = tmp_path / "schema.yaml"
+    path.write_text(to_yaml(schema), encoding="utf-8")
+    parsed = helm_read_schema(str(path))
+    assert parsed.name_to_metric["idealized_cost_usd"].lower_is_better
+
+
+def test_a_schema_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("run_groups:\n- {name: mine, metric_groups: [accuracy]}\n- {name: all, subgroups: [mine]}\n")
+    schema = add_efficiency(read_schema(str(path)))
+    assert schema["run_groups"] == [
+        {"name": "mine", "metric_groups": ["accuracy", "efficiency"], "environment": {"main_split": "test"}},
+        {"name": "all", "subgroups": ["mine"]},
+    ]
+    assert names(schema["metric_groups"]) == ["efficiency", "efficiency_detailed"]
+
+
+def test_what_is_no_schema(tmp_path):
+    with pytest.raises(
+        InputError, match=r"No schema 'light': neither a file nor one that crfm-helm ships: air_bench, "
+    ):
+        read_schema("light")
+    path = tmp_path / "x.yaml"
+    path.write_text("a: [")
+    with pytest.raises(FileFormatError, match=r"x.yaml: not YAML"):
+        read_schema(str(path))
+    path.write_text(yaml.safe_dump({"metrics": []}))
+    with pytest.raises(FileFormatError, match="it has no list of run_groups"):
+        read_schema(str(path))
+
+
+# ---- real runs, HELM's own commands ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scored(data_dir, tmp_path_factory):
+    """Real runs of Llama 3, re-scored on a made-up stack, with HELM's summary of them."""
+    folder = tmp_path_factory.mktemp("helm")
+    for run in (data_dir / "helm_runs" / "mmlu_llama3" / "runs" / "v1").iterdir():
+        if "huggingface" not in run.name:  # HELM looks for the tokenizers of these on the network
+            shutil.copytree(run, folder / "runs" / "v1" / run.name)
+    store = Store(folder / "store.sqlite")
+    for deployment in ("groq/llama3-8b-8192", "groq/llama3-70b-8192"):
+        slow = 6 if "70b" in deployment else 1
+        cells = [(p, o, slow * (0.02 + 2e-5 * p + 0.012 * (o - 1))) for p in (1, 512, 2048) for o in (1, 16, 64)]
+        stack = Stack("made-up", "a100-80gb", dtype="fp16")
+        store.put_fit(fit_profile(Profile(deployment, stack, tuple(Measurement(*cell) for cell in cells))))
+    out = folder / "scored"
+    arguments = ["rescore", folder / "runs" / "v1", "--store", folder / "store.sqlite", "--output", out, "--jobs", 1]
+    done = CliRunner().invoke(app, [*map(str, arguments), "--format", "json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["num_scored"] == 12
+    schema = folder / "schema.yaml"
+    schema.write_text(to_yaml(add_efficiency(read_schema("lite"), stacks=["made-up"])), encoding="utf-8")
+    helm_summarize(out, "v1", schema=schema, log=folder / "summarize.log")
+    return out
+
+
+def mmlu_table(scored):
+    table = json.loads((scored / "runs" / "v1" / "groups" / "mmlu.json").read_text())[0]
+    header = [cell["value"] for cell in table["header"]]
+    return {
+        row[0]["value"]: dict(zip(header, (cell.get("value") for cell in row), strict=True)) for row in table["rows"]
+    }
+
+
+def test_helm_and_this_package_show_the_same_numbers(scored):
+    theirs = mmlu_table(scored)
+    ours = build(load(scored)).part().set_index("deployment")
+    assert set(theirs) == set(ours.index)
+    for deployment, row in theirs.items():
+        assert ours.loc[deployment, "score"] == pytest.approx(row["EM"])
+        assert ours.loc[deployment, "observed_s"] == pytest.approx(row["Observed inference time (s)"])
+    groq = theirs["groq/llama3-70b-8192"]
+    assert groq["Idealized inference time (s)"] == pytest.approx(ours.loc["groq/llama3-70b-8192", "idealized_s"])
+    assert groq["Idealized on made-up (s)"] == groq["Idealized inference time (s)"]
+    assert groq["Idealized cost ($)"] == pytest.approx(ours.loc["groq/llama3-70b-8192", "idealized_usd"])
+    assert theirs["together/Llama-3-8b-chat-hf"]["Denoised inference time (s)"] is None
+
+
+@pytest.mark.browser
+def test_helm_server_shows_the_columns(scored, browser):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from helm.benchmark.server import main; main()"]
+    command += ["--suite", "v1", "--output-path", str(scored), "--port", str(port)]
+    with (scored.parent / "server.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=scored, env=os.environ)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/")
+        browser.get(f"http://127.0.0.1:{port}/#/groups/mmlu")
+        text = _text_with(browser, "groq/llama3-70b-8192")
+    finally:
+        server.terminate()
+        server.wait()
+    for column in ("Idealized inference time (s)", "Idealized on made-up (s)", "Idealized cost ($)", "API cost ($)"):
+        assert column in text
+    idealized = mmlu_table(scored)["groq/llama3-70b-8192"]["Idealized inference time (s)"]
+    assert f"{idealized:.3f}" in text
+
+
+def _wait_for(url):
+    for _ in range(300):
+        try:
+            with urlopen(url):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} does not answer")
+
+
+def _text_with(browser, what):
+    for _ in range(300):
+        text = browser.find_element("tag name", "body").text
+        if what in text:
+            return text
+        time.sleep(0.1)
+    pytest.fail(f"the page never showed {what!r}")

@@ -116,7 +116,14 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
     known = {name: np.where(np.isnan(value), 0, num_instances) for name, value in values.items()}
     ones = np.ones(len(models), dtype=np.int64)
     return Estimates(
-        with_ratios(values, ones), with_ratios(draws, ones), known, num_instances, num_instances, num_instances, ones
+        with_ratios(values, ones),
+        with_ratios(draws, ones),
+        known,
+        score_answered=values["score"],
+        num_requests=num_instances,
+        num_instances=num_instances,
+        num_answered=num_instances,
+        num_scenarios=ones,
     )
 
 

@@ -43,10 +43,11 @@ def quickstart(
     _check_writable(output, plots)
     if fresh:
         pipeline.start_over(places)
+    scale = pipeline.Scale()
     with _steps() as start:
-        models = pipeline.make_models(places, start)
-        pipeline.profile_models(places, models, start)
-        pipeline.run_helm(places, models, start)
+        models = pipeline.make_models(places, scale, start)
+        pipeline.profile_models(places, scale, models, start)
+        pipeline.run_helm(places, scale, models, start)
         pipeline.denoise_and_rescore(places, start)
         pipeline.summarize(places, start)
         leaderboard = pipeline.report(places, start)

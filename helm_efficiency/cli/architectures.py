@@ -115,7 +115,7 @@ def transfer(
 ) -> None:
     """Predict coefficients of models nobody measured on a stack, from their architecture and the models measured there.
 
-    Shown for 1024 prompt and 128 output tokens: seconds with their nominal 90 % interval, the least that any software
+    Shown for 512 prompt and 64 output tokens: seconds with their nominal 90 % interval, the least that any software
     could take on that accelerator (speed of light), and which fraction of its peaks would be reached.
 
     Example: helm-efficiency transfer meta/llama-3.1-8b-instruct --stack a100-80gb-megatron-fp16 --dry-run
@@ -246,7 +246,7 @@ def _keep(store: Path, fits: "Sequence[Fit]") -> None:
 def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog") -> dict[str, Any]:
     from helm_efficiency.core.roofline import speed_of_light, utilization
 
-    prompt_tokens, output_tokens = 1024, 128
+    prompt_tokens, output_tokens = 512, 64
     predicted = fit.coefficients.predict(prompt_tokens, output_tokens)
     row = {
         "model": fit.deployment,

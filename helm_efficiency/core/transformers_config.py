@@ -43,8 +43,22 @@ _UNGATED_TYPES = {
         "mpt",
         "phi",
     ),
-    *("falcon", "RefinedWeb", "RefinedWebModel", "starcoder2", "nemotron", "xglm", "persimmon", "biogpt", "arcee"),
+    *(
+        "falcon",
+        "RefinedWeb",
+        "RefinedWebModel",
+        "starcoder2",
+        "nemotron",
+        "xglm",
+        "persimmon",
+        "biogpt",
+        "arcee",
+        "jais",
+    ),
 }
+_BOTH_HALVES_TYPES = {"qwen", "hf_olmo"}
+"""Model types whose width of a gated network counts gate and input together."""
+
 _LEARNED_POSITION_TYPES = {"gpt2", "gpt_neo", "gpt_bigcode", "opt", "biogpt"}
 _TIED_BY_DEFAULT = {
     *("gpt2", "gpt_neo", "gpt_bigcode", "bloom", "opt", "mpt", "falcon", "RefinedWeb", "RefinedWebModel", "starcoder2"),
@@ -154,8 +168,6 @@ def _kv_heads(text: Config, heads: int) -> int:
 
 def _is_gated(text: Config) -> bool:
     activation = str(text.get("activation_function") or text.get("hidden_act") or "").lower()
-    if _model_type(text) in ("jais",):
-        return "glu" in activation
     return _model_type(text) not in _UNGATED_TYPES or "glu" in activation
 
 
@@ -178,16 +190,16 @@ def _feed_forward(text: Config, hidden: int, layers: int) -> dict[str, int]:
         dense = _optional(text, "shared_intermediate_size") or dense
         if not dense and _model_type(text) in _UNGATED_TYPES:
             dense = int(text.get("expansion_ratio") or 4) * hidden
+        if _model_type(text) in _BOTH_HALVES_TYPES:
+            dense //= 2
         return {"ffn_size": dense or _first(text, "intermediate_size", "n_inner", "ffn_dim")}
-    expert = (
-        _optional(text, "moe_intermediate_size") or dense or _first(text, "moe_intermediate_size", "intermediate_size")
-    )
+    expert = _optional(text, "moe_intermediate_size") or dense or _first(text, "intermediate_size")
     without = _layers_without_experts(text, layers)
     shared = _optional(text, "shared_expert_intermediate_size", "shared_intermediate_size")
     shared = shared or _optional(text, "n_shared_experts", "num_shared_experts") * expert
     if _model_type(text).startswith("llama4"):
         shared, dense = expert, _first(text, "intermediate_size_mlp")
-    if text.get("parallel_attn_mlp_res") or _model_type(text) == "arctic":
+    if _model_type(text) == "arctic":
         shared = hidden  # Arctic's dense residual is as wide as the residual stream
     return {
         "ffn_size": expert,
@@ -234,8 +246,6 @@ def _window(text: Config, layers: int) -> dict[str, int]:
     pattern = _optional(text, "sliding_window_pattern", "_sliding_window_pattern")
     if types:
         full = sum(str(kind) == "full_attention" for kind in types)
-    elif isinstance(text.get("no_rope_layers"), list) and text["no_rope_layers"]:
-        full = sum(not rope for rope in text["no_rope_layers"])
     elif _model_type(text) == "llama4_text":
         full = layers // 4
     elif pattern or _model_type(text) == "gemma2":

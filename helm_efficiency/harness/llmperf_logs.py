@@ -39,6 +39,7 @@ def read_llmperf(path: Path) -> HarnessRun:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from error
+    responses = decode(data, _RESPONSES, file=str(path))
     host, _, model = path.stem.partition("_")
     deployment = f"{host}/{model}" if model else host
     return HarnessRun(
@@ -50,8 +51,7 @@ def read_llmperf(path: Path) -> HarnessRun:
         deployment=deployment,
         score_name=None,
         records=tuple(
-            _record(response, place, path=path, deployment=deployment)
-            for place, response in enumerate(decode(data, _RESPONSES, file=str(path)))
+            _record(response, place, path=path, deployment=deployment) for place, response in enumerate(responses)
         ),
     )
 

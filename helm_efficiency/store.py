@@ -2,8 +2,8 @@
 
 The tables are those of `sqlitedict` (key, value), so that any reader of it reads them; see docs/store.md. They are
 written through sqlite3 itself: a put is one transaction, which the writer thread of `sqlitedict` cannot promise to
-several processes. Reading opens the file read-only. A store of an older schema is read through a copy in memory and migrated by
-the first write to it.
+several processes. Reading opens the file read-only. A store of an older schema is read through a copy in memory and
+migrated by the first write to it.
 """
 
 import json

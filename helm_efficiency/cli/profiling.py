@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from helm_efficiency.core.measurement import Profile, Stack
     from helm_efficiency.profiling.cells import CellResult
     from helm_efficiency.profiling.checkpoint import CellFiles
+    from helm_efficiency.profiling.choice import CellChoice
     from helm_efficiency.profiling.endpoint import EndpointOptions
     from helm_efficiency.profiling.noise import Repetitions
-    from helm_efficiency.profiling.plans import CellChoice
     from helm_efficiency.profiling.session import Limits, Outcome
 
     Tell = Callable[[str, CellResult], None]
@@ -82,7 +82,7 @@ def profile(
     from helm_efficiency.store import Store
 
     opened = Store(store)  # a store that is not ours is refused before anything is measured for it
-    wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes)
+    wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes, target_error=target_error)
     with _progress() as tell:
         run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
         if campaign is not None:
@@ -182,10 +182,12 @@ class _Run:
         return Repetitions.of_target(self.num_repetitions, self.target_error)
 
 
-def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str) -> "CellChoice":
-    from helm_efficiency.profiling.plans import CellChoice
+def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, target_error: float) -> "CellChoice":
+    from helm_efficiency.profiling.choice import CellChoice
 
-    return CellChoice(_counts(prompt_tokens), _counts(output_tokens), _counts(batch_sizes))
+    return CellChoice(
+        _counts(prompt_tokens), _counts(output_tokens), _counts(batch_sizes), target_error_fraction=target_error
+    )
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -284,7 +286,7 @@ def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]"
             "error_fraction": result.spread_fraction if timed else None,
             "ttft_s": _median(m.ttft_s for m in timed),
             "itl_s": _median(result.itl_s),
-            "peak_memory_bytes": _median(m.peak_memory_bytes for m in timed),
+            "peak_memory_bytes": max((m.peak_memory_bytes or 0 for m in timed), default=0) or None,
             "energy_j": _median(m.energy_j for m in timed),
             "note": result.note,
         }
@@ -295,12 +297,23 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
+_MUCH_DRIFT = 0.05
+
+
 def _summary(measured: "Profile", outcome: "Outcome") -> str:
     """What it cost, and what is still uncertain."""
+    from helm_efficiency.profiling.adaptive import drift_fraction, least_certain
+
     cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
     left = "" if outcome.finished else "; budget spent, call again to go on"
     noisy = sum(1 for result in outcome.results if result.note.startswith("noisy"))
     doubts = f"; {noisy} noisy" if noisy else ""
+    drift = drift_fraction(outcome.results)
+    if drift > _MUCH_DRIFT:
+        doubts += f"; the machine drifted by up to {drift:.0%} between cells: measure again when it is quiet (--fresh)"
+    for worst in least_certain(outcome.results)[:1]:
+        between = f"{worst.low_tokens} and {worst.high_tokens} prompt tokens"
+        doubts += f"; least certain between {between}: prefill ±{worst.error_fraction:.1%}"
     where = f"{measured.stack.name} ({measured.stack})"
     return f"{measured.deployment} on {where}: {cost}{doubts}; {_uncertainty(measured)}{left}"
 

@@ -17,12 +17,12 @@ from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.engines import ENGINES
 from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
 from helm_efficiency.profiling.models import ModelOptions
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.parallel import is_first_process
-from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult
 
 
@@ -79,7 +79,12 @@ def _one_model(options: argparse.Namespace) -> int:
         random_weights=options.random_weights,
         options=ModelOptions(options.device, options.dtype),
         engines=tuple(options.engine or ["transformers-eager"]),
-        cells=CellChoice(options.prompt_tokens, options.output_tokens, options.batch_sizes),
+        cells=CellChoice(
+            options.prompt_tokens,
+            options.output_tokens,
+            options.batch_sizes,
+            target_error_fraction=options.target_error,
+        ),
         repetitions=Repetitions.of_target(options.repetitions, options.target_error),
     )
     prepared = prepare_job(job, _files(options), fresh=options.fresh)

@@ -24,6 +24,8 @@ class Fit:
         profile_sha256: Hash of the measurements that were fitted.
         notes: What a reader should know: terms left at zero, noisy cells, extrapolation.
         versions: Versions of the software that made the fit, by package.
+        source: Where the measurements or the coefficients come from.
+        fitted_on: ISO date, empty if unknown.
     """
 
     deployment: str
@@ -33,6 +35,8 @@ class Fit:
     profile_sha256: str = ""
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    fitted_on: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
@@ -44,6 +48,8 @@ class Fit:
             "profile_sha256": self.profile_sha256,
             "notes": list(self.notes),
             "versions": dict(self.versions),
+            "source": self.source,
+            "fitted_on": self.fitted_on,
         }
 
     @classmethod

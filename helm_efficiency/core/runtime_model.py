@@ -20,6 +20,9 @@ from helm_efficiency.errors import InputError
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+HELM_RULES = ("helm", "paper-2022", "paper-2023")
+"""Rules whose knots are read as HELM reads its tables."""
+
 
 class Prediction(NamedTuple):
     """Predicted seconds of requests, each field an array of their common shape.
@@ -74,6 +77,8 @@ class RuntimeCoefficients:
         """Seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""
         knots = np.asarray(self.prefill_knots, dtype=np.float64)
         p = np.asarray(prompt_tokens, dtype=np.float64)
+        if self.rule in HELM_RULES:
+            return _next_larger_key(p, knots)
         inside = np.interp(p, knots[:, 0], knots[:, 1])
         if len(knots) < 2:
             return np.asarray(inside)
@@ -133,3 +138,12 @@ class RuntimeCoefficients:
             return cls(**{**data, "prefill_knots": knots, "domain": Domain(**data["domain"])})
         except (KeyError, TypeError) as error:
             raise InputError(f"Not runtime coefficients of this package: {error}.") from error
+
+
+def _next_larger_key(p: FloatArray, knots: FloatArray) -> FloatArray:
+    """HELM's rule: the time of the next larger knot, in proportion to p; in proportion to the last knot beyond it.
+
+    Source: helm.benchmark.metrics.efficiency_metrics, crfm-helm 0.5.16.
+    """
+    index = np.minimum(np.searchsorted(knots[:, 0], p, side="left"), len(knots) - 1)
+    return np.asarray(knots[index, 1] * (p / knots[index, 0]))

@@ -108,10 +108,14 @@ def _summary(measured: "Profile", outcome: "Outcome") -> str:
 
 
 def _uncertainty(measured: "Profile") -> str:
+    """How exactly a fit to this profile predicts its own cells, or what is missing for a fit."""
     from helm_efficiency.core.fitting import fit_profile
 
     try:
         coefficients = fit_profile(measured).coefficients
     except InsufficientMeasurementsError as error:
         return str(error)
-    return f"predictions ±{coefficients.relative_error:.1%} (nominal 90 %)"
+    prompt_tokens, output_tokens = zip(*((p, o) for p, o, batch in measured.cells() if batch == 1), strict=True)
+    predicted = coefficients.predict(prompt_tokens, output_tokens)
+    half_width = statistics.median((predicted.high_s - predicted.low_s) / 2 / predicted.seconds)
+    return f"predictions ±{half_width:.1%} (nominal 90 %)"

@@ -22,6 +22,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "coefficients",  # import, fit, validate, predict, show
     "costs",  # accelerators, cost, savings
     "rescore",
+    "denoising",  # denoise
     "records",
     "reports",  # leaderboard, plot, report, paper, schema
     "profiling",  # profile

@@ -14,6 +14,7 @@ from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
+    from helm_efficiency.report.tables import Tables
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder written by rescore.", show_default=False)]
 ScoreOption = Annotated[str | None, typer.Option("--score", help="Name of the score; by default each run's main one.")]
@@ -53,6 +54,13 @@ class Kind(StrEnum):
     fit = "fit"
 
 
+def _tables(folder: Path, score: str | None = None) -> "Tables":
+    """The scored tables that a folder holds."""
+    from helm_efficiency.report.tables import load
+
+    return load(folder, score=score)
+
+
 @app.command()
 def leaderboard(
     folder: FolderArgument,
@@ -78,7 +86,6 @@ def leaderboard(
     """
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
-    from helm_efficiency.report.tables import load
 
     options = Options(
         by=by.value,
@@ -89,7 +96,7 @@ def leaderboard(
         all_splits=all_splits,
         lower_is_better=lower_is_better,
     )
-    board = build(load(folder, score=score), options)
+    board = build(_tables(folder, score), options)
     _write(board, format, scenarios=_chosen(board, scenario, each=each), plot=plot)
     if board.table.empty:
         note(f"{folder} holds no scored request.")
@@ -175,18 +182,17 @@ def plot(
     from helm_efficiency.report import plots
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
-    from helm_efficiency.report.tables import load
 
     stacks = stack or []
     if kind is Kind.fit:
         plots.save(_fit_figure(folder, deployment, stacks), output)
     elif kind is Kind.contention:
-        plots.save(plots.contention(load(folder).requests), output)
+        plots.save(plots.contention(_tables(folder).requests), output)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
-        board = build(load(folder, score=score), options)
+        board = build(_tables(folder, score), options)
         plots.save(_figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks), output)
     note(f"Wrote {output}.")
 
@@ -267,7 +273,6 @@ def report(
     from helm_efficiency.report import paper as paper_report
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
-    from helm_efficiency.report.tables import load
 
     if paper == (folder is not None):
         raise InputError("Name a folder written by rescore, or --paper, and not both.")
@@ -275,7 +280,7 @@ def report(
     if folder is None:
         board, sources = paper_report.leaderboard(options), paper_report.provenance()
     else:
-        tables = load(folder, score=score)
+        tables = _tables(folder, score)
         board, sources = build(tables, options), html.provenance(tables)
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
     text = html.to_html(board, title=title, provenance=sources)

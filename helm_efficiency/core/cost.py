@@ -13,11 +13,11 @@ Cost of one correct answer is the mean cost of a request over the accuracy on th
 
 import math
 from decimal import Decimal
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Profile
@@ -220,7 +220,7 @@ def cost_per_correct(cost: ArrayLike, correct: ArrayLike, *, confidence: float =
     if not x.size:
         return CostPerCorrect(math.nan, math.nan, math.nan, 0)
     mean, accuracy = float(x.mean()), float(y.mean())
-    low, high = _score_interval(x, y, float(norm.ppf((1 + confidence) / 2)))
+    low, high = _score_interval(x, y, NormalDist().inv_cdf((1 + confidence) / 2))
     return CostPerCorrect(mean / accuracy if accuracy else math.inf, low, high, x.size)
 
 

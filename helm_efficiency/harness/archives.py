@@ -10,11 +10,12 @@ from helm_efficiency.harness.folders import walk
 from helm_efficiency.harness.helm_cache import RequestCaches
 from helm_efficiency.harness.helm_runs import RUN_FILES, read_run
 from helm_efficiency.harness.inspect_logs import read_inspect_log
+from helm_efficiency.harness.llmperf_logs import read_llmperf
 from helm_efficiency.harness.lm_eval import read_lm_eval
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
 
-Harness = Literal["helm", "inspect", "lm-eval", "every-eval-ever"]
+Harness = Literal["helm", "inspect", "lm-eval", "every-eval-ever", "llmperf"]
 
 _HEAD_BYTES = 4096
 
@@ -32,7 +33,7 @@ def find_sources(root: Path | str) -> Iterator[tuple[Harness, Path]]:
     if path.is_file():
         harness = _harness_of(path)
         if harness is None:
-            raise InputError(f"{path} is no log of Inspect, results of lm-eval or lines of Every Eval Ever.")
+            raise InputError(f"{path} is no log of Inspect or LLMPerf, results of lm-eval or lines of Every Eval Ever.")
         yield harness, path
         return
     for folder, files in walk(path):
@@ -73,6 +74,8 @@ def read_source(
             return read_lm_eval(path, tokenizers=tokenizers)
         case "every-eval-ever":
             return (read_every_eval_ever(path),)
+        case "llmperf":
+            return (read_llmperf(path),)
 
 
 def _harness_of(file: Path) -> Harness | None:
@@ -90,4 +93,6 @@ def _harness_of(file: Path) -> Harness | None:
         return "every-eval-ever" if b"instance_level_eval" in head else None
     if file.name.startswith("results") and b'"results"' in head:
         return "lm-eval"
+    if head.lstrip().startswith(b"[") and b'"end_to_end_latency_s"' in head:
+        return "llmperf"
     return "inspect" if b'"status"' in head and b'"eval"' in head else None

@@ -30,6 +30,7 @@ class Completion(Struct, gc=False):
     text: str | None = None
     tokens: list[Token] | None = None
     thinking: Thinking | None = None
+    finish_reason: Any = None
 
 
 class MediaObject(Struct, gc=False):
@@ -54,6 +55,7 @@ class Request(Struct, gc=False):
     messages: list[dict[str, Any]] | None = None
     multimodal_prompt: MultimediaObject | None = None
     num_completions: Count = 1
+    max_tokens: Any = None
     echo_prompt: bool = False
 
 

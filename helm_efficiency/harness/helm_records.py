@@ -59,17 +59,17 @@ def shape_of(state: Any) -> RequestShape:
         completion_tokens=stored,
         has_answer=any(c.text or (c.thinking is not None and c.thinking.text) for c in completions),
         has_messages=bool(request.messages) and not request.prompt,
-        has_media=any(not (part.content_type or "text").startswith("text") for part in media),
+        has_media=bool(media) and any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
         long_prompt=_is_text(request.prompt),
         echo=request.echo_prompt,
         success=result is not None and result.success,
-        prompt_chars=len(request.prompt or "") + sum(len(part.text or "") for part in media),
+        prompt_chars=len(request.prompt or "") + sum([len(part.text or "") for part in media]),
     )
 
 
 def _is_text(token: str | None) -> bool:
-    return token is not None and len(token) > _LONGEST_TOKEN and len(token[: 8 * _LONGEST_TOKEN].split()) > 1
+    return token is not None and len(token) > _LONGEST_TOKEN and len(token[: 8 * _LONGEST_TOKEN].split(None, 1)) > 1
 
 
 def with_tokenizer(facts: TokenFacts, state: Any, count: Callable[[str], int | None]) -> TokenFacts:
@@ -156,6 +156,7 @@ def record_of(
         output_provenance=facts.output_provenance,
         num_completions=request.num_completions,
         max_completion_tokens=facts.max_completion_tokens,
+        cut_off_tokens=_cut_off_tokens(request, result),
         batch_size=None if result is None else result.batch_size,
         observed_s=observed_s(result),
         requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),
@@ -164,6 +165,15 @@ def record_of(
         scores=scores,
         doubts=facts.doubts,
     )
+
+
+def _cut_off_tokens(request: Any, result: Any) -> int | None:
+    completions = list(result.completions) if result is not None else []
+    if len(completions) != 1 or request.num_completions != 1:
+        return None
+    finish_reason = completions[0].finish_reason
+    is_cut_off = isinstance(finish_reason, dict) and finish_reason.get("reason") == "length"
+    return request.max_tokens if is_cut_off and isinstance(request.max_tokens, int) else None
 
 
 def observed_s(result: Any) -> float | None:

@@ -129,7 +129,7 @@ def _better_counts(
     usage = caches.find(state) if caches is not None else None
     if usage is not None:
         facts = with_usage(facts, usage, num_completions=state.request.num_completions)
-    if tokenizers is not None:
+    if tokenizers is not None and (facts.prompt_tokens is None or facts.output_tokens is None or facts.doubts):
         count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
         facts = with_tokenizer(facts, state, count)
     return facts
@@ -214,7 +214,7 @@ def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterato
     if not has_stats:
         yield "no per_instance_stats.json: HELM's prompt tokens and the scores are missing"
     for doubt, meaning in _MEANINGS.items():
-        number = sum(doubt in record.doubts for record in records)
+        number = sum([doubt in record.doubts for record in records])
         if number:
             yield f"{number} of {len(records)} requests: {meaning}"
 

@@ -22,7 +22,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Facts of one request.
 
     Attributes:
-        harness: `helm`, `inspect`, `lm-eval` or `every-eval-ever`.
+        harness: `helm`, `inspect`, `lm-eval`, `every-eval-ever` or `llmperf`.
         suite: Suite or log folder that the run stands in; empty if none.
         run: Name of the run, unique within its suite.
         scenario: What was asked: HELM's run name without the model, or the task.
@@ -44,8 +44,11 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         num_completions: Completions asked for.
         max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
             one batch.
+        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so (finish reason `length`):
+            how many there are, whatever was counted.
         batch_size: Rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
+        ttft_s: Seconds to the first token, where the client streamed and noted it.
         requested_at: When, in seconds since 1970 UTC.
         cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
         success: Whether the request was answered.
@@ -74,8 +77,10 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_provenance: TokenProvenance = "missing"
     num_completions: Count = 1
     max_completion_tokens: Count | None = None
+    cut_off_tokens: Count | None = None
     batch_size: Count | None = None
     observed_s: Seconds | None = None
+    ttft_s: Seconds | None = None
     requested_at: Seconds | None = None
     cached: bool = False
     success: bool = True

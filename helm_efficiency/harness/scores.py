@@ -6,8 +6,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-BOOKKEEPING_PREFIXES = ("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_")
-"""Stats whose names begin so count, time or calibrate; they do not score an answer."""
+BOOKKEEPING_PREFIXES = (
+    *("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_"),
+    *("idealized_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
+)
+"""Stats whose names begin so count, time, price or calibrate; they do not score an answer. The second line is ours."""
 
 BOOKKEEPING_NAMES = frozenset(
     {

@@ -12,7 +12,7 @@ is known it is always taken: it counts the chat template and the reasoning, whic
 but marked with a `Doubt`, where it is too low rather than absent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -138,17 +138,19 @@ def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, clien
         prompt_provenance="missing" if prompt is None else "harness",
         output_provenance="missing" if output is None else "harness",
         max_completion_tokens=longest,
-        doubts=tuple(_doubts(shape, prompt, output)),
+        doubts=_doubts(shape, prompt, output),
     )
 
 
-def _doubts(shape: RequestShape, prompt: int | None, output: int | None) -> Iterator[Doubt]:
+def _doubts(shape: RequestShape, prompt: int | None, output: int | None) -> tuple[Doubt, ...]:
+    doubts: tuple[Doubt, ...] = ()
     if shape.has_media and prompt is not None:
-        yield "media_not_counted"
+        doubts = (*doubts, "media_not_counted")
     if shape.long_prompt and prompt == 1:
-        yield "prompt_as_one_token"
+        doubts = (*doubts, "prompt_as_one_token")
     if shape.one_token and output is not None:
-        yield "text_as_one_token"
+        doubts = (*doubts, "text_as_one_token")
+    return doubts
 
 
 PROMPT_DOUBTS: frozenset[Doubt] = frozenset({"media_not_counted", "prompt_as_one_token"})

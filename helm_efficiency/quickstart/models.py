@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from helm_efficiency.harness.dyck_corpus import Example
 
@@ -95,6 +96,7 @@ def make_model(
     path = folder / recipe.name
     tokenizer = make_tokenizer([example.prompt + example.answer for example in examples])
     model = _train(_untrained(recipe, tokenizer), tokenizer, examples, recipe=recipe, on_step=on_step)
+    logging.disable_progress_bar()
     unfinished = path.with_name(path.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)

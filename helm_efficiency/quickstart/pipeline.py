@@ -5,26 +5,45 @@ Each leaves its result on disk and is skipped when it is there, so that an inter
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from sysconfig import get_path
 from typing import TYPE_CHECKING
 
-from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError
 from helm_efficiency.store import Store
 
 if TYPE_CHECKING:
     from helm_efficiency.harness.dyck_corpus import Example
 
 SUITE = "quickstart"
-MAX_EVAL_INSTANCES = 80
-_EXAMPLES = {2: 1000, 3: 1000}  # training examples by number of bracket pairs
+_BRACKET_PAIRS = (2, 3)  # of the run entries
 
 Advance = Callable[[], object]
 StartStep = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Begins a step with a title and its number of parts (None if unknown); gives what to call after each part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything.
+
+    Attributes:
+        step_fraction: Share of the training steps of each recipe.
+        num_examples: Training examples of each kind.
+        prompt_lengths: Prompt tokens that are timed.
+        output_lengths: Output tokens that are timed.
+        num_instances: Instances of each HELM run.
+    """
+
+    step_fraction: float = 1.0
+    num_examples: int = 1000
+    prompt_lengths: Sequence[int] = (16, 64, 128, 192)
+    output_lengths: Sequence[int] = (1, 4, 16)
+    num_instances: int = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,11 @@ class Places:
         return self.output / "runs" / SUITE
 
     @property
+    def local_path(self) -> Path:
+        """HELM's caches and configurations."""
+        return self.work / "prod_env"
+
+    @property
     def scored(self) -> Path:
         """Tables as `rescore` writes them."""
         return self.work / "scored"
@@ -76,38 +100,44 @@ def start_over(places: Places) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_models(places: Places, start: StartStep) -> list[Path]:
+def make_models(places: Places, scale: Scale, start: StartStep) -> list[Path]:
     """Train the models that are not there yet; the folders of all."""
     from helm_efficiency.quickstart.models import RECIPES, is_made, make_model
 
     folder = places.work / "models"
-    missing = [recipe for recipe in RECIPES if not is_made(recipe, folder)]
+    recipes = [replace(recipe, num_steps=round(recipe.num_steps * scale.step_fraction)) for recipe in RECIPES]
+    missing = [recipe for recipe in recipes if not is_made(recipe, folder)]
     if missing:
-        shutil.rmtree(places.suite, ignore_errors=True)  # its answers are those of other models
-        shutil.rmtree(places.work / "prod_env", ignore_errors=True)
+        _forget_results(places)  # they are those of other models
         with start("Train three models", sum(recipe.num_steps for recipe in missing)) as advance:
-            examples = _examples()
+            examples = _examples(scale.num_examples)
             for recipe in missing:
                 make_model(recipe, examples, folder, on_step=advance)
-    return [folder / recipe.name for recipe in RECIPES]
+    return [folder / recipe.name for recipe in recipes]
 
 
-def _examples() -> list["Example"]:
+def _forget_results(places: Places) -> None:
+    for folder in (places.suite, places.local_path, places.scored, places.work / "profiled"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _examples(count: int) -> list["Example"]:
     from helm_efficiency.harness.dyck_corpus import dyck_examples
 
-    return [example for pairs, count in _EXAMPLES.items() for example in dyck_examples(pairs, count=count, seed=7)]
+    return [example for pairs in _BRACKET_PAIRS for example in dyck_examples(pairs, count=count, seed=7)]
 
 
-def profile_models(places: Places, models: Sequence[Path], start: StartStep) -> None:
-    """Time the models that are not in the store yet, and fit their coefficients."""
+def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
+    """Time the models that were not timed yet, and fit their coefficients."""
     from helm_efficiency.core.fitting import fit_profile
+    from helm_efficiency.harness.helm_local_models import deployment_of
     from helm_efficiency.profiling.cells import Cell
     from helm_efficiency.profiling.local import LocalOptions, profile_model
 
     store = Store(places.store)
-    known = {fit.deployment for fit in store.fits()}
-    missing = [model for model in models if deployment_of(model) not in known]
-    cells = [Cell(p, o) for o in (1, 4, 16) for p in (16, 64, 128, 192)]
+    marks = {model: places.work / "profiled" / model.name for model in models}
+    missing = [model for model, mark in marks.items() if not mark.exists()]
+    cells = [Cell(p, o) for o in scale.output_lengths for p in scale.prompt_lengths]
     if not missing:
         return
     with start("Profile them on this machine", len(missing) * len(cells)) as advance:
@@ -120,16 +150,14 @@ def profile_models(places: Places, models: Sequence[Path], start: StartStep) -> 
             profile = profile_model(model, options=options, on_cell=on_cell)
             store.put_profile(profile)
             store.put_fit(fit_profile(profile))
+            marks[model].parent.mkdir(exist_ok=True)
+            marks[model].touch()
 
 
-def deployment_of(model: Path) -> str:
-    """HELM's name of a local Hugging Face model."""
-    return f"huggingface/{model.name}"
-
-
-def run_helm(places: Places, models: Sequence[Path], start: StartStep) -> None:
+def run_helm(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
     """Run HELM on the models; runs that are complete are kept."""
     from helm_efficiency.harness.helm_commands import HelmRunOptions, helm_run
+    from helm_efficiency.harness.helm_local_models import write_configs
 
     conf = run_entries_file()
     total = conf.read_text().count("description:")
@@ -140,11 +168,11 @@ def run_helm(places: Places, models: Sequence[Path], start: StartStep) -> None:
         conf=conf,
         suite=SUITE,
         output=places.output,
-        local_path=places.work / "prod_env",
+        local_path=places.local_path,
         store=places.store,
-        max_eval_instances=MAX_EVAL_INSTANCES,
-        local_models=models,
+        max_eval_instances=scale.num_instances,
     )
+    write_configs(models, places.local_path, release_date=date.today())
     with start("Run HELM", total) as advance:
         seen = 0
 
@@ -197,7 +225,15 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 
 def _denoise(places: Places, store: Store) -> None:
-    """Service models from the latencies that the runs hold."""
+    """Service models from the latencies that the runs hold; a service that they do not determine has none."""
+    from helm_efficiency.core.denoising import as_fit, denoise
+    from helm_efficiency.harness.helm_runs import find_runs, read_run
+    from helm_efficiency.scoring.services import services
+
+    records = (record for folder in find_runs(places.suite) for record in read_run(folder).records)
+    for service in services(records):
+        with suppress(InsufficientMeasurementsError):
+            store.put_fit(as_fit(denoise(service.log).service, service.deployment))
 
 
 def summarize(places: Places, start: StartStep) -> None:
@@ -208,7 +244,13 @@ def summarize(places: Places, start: StartStep) -> None:
     schema = places.work / "schema_efficiency.yaml"
     with start("Make HELM's tables", None):
         schema.write_text(to_yaml(add_efficiency(read_schema("classic"))))
-        helm_summarize(places.output, SUITE, schema=schema, log=places.work / "helm-summarize.log")
+        helm_summarize(
+            places.output,
+            SUITE,
+            local_path=places.local_path,
+            schema=schema,
+            log=places.work / "helm-summarize.log",
+        )
 
 
 def report(places: Places, start: StartStep) -> str:

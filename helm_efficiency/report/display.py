@@ -29,7 +29,7 @@ SHOWN = (
 )
 """Measures in print unless others are asked for; the data formats hold all."""
 
-WITH_INTERVAL = ("score", "idealized_s", "idealized_usd")
+WITH_INTERVAL = ("score", "idealized_s")
 """Measures that are shown with their intervals where there is room."""
 
 ON_FRONT = "●"

@@ -34,6 +34,7 @@ class Estimates:
         values: By measure, shape (M,); NaN where missing.
         draws: By measure, shape (R, M), models drawn jointly.
         known: By quantity, how many requests (score: instances) the mean is over, shape (M,).
+        score_answered: Mean score over all instances that the model answered, compared or not, shape (M,).
         num_requests: Requests compared, shape (M,).
         num_instances: Instances compared, shape (M,).
         num_answered: Instances that the model answered, compared or not, shape (M,).
@@ -43,6 +44,7 @@ class Estimates:
     values: dict[str, _Reals]
     draws: dict[str, _Reals]
     known: dict[str, _Counts]
+    score_answered: _Reals
     num_requests: _Counts
     num_instances: _Counts
     num_answered: _Counts
@@ -87,37 +89,41 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
     """
     instances = requests.groupby(["instance_id", "train_trial", "perturbation"], dropna=False, observed=True).ngroup()
     instance = instances.to_numpy()
-    num_keys = int(instance.max()) + 1 if len(instance) else 0
-    cell = models * num_keys + instance
+    shape = (num_models, int(instance.max()) + 1)
+    cell = models * shape[1] + instance
     failed = ~requests["success"].fillna(True).to_numpy(dtype=bool)
-    asked = np.bincount(cell, minlength=num_models * num_keys)
-    answered = ((asked > 0) & (np.bincount(cell, failed, len(asked)) == 0)).reshape(num_models, num_keys)
+    asked = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    answered = (asked > 0) & (np.bincount(cell, failed, asked.size).reshape(shape) == 0)
     present = answered.any(axis=1)
     compared = answered & answered[present].all(axis=0) if how.common else answered
 
+    # an instance asked in several requests (one for each choice) carries its score on each of them: counted once
+    score = requests["score"].to_numpy(dtype=float)
+    share = 1 / np.maximum(np.bincount(cell, ~np.isnan(score), asked.size), 1)[cell]
     rows = compared[models, instance]
-    kept, model, cell = requests[rows], models[rows], cell[rows]
-    cluster, clusters = pd.factorize(kept["instance_id"], sort=True)
+    cluster, clusters = pd.factorize(requests["instance_id"][rows], sort=True)
     means = _Means(
-        at=model * len(clusters) + cluster,
+        at=models[rows] * len(clusters) + cluster,
         shape=(num_models, len(clusters)),
         weights=bootstrap_weights(len(clusters), num_resamples=how.num_draws, rng=how.rng),
     )
-    values, draws, known = _request_means(kept, means, how)
-    # an instance asked in several requests (one for each choice) carries its score on each of them: counted once
-    score = kept["score"].to_numpy(dtype=float)
-    share = 1 / np.maximum(np.bincount(cell, ~np.isnan(score), len(asked)), 1)[cell]
-    values["score"], draws["score"], known["score"] = means.of(score, share)
-    num_requests, num_instances = np.bincount(model, minlength=num_models), compared.sum(axis=1)
+    values, draws, known = _request_means(requests[rows], means, how)
+    values["score"], draws["score"], known["score"] = means.of(score[rows], share[rows])
+    num_requests, num_instances = np.bincount(models[rows], minlength=num_models), compared.sum(axis=1)
     per_instance = num_requests / np.maximum(num_instances, 1)
+    is_answer = answered[models, instance] & ~np.isnan(score)
     return Estimates(
         with_ratios(values, per_instance, lower_is_better=how.lower_is_better),
         with_ratios(draws, per_instance, lower_is_better=how.lower_is_better),
         known,
-        num_requests,
-        num_instances,
-        answered.sum(axis=1),
-        present.astype(np.int64),
+        score_answered=_ratio(
+            np.bincount(models[is_answer], (score * share)[is_answer], num_models).astype(float),
+            np.bincount(models[is_answer], share[is_answer], num_models).astype(float),
+        ),
+        num_requests=num_requests,
+        num_instances=num_instances,
+        num_answered=answered.sum(axis=1),
+        num_scenarios=present.astype(np.int64),
     )
 
 
@@ -186,7 +192,7 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
         for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
     }
     known = {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known}
-    return Estimates(tables[0], tables[1], known, **totals)
+    return Estimates(tables[0], tables[1], known, mean([part.score_answered for part in parts]), **totals)
 
 
 def with_ratios(

@@ -74,9 +74,11 @@ def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str 
     answered, compared = found.num_answered[present], found.num_instances[present]
     fewest, most = answered.min(), answered.max()
     if common and (answered != compared).any():
+        moved = np.nan_to_num(np.abs(found.score_answered - found.values["score"]))
         return (
             f"Compared on the {compared[0]} instances that all {len(present)} models answered, of up to {most}; "
-            f"{names[present[answered.argmin()]]} answered the fewest ({fewest})."
+            f"{names[present[answered.argmin()]]} answered the fewest ({fewest}). "
+            f"Over all that each answered, scores would differ by up to {moved.max():.3f} ({names[moved.argmax()]})."
         )
     if fewest < most:
         return f"Models answered different instances ({fewest} to {most}) and are compared all the same."

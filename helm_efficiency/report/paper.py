@@ -4,7 +4,7 @@ Only means over instances were published, so the instances cannot be drawn anew:
 number of correct answers, each model on its own, and say nothing about the runtimes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -116,7 +116,14 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
     known = {name: np.where(np.isnan(value), 0, num_instances) for name, value in values.items()}
     ones = np.ones(len(models), dtype=np.int64)
     return Estimates(
-        with_ratios(values, ones), with_ratios(draws, ones), known, num_instances, num_instances, num_instances, ones
+        with_ratios(values, ones),
+        with_ratios(draws, ones),
+        known,
+        score_answered=values["score"],
+        num_requests=num_instances,
+        num_instances=num_instances,
+        num_answered=num_instances,
+        num_scenarios=ones,
     )
 
 
@@ -170,7 +177,7 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in (
-        ("paper_leaderboard.md", "\n".join(_markdown(board))),
+        ("paper_leaderboard.md", markdown(board)),
         ("paper_differences.csv", differences().to_csv(index=False, lineterminator="\n")),
     ):
         paths.append(folder / name)
@@ -198,7 +205,10 @@ def _runtime_figures(board: Leaderboard, folder: Path) -> list[Path]:
     return paths
 
 
-def _markdown(board: Leaderboard) -> Iterator[str]:
-    for stack in board.stacks:
-        for scenario in (ALL, *board.scenarios):
-            yield to_markdown(display(board, scenario=scenario, stack=stack))
+def markdown(board: Leaderboard) -> str:
+    """Every table of the leaderboard, stack by stack."""
+    return "\n".join(
+        to_markdown(display(board, scenario=scenario, stack=stack))
+        for stack in board.stacks
+        for scenario in (ALL, *board.scenarios)
+    )

@@ -2,7 +2,8 @@
 
 For each measure M of `MEASURES` that was estimated a table has `M`, `M_low`, `M_high` (90 % interval), `M_known`
 (requests that the mean is over; instances for the score), `M_rank`, `M_rank_low`, `M_rank_high`; for each of `COSTS`
-also `M_front` and `M_front_probability`, of the front of M against the score. Missing is NaN.
+also `M_front` and `M_front_probability`, of the front of M against the score; and `score_answered`, the mean score over
+all that a model answered, compared or not. Missing is NaN.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +54,7 @@ def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Opti
 
 
 def _measure_columns(found: Estimates, options: Options) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {"score_answered": found.score_answered}
     score_sign = -1.0 if options.lower_is_better else 1.0
     for name in found.values.keys() & MEASURES.keys():
         value, draws = found.values[name], found.draws[name]
@@ -83,6 +84,8 @@ def columns_of(measures: Iterable[str]) -> Iterator[str]:
         yield from (name, f"{name}_low", f"{name}_high")
         if name in ("score", "flops", "parameters", *QUANTITIES):
             yield f"{name}_known"
+        if name == "score":
+            yield "score_answered"
         yield from (f"{name}_rank", f"{name}_rank_low", f"{name}_rank_high")
         if name in COSTS:
             yield from (f"{name}_front", f"{name}_front_probability")

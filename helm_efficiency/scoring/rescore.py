@@ -16,7 +16,7 @@ from helm_efficiency.scoring.rows import run_table
 from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
 from helm_efficiency.scoring.sources import Source
 
-_WORTH_PROCESSES_BYTES = 50_000_000
+_WORTH_PROCESSES_BYTES = 300_000_000
 """Starting processes takes longer than scoring less than this."""
 
 

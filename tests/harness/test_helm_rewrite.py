@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.harness.helm_aggregate import MetricName, PerInstanceStats, Stat, stat_of
 from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
-from helm_efficiency.harness.helm_stats import is_efficiency_stat
+from helm_efficiency.harness.helm_stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+from helm_efficiency.harness.scores import is_score
 
 NAMES = ("exact_match", "num_references", "inference_runtime", "num_prompt_tokens", "prompt_tokens_from_usage", "{}[],")
 
@@ -72,3 +73,7 @@ def test_bytes_of_others_are_kept() -> None:
 def test_what_is_no_list_of_stats_is_refused(data: bytes) -> None:
     with pytest.raises(FileFormatError, match=r"^runs/v1/stats\.json: "):
         rewrite_stats(data, [ours("inference_runtime", 1.0)], file="runs/v1/stats.json")
+
+
+def test_no_stat_of_ours_is_taken_for_a_score() -> None:
+    assert not [name for name in (*STATS, *PROVENANCE_PREFIXES) if is_score(name)]

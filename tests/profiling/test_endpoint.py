@@ -7,16 +7,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
-from helm_efficiency.profiling.local import LocalOptions, profile_model
+from helm_efficiency.profiling.local import CellTimer
+from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.prompts import WORDS, PromptMaker
@@ -44,38 +46,30 @@ def test_without_streaming_there_is_no_first_token(served: tuple[Path, str]) -> 
     assert [(m.prompt_tokens, m.output_tokens, m.ttft_s) for m in result.measurements] == [(40, 3, None)] * 2
 
 
-def test_served_and_in_process_profiles_agree_but_for_the_overhead(served: tuple[Path, str], tmp_path: Path) -> None:
-    prompts, outputs = (16, 400), (2, 18)
-    job = EndpointJob(
-        EndpointOptions(served[1], str(served[0])),
-        "test/served",
-        Stack("served", "cpu", engine="transformers-serve"),
-        cells=CellChoice(prompts, outputs),
-        repetitions=Repetitions(num_repetitions=4, max_repetitions=4),
-    )
-    ((remote, _),) = run_endpoint_job(job, CellFiles(tmp_path))
-    local = profile_model(
-        served[0],
-        options=LocalOptions(
-            "test/served", [Cell(p, o) for p in prompts for o in outputs], device="cpu", repetitions=job.repetitions
-        ),
-    )
-    assert list(remote.cells()) == list(local.cells()), "the server counts exactly what was asked for"
-    for what in ("decode", "prefill"):
-        there, its_error = slope(remote, what)
-        here, my_error = slope(local, what)
-        assert abs(there - here) <= max(3 * (its_error**2 + my_error**2) ** 0.5, 0.35 * here), (what, there, here)
-
-
-def slope(profile: Profile, what: str) -> tuple[float, float]:
-    """Seconds of what the longest cells have more than the short ones, which leaves overhead apart; and their error."""
-    cells = {(p, o): sorted(m.seconds for m in timed) for (p, o, _), timed in profile.cells().items()}
-    (short_p, *_, long_p), (short_o, long_o) = sorted({p for p, _ in cells}), sorted({o for _, o in cells})
-    pair = [(short_p, short_o), (short_p, long_o)] if what == "decode" else [(short_p, short_o), (long_p, short_o)]
-    low, high = (cells[cell] for cell in pair)
-    middle = [seconds[len(seconds) // 2] for seconds in (low, high)]
-    error = sum((seconds[-2] - seconds[1]) / 2 for seconds in (low, high))
-    return middle[1] - middle[0], error
+def test_served_and_in_process_timings_agree_but_for_the_overhead(served: tuple[Path, str]) -> None:
+    once = Repetitions(num_warmups=0, num_repetitions=1, max_repetitions=1)
+    subject = stored_model(served[0], ModelOptions("cpu"))
+    here = CellTimer(subject, load_model(subject), "transformers-eager", repetitions=once)
+    cells = {"none": Cell(16, 2), "prefill": Cell(400, 2), "decode": Cell(16, 18)}
+    rounds = []
+    with Endpoint(EndpointOptions(served[1], str(served[0]))) as endpoint:
+        there = EndpointTimer(endpoint, load=Load(), repetitions=once)
+        for _ in range(7):  # turn about, because what a busy machine leaves to either of them drifts
+            rounds.append(
+                {
+                    what: (there(cell).measurements[0].seconds, here(cell).measurements[0].seconds)
+                    for what, cell in cells.items()
+                }
+            )
+    for what in ("prefill", "decode"):
+        # The overhead of a request is the same in both cells, so that it is not in their difference.
+        served_s, local_s = np.array([np.subtract(seconds[what], seconds["none"]) for seconds in rounds[1:]]).T
+        difference_s = served_s - local_s
+        error_s = difference_s.std(ddof=1) / len(difference_s) ** 0.5
+        # On a crowded machine a server with its several threads gets another share than one process: hence 0.75.
+        # Counting chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
+        assert abs(difference_s.mean()) <= max(4 * error_s, 0.75 * local_s.mean()), (what, served_s, local_s)
+        assert served_s.mean() > 0 and local_s.mean() > 0
 
 
 class Scripted(BaseHTTPRequestHandler):

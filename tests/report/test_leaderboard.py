@@ -66,10 +66,15 @@ def test_models_are_compared_on_the_instances_that_all_answered():
     board = board_of(rows)
     assert by_name(board.part("s"), "score") == {"a": 1.0, "b": 0.5}
     assert by_name(board.part("s"), "num_instances") == {"a": 2, "b": 2}
+    assert by_name(board.part("s"), "score_answered") == {"a": 0.5, "b": 0.5}
     assert by_name(board.part("s"), "num_answered") == {"a": 4, "b": 2}
     assert by_name(board.part("s"), "num_failed") == {"a": 0, "b": 2}
     assert [(note.scenario, note.text) for note in board.notes] == [
-        ("s", "Compared on the 2 instances that all 2 models answered, of up to 4; b answered the fewest (2)."),
+        (
+            "s",
+            "Compared on the 2 instances that all 2 models answered, of up to 4; b answered the fewest (2). "
+            "Over all that each answered, scores would differ by up to 0.500 (a).",
+        ),
         (ALL, "Models are compared on fewer instances than some answered in s."),
     ]
 

@@ -1,6 +1,7 @@
 """The paper's ten models, redone from the catalog: counts, fronts, ratios, and what is wrong with the figures."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import spearmanr
 from helm_efficiency.catalog.reference_results import paper_2023
 from helm_efficiency.errors import InputError
 from helm_efficiency.report.board import Options
-from helm_efficiency.report.paper import differences, leaderboard, provenance, write_all
+from helm_efficiency.report.paper import differences, leaderboard, markdown, provenance, write_all
 
 BOOLQ, IMDB, RAFT, MMLU = "boolq", "imdb", "raft:subset=terms_of_service", "mmlu:subject=college_chemistry"
 LARGE, GRANDE, JUMBO = "AI21/J1-Large v1", "AI21/J1-Grande v1", "AI21/J1-Jumbo v1"
@@ -137,3 +138,11 @@ def test_files(board, tmp_path):
     with pytest.raises(InputError, match=r"The paper has no stack 'h100'. There are: a100, v100."):
         leaderboard(Options(stack="h100"))
     assert "github.com/stanford-crfm/helm-efficiency" in provenance()["Source"]
+
+
+def test_the_gallery_is_what_the_command_writes(board):
+    gallery = Path(__file__).parents[2] / "plots" / "gallery"
+    assert (gallery / "paper_leaderboard.md").read_text(encoding="utf-8") == markdown(board)
+    assert (gallery / "paper_differences.csv").read_text(encoding="utf-8") == differences().to_csv(
+        index=False, lineterminator="\n"
+    )

@@ -23,7 +23,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 INK, MUTED, FAINT = "#222222", "#666666", "#D9D9D9"
 
-_LOG_FROM, _FEW_DECADES = 8, 300
+_LOG_FROM, _FEW_DECADES = 8, 500
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 _CHARACTERS_PER_INCH = 17
 

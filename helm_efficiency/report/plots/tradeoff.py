@@ -51,9 +51,9 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
         alone = axes is None
         axes = plt.subplots()[1] if alone else axes
         shown = _with_both(part, x, y)
-        view = _View(MEASURES[x], MEASURES[y], _owners(shown["deployment"]))
+        view = _View(MEASURES[x], MEASURES[y], _owners(part["deployment"]))
         lines = _draw(axes, shown, view)
-        handles = _owner_handles(view.owners, len(shown))
+        handles = _owner_handles(view.owners, shown["deployment"])
         if handles:
             columns = min(len(handles), _LEGEND_COLUMNS)
             axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
@@ -77,11 +77,11 @@ def tradeoff_by_scenario(parts: Sequence[pd.DataFrame], *, x: str = "idealized_s
         for axes in grid.flat[len(parts) :]:
             axes.set_visible(False)
         shown = [_with_both(part, x, y) for part in parts]
-        view = _View(MEASURES[x], MEASURES[y], _owners(pd.concat(shown)["deployment"]))
+        view = _View(MEASURES[x], MEASURES[y], _owners(pd.concat(parts)["deployment"]))
         lines = [_draw(axes, points, view) for axes, points in zip(grid.flat, shown, strict=False)]
         for axes in grid[:, 1:].flat:
             axes.set_ylabel("")
-        handles = _owner_handles(view.owners, max(map(len, shown)))
+        handles = _owner_handles(view.owners, pd.concat(shown)["deployment"])
         if handles:
             figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), **_LEGEND)
         caption(figure, _caption(parts, x, y))
@@ -172,14 +172,16 @@ def _owners(deployments: pd.Series) -> list[str]:
     return sorted({_owner(str(name)) for name in deployments})
 
 
-def _owner_handles(owners: list[str], num_models: int) -> list[Line2D]:
-    """Legend of colours and shapes; none where it would tell nothing apart, or too much."""
-    if not 1 < len(owners) <= min(_MOST_OWNERS, num_models - 1):
+def _owner_handles(owners: list[str], shown: pd.Series) -> list[Line2D]:
+    """Legend of the colours and shapes that are shown; none where it would tell nothing apart, or too much."""
+    present = _owners(shown)
+    if not 1 < len(present) <= min(_MOST_OWNERS, shown.nunique() - 1):
         return []
     look: dict[str, Any] = {"ls": "none", "ms": 8, "mfc": "white", "mew": 1.4}
     return [
-        Line2D([], [], marker=MARKERS[at], mec=COLOURS[at % len(COLOURS)], label=plain(name), **look)
+        Line2D([], [], marker=MARKERS[at % len(MARKERS)], mec=COLOURS[at % len(COLOURS)], label=plain(name), **look)
         for at, name in enumerate(owners)
+        if name in present
     ]
 
 

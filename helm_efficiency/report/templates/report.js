@@ -87,7 +87,8 @@
     if (value === null) return "—";
     if (value === "inf") return "∞";
     const size = Math.abs(value);
-    return size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : Number(value.toPrecision(3)).toLocaleString("en");
+    if (size !== 0 && (size < 1e-4 || size >= 1e6)) return value.toExponential(2);
+    return value.toLocaleString("en", size >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
   }
 
   function options(select, entries, chosen) {
@@ -101,12 +102,15 @@
     select.addEventListener("change", draw);
   }
 
-  function scale(values, low, high) {
-    let least = Math.min(...values), most = Math.max(...values);
-    const log = least > 0 && most / least >= 8;
+  // From values, with room for their intervals, to pixels; logarithmic where the values span about a decade or more.
+  function scale(cells, low, high) {
+    const values = cells.map(([value]) => value);
+    const log = Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= 8;
+    const all = cells.flat().filter((value) => typeof value === "number" && (!log || value > 0));
     const to = log ? Math.log10 : (value) => value;
-    const margin = (to(most) - to(least)) * 0.06 || 0.1 * Math.abs(to(most)) || 0.5;
-    const start = to(least) - margin, end = to(most) + margin;
+    const least = to(Math.min(...all)), most = to(Math.max(...all));
+    const margin = (most - least) * 0.05 || 0.1 * Math.abs(most) || 0.5;
+    const start = least - margin, end = most + margin;
     const at = (value) => low + ((to(value) - start) / (end - start)) * (high - low);
     return { at, log, ticks: log ? logTicks(start, end) : linearTicks(start, end) };
   }
@@ -143,8 +147,8 @@
       svg.append(element("text", { x: 440, y: 220, "text-anchor": "middle" }, "No model has both numbers."));
       return;
     }
-    const across = scale(models.map((row) => xs[row][0]), BOX.left, BOX.right);
-    const up = scale(models.map((row) => ys[row][0]), BOX.bottom, BOX.top);
+    const across = scale(models.map((row) => xs[row]), BOX.left, BOX.right);
+    const up = scale(models.map((row) => ys[row]), BOX.bottom, BOX.top);
     drawAxes(across, up, data.measures[x], data.measures[y]);
     const clampX = (value) => Math.min(Math.max(across.at(value), BOX.left), BOX.right) || BOX.left;
     const clampY = (value) => Math.min(Math.max(up.at(value), BOX.top), BOX.bottom) || BOX.bottom;
@@ -275,7 +279,7 @@
     const left = frame.left - chart.left + px * ratio + 14, top = frame.top - chart.top + py * ratio + 14;
     const flip = left + tip.offsetWidth > chart.width;
     tip.style.left = `${flip ? Math.max(0, left - tip.offsetWidth - 28) : left}px`;
-    tip.style.top = `${top}px`;
+    tip.style.top = `${Math.max(0, Math.min(top, chart.height - tip.offsetHeight))}px`;
   }
 
   function hide() {

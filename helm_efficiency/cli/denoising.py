@@ -1,0 +1,118 @@
+"""The command that fits service models to recorded latencies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.store import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.harness.records import RequestRecord
+    from helm_efficiency.scoring.services import Service
+    from helm_efficiency.store import Store
+
+
+@app.command()
+def denoise(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them.")],
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    deployment: Annotated[list[str], typer.Option(help="Only these; may be repeated.")] = [],  # noqa: B006
+    stack: Annotated[str | None, typer.Option(help="Idealized stack for the provider factor.")] = None,
+    cache: Annotated[
+        list[Path], typer.Option(help="HELM's request caches, for the provider's token counts: prod_env/cache.")
+    ] = [],  # noqa: B006
+    minimum: Annotated[
+        bool, typer.Option("--minimum", help="Store the paper's estimator, the minimum over trials, instead.")
+    ] = False,
+    weeks: Annotated[bool, typer.Option("--weeks", help="Show the level of each week instead.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """What services take without contention, from the latencies that runs recorded. No model is called.
+
+    Fits a service model for each deployment and keeps it in the store, where scoring and predict find it under the
+    stack service-HOST. Runs of the entry efficiency_probe tell most; any others tell what their requests identify.
+
+    Example: helm-efficiency denoise benchmark_output/runs/probe --store efficiency.sqlite
+    """
+    from helm_efficiency.scoring.service_report import flat_row, table_row, week_rows
+    from helm_efficiency.scoring.services import services
+    from helm_efficiency.store import Store
+
+    problems: list[str] = []
+    found = [s for s in services(_records(paths, cache, problems)) if not deployment or s.deployment in deployment]
+    if not found and not problems:
+        raise InputError(
+            f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(map(str, paths))}."
+        )
+    reports = [_report(service, Store(store), stack, minimum=minimum, problems=problems) for service in found]
+    if weeks:
+        emit([row for report in reports for row in week_rows(report)], format)
+    else:
+        as_row = {Format.table: table_row, Format.csv: flat_row}.get(format, dict)
+        emit([as_row(report) for report in reports], format)
+    if format is not Format.json:
+        for report in reports:
+            for text in report["notes"]:
+                note(f"{report['deployment']}: {text}")
+    for problem in problems:
+        note(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
+    """Records of every run that can be read; the others are put among the problems."""
+    from helm_efficiency.harness.archives import find_sources, read_source
+    from helm_efficiency.harness.helm_cache import RequestCaches
+
+    caches = RequestCaches() if cache else None
+    if caches is not None:
+        for place in cache:
+            if place.is_file():
+                caches.add_sqlite(place)
+            else:
+                caches.add_folder(place)
+        problems.extend(caches.problems)
+    for path in paths:
+        for harness, source in find_sources(path):
+            try:
+                for run in read_source(harness, source, caches=caches):
+                    yield from run.records
+            except InputError as error:
+                problems.append(str(error))
+
+
+def _report(
+    service: "Service", store: "Store", stack: str | None, *, minimum: bool, problems: list[str]
+) -> dict[str, Any]:
+    """Denoise one service, keep its model in the store, and say what came out."""
+    from helm_efficiency.core.denoising import as_fit, denoise, paper_minimum
+    from helm_efficiency.scoring.service_report import missing_report, service_report
+
+    try:
+        denoised = denoise(service.log)
+        store.put_fit(
+            paper_minimum(service.log, service.deployment) if minimum else as_fit(denoised.service, service.deployment)
+        )
+    except InsufficientMeasurementsError as error:
+        reason = " ".join(filter(None, [str(error), service.advice()]))
+        problems.append(f"{service.deployment}: not denoised")
+        return missing_report(service, reason)
+    return service_report(service, denoised, _idealized(service, store, stack))
+
+
+def _idealized(service: "Service", store: "Store", stack: str | None) -> "Fit | None":
+    """Coefficients of the service's model on a stack, by default on the stack that the store has most of."""
+    from helm_efficiency.harness.efficiency import Coefficients
+
+    coefficients = Coefficients.from_store(store)
+    name = stack or coefficients.default_stack()
+    match = coefficients.match(name, service.deployment, service.model) if name else None
+    return match.fit if match else None

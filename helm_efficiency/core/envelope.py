@@ -1,0 +1,261 @@
+"""A robust lower envelope: what requests take when nothing is in their way, fitted through all that is in their way.
+
+Each request takes its own time, give or take a jitter in both directions, and some requests wait as well. Waits only
+ever add. So the seconds y of a request with design row x are modelled as
+
+    y = x·θ + jitter                 jitter ~ Normal(0, s²),  s² = absolute² + (relative · x·θ)²      uncontended
+    y = x·θ + jitter + wait          wait ~ Exponential(k s),  k of a few scales                      contended
+    y uniform below x·θ                                                                              too fast
+
+with all coefficients θ at least 0. Sums of exponentials imitate any falling density of waits (queues, bursts, retries,
+cold starts), so no shape of contention is assumed, only its sign. This is where the estimate differs from a minimum,
+which drifts down with every further trial, from a mean or median, which drift up with contention, and from quantile
+regression, whose right quantile depends on the unknown share of contention.
+
+Fitted by expectation-maximization, accelerated by SQUAREM; θ by non-negative least squares in each step.
+
+References:
+    Grushka, Characterization of exponentially modified Gaussian peaks, Analytical Chemistry 44 (1972): the density.
+    Varadhan and Roland, Simple and globally convergent methods for accelerating the convergence of any EM algorithm,
+    Scandinavian Journal of Statistics 35 (2008).
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.special import log_ndtr
+
+FloatArray = NDArray[np.float64]
+
+WAIT_SCALES = np.array([4.0, 16.0, 64.0, 256.0, 1024.0])
+"""Mean waits, in standard deviations of the jitter. A wait much shorter than 4 of them looks like jitter."""
+
+MIN_UNCONTENDED_SHARE = 0.3
+"""With fewer uncontended requests the envelope is not determined; the share is then held here, and shows it."""
+
+_TOO_FAST_SHARE = 0.01  # token miscounts, prefix caches; a small constant keeps them from pulling the envelope down
+_MIN_JITTER = 0.003  # of the seconds: no clock and no service is steadier; keeps the likelihood bounded
+_MAX_JITTER = 0.15  # of the seconds, or of those of the median request: what varies more is contention
+_MIN_SHARE = 1e-5
+_START_QUANTILES = (0.1, 0.3, 0.5)
+_LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
+_MAX_STEP_LENGTH = 32.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """A fitted lower envelope.
+
+    Attributes:
+        coefficients: θ, one for each column of the design; seconds per unit of the column.
+        jitter_variance: (absolute², relative²): variance (s²) of the jitter and its part that grows with the seconds.
+        shares: Of all requests but the too fast: uncontended, then contended at each wait scale; sums to 1.
+        wait_scales: Mean waits k of the contended, in standard deviations of the jitter.
+        min_uncontended_share: What the first of `shares` was held above.
+        log_likelihood: Weighted sum over the requests.
+    """
+
+    coefficients: FloatArray
+    jitter_variance: FloatArray
+    shares: FloatArray
+    wait_scales: FloatArray
+    min_uncontended_share: float = MIN_UNCONTENDED_SHARE
+    log_likelihood: float = -np.inf
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether there are enough uncontended requests; else the envelope is an upper bound."""
+        return bool(self.shares[0] > 1.001 * self.min_uncontended_share)
+
+    def seconds(self, design: FloatArray) -> FloatArray:
+        """Uncontended seconds of requests with the rows of `design`."""
+        return np.asarray(np.maximum(design @ self.coefficients, 1e-9))
+
+    def jitter_s(self, uncontended_s: FloatArray) -> FloatArray:
+        """Standard deviation (s) of uncontended requests that take `uncontended_s`."""
+        spread = np.sqrt(self.jitter_variance[0] + self.jitter_variance[1] * uncontended_s**2)
+        return np.asarray(np.maximum(spread, _MIN_JITTER * uncontended_s))
+
+    def memberships(self, design: FloatArray, seconds: FloatArray) -> FloatArray:
+        """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
+        r = _expect(self, self.seconds(design), seconds).memberships
+        return np.column_stack([r[0], r[1:-1].sum(axis=0), r[-1]])
+
+    def _vector(self) -> FloatArray:
+        return np.concatenate([self.coefficients, self.jitter_variance, self.shares])
+
+    def _from_vector(self, vector: FloatArray) -> Self | None:
+        """The envelope that a vector stands for; None where it stands for none."""
+        q = len(self.coefficients)
+        shares = vector[q + 2 :]
+        if (vector < 0).any() or shares.min() <= 0 or shares[0] < self.min_uncontended_share * shares.sum():
+            return None
+        return replace(self, coefficients=vector[:q], jitter_variance=vector[q : q + 2], shares=shares / shares.sum())
+
+
+def fit_envelope(
+    design: FloatArray,
+    seconds: FloatArray,
+    *,
+    weights: FloatArray | None = None,
+    start: Envelope | None = None,
+    wait_scales: FloatArray = WAIT_SCALES,
+) -> Envelope:
+    """Fit a lower envelope.
+
+    Args:
+        design: n × q, at least 0.
+        seconds: n, positive.
+        weights: n, how often each request counts; 1 by default.
+        start: Where to begin, such as the fit to the same requests with other weights; by default from several
+            quantile regressions, of which the likeliest end wins.
+        wait_scales: Mean waits, in standard deviations of the jitter; those of `start` where it is given.
+
+    Returns:
+        The envelope of highest likelihood that was found.
+    """
+    data = _Data(design, seconds, np.ones(len(seconds)) if weights is None else weights)
+    if start is not None:
+        return _climb(start, data, max_steps=60, tolerance=1e-4)
+    starts = [_start(data, quantile, wait_scales) for quantile in _START_QUANTILES]
+    fits = [_climb(start, data, max_steps=400, tolerance=1e-5) for start in starts]
+    return max(fits, key=lambda fit: fit.log_likelihood)
+
+
+class _Data(NamedTuple):
+    """What is fitted: design n × q, seconds n, weights n."""
+
+    design: FloatArray
+    seconds: FloatArray
+    weights: FloatArray
+
+
+class _Expectation(NamedTuple):
+    """What the seconds of n requests tell under an envelope."""
+
+    log_density: FloatArray  # n
+    memberships: FloatArray  # (2 + number of scales) × n: uncontended, contended at each scale, too fast
+    jitter: FloatArray  # n, expected jitter in units of its standard deviation, times the probability of not too fast
+    jitter_squared: FloatArray  # n, likewise
+
+
+def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) -> _Expectation:
+    spread = envelope.jitter_s(uncontended_s)
+    z = (seconds - uncontended_s) / spread
+    scales = envelope.wait_scales[:, None]
+    a = z - 1.0 / scales
+    log_phi = log_ndtr(a)
+    log_p = np.empty((len(scales) + 2, len(z)))
+    log_p[0] = -0.5 * z * z - _LOG_SQRT_2PI
+    log_p[1:-1] = -np.log(scales) + 0.5 / scales**2 - z / scales + log_phi
+    log_p[:-1] += np.log(envelope.shares * (1.0 - _TOO_FAST_SHARE))[:, None] - np.log(spread)
+    log_p[-1] = np.where(z < 0.0, np.log(_TOO_FAST_SHARE / uncontended_s), -np.inf)
+    top = log_p.max(axis=0)
+    memberships = np.exp(log_p - top)
+    density = memberships.sum(axis=0)
+    memberships /= density
+    # Given its scale, the wait is Normal(a, 1) truncated at 0, in units of the spread.
+    mills = np.exp(-0.5 * a * a - _LOG_SQRT_2PI - log_phi)
+    wait, wait_variance = a + mills, np.clip(1.0 - a * mills - mills * mills, 0.0, 1.0)
+    contended = memberships[1:-1]
+    jitter = memberships[0] * z + (contended * (z - wait)).sum(axis=0)
+    jitter_squared = memberships[0] * z * z + (contended * ((z - wait) ** 2 + wait_variance)).sum(axis=0)
+    return _Expectation(np.log(density) + top, memberships, jitter, jitter_squared)
+
+
+def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
+    """One step of expectation-maximization, and the log-likelihood before it."""
+    design, seconds, weights = data
+    uncontended_s = envelope.seconds(design)
+    spread = envelope.jitter_s(uncontended_s)
+    expected = _expect(envelope, uncontended_s, seconds)
+    kept = np.maximum(1.0 - expected.memberships[-1], 1e-9)
+    w = weights * kept
+    coefficients = weighted_nnls(design, uncontended_s + spread * expected.jitter / kept, w / spread**2)
+    variances = np.column_stack([np.ones_like(uncontended_s), uncontended_s**2])
+    jitter_variance = np.minimum(
+        weighted_nnls(variances, spread**2 * expected.jitter_squared / kept, w / spread**4),
+        _MAX_JITTER**2 * np.array([np.median(uncontended_s) ** 2, 1.0]),
+    )
+    shares = np.asarray((weights * expected.memberships[:-1]).sum(axis=1))
+    log_likelihood = float((weights * expected.log_density).sum())
+    stepped = replace(
+        envelope,
+        coefficients=coefficients,
+        jitter_variance=jitter_variance,
+        shares=_allowed(shares, envelope.min_uncontended_share),
+    )
+    return stepped, log_likelihood
+
+
+def _allowed(shares: FloatArray, min_uncontended: float) -> FloatArray:
+    shares = np.maximum(shares / shares.sum(), _MIN_SHARE)
+    if shares[0] < min_uncontended:
+        shares[1:] *= (1.0 - min_uncontended) / shares[1:].sum()
+        shares[0] = min_uncontended
+    return np.asarray(shares / shares.sum())
+
+
+def _climb(envelope: Envelope, data: _Data, *, max_steps: int, tolerance: float) -> Envelope:
+    """SQUAREM: extrapolate each pair of steps, and keep the leap only where it is likelier than the pair."""
+    for _ in range(max_steps // 3):
+        once, _ = _step(envelope, data)
+        twice, likelihood_once = _step(once, data)
+        change = np.abs(twice.seconds(data.design) / envelope.seconds(data.design) - 1.0)
+        leap = _leap(envelope, once, twice)
+        envelope = twice
+        if change.max() < tolerance:
+            break
+        if leap is not None:
+            landed, likelihood_leap = _step(leap, data)
+            if likelihood_leap >= likelihood_once:
+                envelope = landed
+    _, log_likelihood = _step(envelope, data)
+    return replace(envelope, log_likelihood=log_likelihood)
+
+
+def _leap(start: Envelope, once: Envelope, twice: Envelope) -> Envelope | None:
+    x0, x1, x2 = start._vector(), once._vector(), twice._vector()
+    r, v = x1 - x0, x2 - 2.0 * x1 + x0
+    scale = np.maximum(np.abs(x1), 1e-8)
+    length = float(np.linalg.norm(r / scale) / max(float(np.linalg.norm(v / scale)), 1e-300))
+    length = min(length, _MAX_STEP_LENGTH)
+    if length <= 1.0:
+        return None
+    return start._from_vector(x0 + 2.0 * length * r + length * length * v)
+
+
+def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
+    """A quantile regression of relative residuals by iterated least squares, and half of the requests contended."""
+    design, seconds, weights = data
+    coefficients = weighted_nnls(design, seconds, weights / seconds**2)
+    for _ in range(30):
+        uncontended_s = np.maximum(design @ coefficients, 1e-9)
+        above = seconds > uncontended_s
+        distance = np.maximum(np.abs(seconds / uncontended_s - 1.0), 1e-3)
+        tilt = np.where(above, quantile, 1.0 - quantile) / distance
+        coefficients = weighted_nnls(design, seconds, weights * tilt / uncontended_s**2)
+    uncontended_s = np.maximum(design @ coefficients, 1e-9)
+    below = 1.0 - seconds / uncontended_s
+    below = below[below > 0.0]
+    relative = float(np.clip(1.4826 * np.median(below), _MIN_JITTER, _MAX_JITTER)) if below.size else 0.02
+    absolute_s = 0.3 * relative * float(np.median(uncontended_s))
+    shares = np.append(0.5, np.full(len(wait_scales), 0.5 / len(wait_scales)))
+    return Envelope(coefficients, np.array([absolute_s**2, relative**2]), shares, wait_scales)
+
+
+def weighted_nnls(design: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:
+    """Non-negative least squares: the x >= 0 (q) that minimizes sum of weights · (design x - target)².
+
+    Solved on the q × q normal equations, columns scaled alike, so that many requests cost no more than few.
+    """
+    weighted = design * weights[:, None]
+    gram, moment = design.T @ weighted, weighted.T @ target
+    scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
+    gram = gram / scale[:, None] / scale + 1e-10 * np.eye(len(scale))
+    factor = np.linalg.cholesky(gram)
+    solution, _ = nnls(factor.T, np.linalg.solve(factor, moment / scale))
+    return np.asarray(solution / scale)

@@ -1,0 +1,129 @@
+"""What `denoise` says of a service: observed against denoised, the coefficients, contention, drift, provider factor."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from helm_efficiency.core.contention import KINDS
+from helm_efficiency.core.denoising import Denoised, provider_factor, service_stack
+from helm_efficiency.core.drift import Period
+from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.service_model import Interval
+from helm_efficiency.scoring.services import Service
+
+
+def service_report(service: Service, denoised: Denoised, idealized: Fit | None) -> dict[str, Any]:
+    """Everything about one service, as JSON values; seconds are means over the requests that the model describes.
+
+    Args:
+        service: What was seen.
+        denoised: What was made of it.
+        idealized: Coefficients of the same model on a stack, for the provider factor; None leaves it out.
+    """
+    log, fit, contention = denoised.log, denoised.service, denoised.contention
+    mean = Interval(*(total / len(log) for total in fit.total_s(log.prompt_tokens, log.output_tokens)))
+    factor = None
+    if idealized is not None:
+        factor = provider_factor(fit, idealized.coefficients, log.prompt_tokens, log.output_tokens)
+    return {
+        "deployment": service.deployment,
+        "stack": service_stack(service.deployment).name,
+        "num_requests": len(service.log),
+        "num_described": len(log),
+        "num_set_apart": dict(service.set_apart),
+        "observed_s": float(log.seconds.mean()),
+        "denoised_s": _interval(mean),
+        "overhead_s": _interval(fit.overhead_s()),
+        "prefill_s_per_token": _interval(fit.prefill_s_per_token()),
+        "decode_s_per_token": _interval(fit.decode_s_per_token()),
+        "contended_share": contention.contended_share(),
+        "kind_shares": {kind: contention.share(kind) for kind in KINDS},
+        "observed_over_denoised": contention.ratio_quantiles(),
+        "burstiness": contention.burstiness,
+        "provider_factor": _interval(factor),
+        "idealized_stack": None if idealized is None else idealized.stack.name,
+        "periods": [_period(period) for period in denoised.periods],
+        "weeks": [_period(week) for week in denoised.weeks],
+        "notes": list(fit.notes),
+    }
+
+
+def missing_report(service: Service, reason: str) -> dict[str, Any]:
+    """What can be said of a service that cannot be denoised."""
+    log = service.log
+    return {
+        "deployment": service.deployment,
+        "stack": service_stack(service.deployment).name,
+        "num_requests": len(log),
+        "num_set_apart": dict(service.set_apart),
+        "observed_s": float(log.seconds.mean()) if len(log) else None,
+        "notes": [reason],
+    }
+
+
+def flat_row(report: dict[str, Any]) -> dict[str, Any]:
+    """The main numbers of a report, for CSV."""
+    return {
+        "deployment": report["deployment"],
+        "num_requests": report["num_requests"],
+        "observed_s": report["observed_s"],
+        **_three(report, "denoised_s"),
+        "contended_share": report.get("contended_share"),
+        **{f"observed_over_denoised_{q}": report.get("observed_over_denoised", {}).get(q) for q in ("p50", "p95")},
+        **_three(report, "overhead_s"),
+        **_three(report, "prefill_s_per_token"),
+        **_three(report, "decode_s_per_token"),
+        **_three(report, "provider_factor"),
+    }
+
+
+def table_row(report: dict[str, Any]) -> dict[str, Any]:
+    """The main numbers of a report, narrow enough for a terminal."""
+    factor = report.get("provider_factor")
+    return {
+        "deployment": report["deployment"],
+        "requests": report["num_requests"],
+        "observed s": report["observed_s"],
+        "denoised s": _with_interval(report.get("denoised_s")),
+        "contended": "" if "contended_share" not in report else f"{report['contended_share']:.0%}",
+        "decode ms/token": _with_interval(report.get("decode_s_per_token"), 1000.0),
+        **({} if factor is None else {"factor": _with_interval(factor)}),
+    }
+
+
+def _three(report: dict[str, Any], name: str) -> dict[str, float | None]:
+    interval = report.get(name) or {}
+    return {name: interval.get("value"), f"{name}_low": interval.get("low"), f"{name}_high": interval.get("high")}
+
+
+def _with_interval(interval: dict[str, float] | None, unit: float = 1.0) -> str:
+    if interval is None:
+        return ""
+    value, low, high = (unit * interval[name] for name in Interval._fields)
+    return f"{value:.3g} ({low:.3g}–{high:.3g})"
+
+
+def week_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each week of a service."""
+    return [{"deployment": report["deployment"], **week} for week in report.get("weeks", [])]
+
+
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else {name: float(getattr(interval, name)) for name in Interval._fields}
+
+
+def _period(period: Period) -> dict[str, Any]:
+    return {
+        "begin": _date(period.begin),
+        "end": _date(period.end),
+        "requests": period.num_requests,
+        "level": period.level,
+        "low": period.low,
+        "high": period.high,
+    }
+
+
+def _date(seconds: float) -> str | None:
+    if math.isnan(seconds):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,188 @@
+"""Killed at any moment, short of disk, or two at once: originals stay whole, and the next call finishes."""
+
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from archive import contents, plan_for
+
+from helm_efficiency.errors import InputError, OutputError
+from helm_efficiency.scoring.files import locked
+from helm_efficiency.scoring.plan import StatsTarget
+from helm_efficiency.scoring.rescore import rescore
+from helm_efficiency.scoring.sources import find_sources
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+def rescore_into(output: Path, archive: Path, target: StatsTarget) -> None:
+    rescore(plan_for(output, target=target), find_sources([str(archive)], besides=output))
+
+
+@contextlib.contextmanager
+def in_child(output: Path, archive: Path, target: StatsTarget) -> Iterator[int]:
+    """The id of a process that rescores."""
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            rescore_into(output, archive, target)
+            status = 0
+        finally:
+            os._exit(status)
+    try:
+        yield process
+    finally:
+        os.waitpid(process, 0)
+
+
+def assert_all_whole(folder: Path) -> None:
+    """Every file that a reader would take can be read to its end."""
+    for path in folder.rglob("*"):
+        if path.name.startswith("."):
+            continue
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        elif path.suffix == ".parquet":
+            pq.read_table(path)
+
+
+@pytest.mark.parametrize("target", [StatsTarget.copy, StatsTarget.in_place])
+def test_killed_at_random_moments(runs: Path, fast_folder: Path, target: StatsTarget) -> None:
+    original, undisturbed = fast_folder / "original", fast_folder / "undisturbed"
+    shutil.copytree(runs, original)
+    rescore_into(fast_folder / "warm-up", original, StatsTarget.copy)
+    began = time.monotonic()
+    rescore_into(undisturbed, original if target is StatsTarget.copy else runs, target)
+    seconds = time.monotonic() - began
+    expected, expected_runs = contents(undisturbed), contents(runs)
+    before = {path.read_bytes() for path in original.rglob("*.json")}
+    chance = random.Random(0)
+    for number in range(50):
+        archive, output = fast_folder / "again" / str(number), fast_folder / f"output{number}"
+        shutil.copytree(original, archive)
+        with in_child(output, archive, target) as process:
+            time.sleep(chance.uniform(0, 1.2 * seconds))
+            os.kill(process, signal.SIGKILL)
+        assert_all_whole(output)
+        assert_all_whole(archive)
+        if target is StatsTarget.copy:
+            assert {path.read_bytes() for path in archive.rglob("*") if path.is_file()} == before
+        rescore_into(output, archive, target)
+        assert contents(output) == expected
+        assert contents(archive) == expected_runs
+        shutil.rmtree(archive)
+        shutil.rmtree(output)
+
+
+POOL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from archive import plan_for
+from helm_efficiency.scoring import rescore
+from helm_efficiency.scoring.sources import find_sources
+
+if __name__ == "__main__":
+    rescore._WORTH_PROCESSES_BYTES = 0
+    output = Path(sys.argv[3])
+    sources = find_sources([sys.argv[2]], besides=output)
+    rescore.rescore(plan_for(output), sources, jobs=2, on_outcome=lambda outcome: print(outcome.status, flush=True))
+"""
+
+
+def test_workers_end_with_their_parent(runs: Path, fast_folder: Path) -> None:
+    for number in range(12):
+        shutil.copytree(runs / "runs" / "v1", runs / "runs" / f"v{number + 2}")
+    script, output = fast_folder / "pool.py", fast_folder / "output"
+    script.write_text(POOL)
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(runs), str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "scored\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(children) >= 2
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert_all_whole(output)
+    rescore_into(output, runs, StatsTarget.copy)
+    rescore_into(fast_folder / "undisturbed", runs, StatsTarget.copy)
+    assert contents(output) == contents(fast_folder / "undisturbed")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A folder on a disk of 250 kB, or else one where no file may be larger than 60 kB."""
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=250k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        yield folder
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(runs: Path, fast_folder: Path) -> None:
+    before = contents(runs)
+    with small_disk(fast_folder / "full") as full:
+        output = full / "output"
+        with pytest.raises(OutputError, match=r"could not be written: .*\. What stood there before is unharmed\.$"):
+            rescore_into(output, runs, StatsTarget.copy)
+        assert contents(runs) == before
+        assert_all_whole(output)
+        assert not list(output.rglob(".unfinished-*"))
+
+
+def test_full_disk_in_place(runs: Path, fast_folder: Path) -> None:
+    with small_disk(fast_folder / "full") as full:
+        shutil.copytree(sorted((runs / "runs" / "v1").iterdir())[0], full / "v1" / "run")
+        before = contents(full)
+        with pytest.raises(OutputError, match="could not be written"):
+            rescore_into(fast_folder / "output", full, StatsTarget.in_place)
+        assert contents(full) == before
+
+
+def test_a_second_rescore_into_the_same_folder_is_refused(runs: Path, fast_folder: Path) -> None:
+    with (
+        locked(fast_folder / "output", wait=False),
+        pytest.raises(
+            InputError, match=r"Another rescore writes into .*output\. Wait for it, or name another folder\."
+        ),
+    ):
+        rescore_into(fast_folder / "output", runs, StatsTarget.copy)
+    rescore_into(fast_folder / "output", runs, StatsTarget.copy)
+
+
+def test_two_in_place_take_turns(runs: Path, fast_folder: Path) -> None:
+    once = fast_folder / "once"
+    shutil.copytree(runs, once)
+    rescore_into(fast_folder / "output", once, StatsTarget.in_place)
+    with contextlib.ExitStack() as stack:
+        for number in range(4):
+            stack.enter_context(in_child(fast_folder / f"output{number}", runs, StatsTarget.in_place))
+    assert contents(runs) == contents(once)
+    parts = [contents(fast_folder / f"output{number}" / "requests") for number in range(4)]
+    assert all(part == contents(fast_folder / "output" / "requests") for part in parts)

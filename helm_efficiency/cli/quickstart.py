@@ -37,10 +37,13 @@ def quickstart(
     Example: helm-efficiency quickstart
     """
     from helm_efficiency.quickstart import pipeline
+    from helm_efficiency.store import Store
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported
     places = pipeline.Places(output, plots, store or output / pipeline.SUITE / "efficiency.sqlite")
     _check_writable(output, plots)
+    if places.store.exists():
+        Store(places.store, create=False)  # a file that is no store is better found before the training than after it
     if fresh:
         pipeline.start_over(places)
     scale = pipeline.Scale()

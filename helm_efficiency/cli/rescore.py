@@ -6,13 +6,24 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.costs import ApiPricesOption
+from helm_efficiency.cli.options import (
+    Format,
+    FormatOption,
+    PriceDateOption,
+    PriceListOption,
+    PricesOption,
+    StoreOption,
+    emit,
+    note,
+)
 from helm_efficiency.errors import InputError
 from helm_efficiency.store import DEFAULT_STORE
 
@@ -32,6 +43,10 @@ def rescore(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786.")] = None,
     cache: Annotated[list[Path], typer.Option(help="Folder of HELM's request caches; they hold usage.")] = [],  # noqa: B006
+    prices: PricesOption = None,
+    price_list: PriceListOption = "on-demand",
+    price_date: PriceDateOption = None,
+    api_prices: ApiPricesOption = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Score again what has not changed.")] = False,
@@ -47,6 +62,7 @@ def rescore(
     Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
     """
     from helm_efficiency.harness.efficiency import Coefficients
+    from helm_efficiency.harness.pricing import Pricing
     from helm_efficiency.scoring.plan import StatsTarget, make_plan
     from helm_efficiency.scoring.rescore import rescore as rescore_runs
     from helm_efficiency.scoring.rescore import summarize
@@ -57,14 +73,27 @@ def rescore(
         raise InputError("--in-place and --tables-only exclude each other.")
     target = StatsTarget.in_place if in_place else StatsTarget.none if tables_only else StatsTarget.copy
     coefficients = Coefficients.from_store(Store(store, create=False))
-    plan = make_plan(coefficients, stacks=stack, output=output.absolute(), target=target, force=force, caches=cache)
+    day = price_date.date() if price_date else date.today()
+    plan = make_plan(
+        coefficients,
+        stacks=stack,
+        output=output.absolute(),
+        target=target,
+        force=force,
+        caches=cache,
+        pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
+    )
     sources = find_sources(paths, besides=output)
+    if not sources:
+        raise InputError(
+            f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
+        )
     began = time.monotonic()
     with _progress(len(sources)) as show:
         outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
     summary = summarize(outcomes, seconds=time.monotonic() - began)
     _report(summary, format=format, explain=explain)
-    if summary["failed"] or not sources or (strict and summary["missing"]):
+    if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
 
 

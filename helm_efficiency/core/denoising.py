@@ -38,7 +38,7 @@ MIN_REQUESTS = 20
 """Fewer do not tell contention from service."""
 
 MAX_REQUESTS = 4000
-"""More narrow the intervals little; of a longer log an even thinning is fitted."""
+"""More narrow the intervals little; of a longer log `denoise` takes an even thinning."""
 
 _MIN_OTHER_LENGTHS = 5  # requests of another output length, before a decode slope is tried
 _MAX_GRID_LENGTHS = 12  # distinct prompt lengths up to which each is a knot
@@ -84,10 +84,6 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> 
             f"{len(log)} usable requests, expected at least {MIN_REQUESTS}: fewer do not tell contention from service. "
             "Send more, for instance with the run entry efficiency_probe."
         )
-    notes: list[str] = []
-    if len(log) > MAX_REQUESTS:
-        notes.append(f"fitted to an even thinning, {MAX_REQUESTS} of {len(log)} requests")
-        log = log.where(np.linspace(0, len(log) - 1, MAX_REQUESTS).round().astype(np.int64))
     usual = _usual_output_tokens(log)
     has_decode = int((log.output_tokens != usual).sum()) >= _MIN_OTHER_LENGTHS or bool(np.isfinite(log.ttft_s).any())
     knots = _knots(log)
@@ -100,7 +96,7 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> 
         elif prefill is not None and prefill.low <= 0:
             knots = (int(np.median(used.prompt_tokens)),)
         else:
-            return replace(service, notes=(*notes, *_notes(service, used)))
+            return replace(service, notes=tuple(_notes(service, used)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,12 +104,15 @@ class Denoised:
     """A service as it is last, and what stood in the way of its requests.
 
     Attributes:
+        log: The requests that the service model describes: a thinning of a long log, without those whose output
+            length it does not identify.
         service: What requests take without contention, since the last change.
         periods: Stretches between significant changes of the service, in order.
         weeks: Level of each week with enough requests.
         contention: Observed against denoised, request by request, each by the level of its own period.
     """
 
+    log: ServiceLog
     service: ServiceFit
     periods: tuple[Period, ...]
     weeks: tuple[Period, ...]
@@ -126,7 +125,12 @@ def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Deno
     Raises:
         InsufficientMeasurementsError: As `fit_service`.
     """
+    log, notes = _thinned(log)
     service = fit_service(log, num_resamples=num_resamples, seed=seed)
+    log = log.where(
+        (log.output_tokens >= service.domain.min_output_tokens)
+        & (log.output_tokens <= service.domain.max_output_tokens)
+    )
     changes = find_changes(log, service)
     if changes:
         since = datetime.fromtimestamp(log.requested_at[changes[-1]], UTC).strftime("%Y-%m-%d %H:%M")
@@ -138,12 +142,20 @@ def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Deno
             level_now = _at_last_level(log, levels_between(log, service, changes))
             service = fit_service(level_now, num_resamples=num_resamples, seed=seed)
             how = "earlier requests scaled to its level"
-        service = replace(service, notes=(*service.notes, f"the service changed, last on {since} UTC: {how}"))
+        notes.append(f"the service changed, last on {since} UTC: {how}")
         # places are sharper now that the model is not a mixture of two services
         changes = find_changes(log, service) or changes
     periods = levels_between(log, service, changes)
     contention = explain(_at_last_level(log, periods) if changes else log, service)
-    return Denoised(service, periods, weekly_levels(log, service), contention)
+    service = replace(service, notes=(*service.notes, *notes))
+    return Denoised(log, service, periods, weekly_levels(log, service), contention)
+
+
+def _thinned(log: ServiceLog) -> tuple[ServiceLog, list[str]]:
+    if len(log) <= MAX_REQUESTS:
+        return log, []
+    places = np.linspace(0, len(log) - 1, MAX_REQUESTS).round().astype(np.int64)
+    return log.where(places), [f"fitted to an even thinning, {MAX_REQUESTS} of {len(log)} requests"]
 
 
 def _at_last_level(log: ServiceLog, periods: Sequence[Period]) -> ServiceLog:

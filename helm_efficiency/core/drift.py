@@ -22,6 +22,7 @@ from helm_efficiency.core.service_model import ServiceFit
 MIN_CHANGE_FRACTION = 0.05
 """Smaller changes of level are not reported, however significant."""
 
+_MAX_JITTER_RATIO = 2.0  # of the two sides of a change; waits that pass for jitter differ by more
 _CRITICAL_WALD = 12.35  # 1 % significance
 _MIN_STRETCH = 30  # requests on either side of a change
 _MIN_WEEK = 20  # requests for a level of a week
@@ -117,17 +118,24 @@ def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) 
     """Squared difference of the logarithms of the levels before and after a place, in its variances."""
     fits = _side_levels(log, service, place)
     change = float(np.log(fits[1].coefficients[0] / fits[0].coefficients[0]))
-    if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not all(fit.is_determined for fit in fits):
+    sides = _sides(log, place)
+    jitters = [_jitter_fraction(side, service, fit) for side, fit in zip(sides, fits, strict=True)]
+    steady = all(fit.is_determined for fit in fits) and max(jitters) < _MAX_JITTER_RATIO * min(jitters)
+    if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not steady:
         return 0.0
     variance = _resampled_variance if resampled else _nominal_variance
-    sides = _sides(log, place)
     return float(change**2 / sum(variance(side, service, fit) for side, fit in zip(sides, fits, strict=True)))
 
 
 def _nominal_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
     """Variance of the logarithm of a level, as if the uncontended requests were known and independent."""
+    return _jitter_fraction(log, service, fit) ** 2 / float(fit.shares[0] * len(log))
+
+
+def _jitter_fraction(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
+    """Root mean square of the jitter, as a fraction of the uncontended seconds."""
     uncontended_s = fit.seconds(_column(log, service))
-    return float(np.mean((fit.jitter_s(uncontended_s) / uncontended_s) ** 2) / (fit.shares[0] * len(log)))
+    return float(np.sqrt(np.mean((fit.jitter_s(uncontended_s) / uncontended_s) ** 2)))
 
 
 def _resampled_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:

@@ -19,7 +19,7 @@ class LeftOut:
     Attributes:
         deployment: Left out.
         num_cells: Compared.
-        first_token_error_fraction: Mean absolute error of the cells with one output token; NaN without such.
+        first_token_error_fraction: Mean absolute error of the cells with one output token; None without such.
         error_fraction: Mean absolute error of all cells.
         covered_fraction: Cells inside the nominal 90 % interval.
         half_width_fraction: Mean half-width of that interval.
@@ -27,7 +27,7 @@ class LeftOut:
 
     deployment: str
     num_cells: int
-    first_token_error_fraction: float
+    first_token_error_fraction: float | None
     error_fraction: float
     covered_fraction: float
     half_width_fraction: float
@@ -70,7 +70,7 @@ def _left_out(profile: Profile, others: Sequence[Profile], spec: AcceleratorSpec
     return LeftOut(
         deployment=profile.deployment,
         num_cells=len(seconds),
-        first_token_error_fraction=float(first.mean()) if first.size else float("nan"),
+        first_token_error_fraction=float(first.mean()) if first.size else None,
         error_fraction=float(errors.mean()),
         covered_fraction=float(covered.mean()),
         half_width_fraction=float(half.mean()),

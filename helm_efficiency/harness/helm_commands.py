@@ -28,7 +28,6 @@ class HelmRunOptions:
         local_path: HELM's folder of caches and configurations.
         store: Coefficient store for the efficiency stats.
         max_eval_instances: Most instances of a run.
-        local_models: Folders of local Hugging Face models, each deployed as `huggingface/FOLDER`.
     """
 
     conf: Path
@@ -37,7 +36,6 @@ class HelmRunOptions:
     local_path: Path
     store: Path
     max_eval_instances: int
-    local_models: Sequence[Path] = ()
 
 
 def helm_run(options: HelmRunOptions, *, log: Path, on_wait: Callable[[], None] = lambda: None) -> None:
@@ -54,37 +52,34 @@ def helm_run(options: HelmRunOptions, *, log: Path, on_wait: Callable[[], None] 
     arguments = ["--conf-paths", options.conf, "--suite", options.suite, "--output-path", options.output]
     arguments += ["--local-path", options.local_path, "--max-eval-instances", options.max_eval_instances]
     arguments += ["--runner-class-name", RUNNER_CLASS_NAME, "--num-threads", 1, "--skip-completed-runs"]
-    if options.local_models:
-        arguments += ["--enable-local-huggingface-models", *options.local_models]
     environment = {"HELM_EFFICIENCY_STORE": str(options.store.absolute()), "HF_HUB_OFFLINE": "1"}
     _run("helm.benchmark.run", arguments, log=log, environment=environment, on_wait=on_wait)
 
 
-def helm_summarize(
-    output: Path, suite: str, *, schema: Path, log: Path, on_wait: Callable[[], None] = lambda: None
-) -> Path:
-    """Make HELM's tables of a suite.
+def helm_summarize(output: Path, suite: str, *, local_path: Path, schema: Path, log: Path) -> None:
+    """Make HELM's tables of a suite, in its folder.
 
     Args:
         output: HELM's output folder.
         suite: The suite.
+        local_path: HELM's folder of configurations.
         schema: Schema file that says which groups and metrics the tables show.
         log: File that HELM's output goes to.
-        on_wait: Called several times a second while it runs.
-
-    Returns:
-        The folder of the suite, which now holds the tables.
 
     Raises:
         HelmCommandError: HELM failed.
     """
-    arguments = ["--suite", suite, "--output-path", output, "--schema-path", schema]
-    _run("helm.benchmark.presentation.summarize", arguments, log=log, environment={}, on_wait=on_wait)
-    return output / "runs" / suite
+    arguments = ["--suite", suite, "--output-path", output, "--schema-path", schema, "--local-path", local_path]
+    _run("helm.benchmark.presentation.summarize", arguments, log=log, environment={"HF_HUB_OFFLINE": "1"})
 
 
 def _run(
-    module: str, arguments: Sequence[object], *, log: Path, environment: dict[str, str], on_wait: Callable[[], None]
+    module: str,
+    arguments: Sequence[object],
+    *,
+    log: Path,
+    environment: dict[str, str],
+    on_wait: Callable[[], None] = lambda: None,
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", f"from {module} import main; main()", *map(str, arguments)]

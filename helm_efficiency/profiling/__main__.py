@@ -17,12 +17,12 @@ from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.engines import ENGINES
 from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
 from helm_efficiency.profiling.models import ModelOptions
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.parallel import is_first_process
-from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult
 
 
@@ -79,7 +79,12 @@ def _one_model(options: argparse.Namespace) -> int:
         random_weights=options.random_weights,
         options=ModelOptions(options.device, options.dtype),
         engines=tuple(options.engine or ["transformers-eager"]),
-        cells=CellChoice(options.prompt_tokens, options.output_tokens, options.batch_sizes),
+        cells=CellChoice(
+            options.prompt_tokens,
+            options.output_tokens,
+            options.batch_sizes,
+            target_error_fraction=options.target_error,
+        ),
         repetitions=Repetitions.of_target(options.repetitions, options.target_error),
     )
     prepared = prepare_job(job, _files(options), fresh=options.fresh)
@@ -120,13 +125,20 @@ def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:
     """Write profiles as `helm-efficiency import` reads them; the file is replaced in one step.
 
     Of several processes on one model, the first writes.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     if not is_first_process():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps([profile.to_dict() for profile in profiles], indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps([profile.to_dict() for profile in profiles], indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 if __name__ == "__main__":

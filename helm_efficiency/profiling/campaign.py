@@ -18,10 +18,10 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.profiling.cells import Cell, check_cell
 from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.jobs import LocalJob, PreparedJob, prepare_job, run_job
 from helm_efficiency.profiling.models import ModelOptions
 from helm_efficiency.profiling.noise import Repetitions
-from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome
 
 _MODEL_KEYS = {"dtype", "engines", "prompt_tokens", "output_tokens", "batch_sizes", "cells", "repetitions"}
@@ -134,6 +134,7 @@ def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
     _check_keys(path, f"model {own['name']!r}", own, _OWN_KEYS)
     given = {**defaults, **own}
     sizes = own.get("sizes")
+    target_error = float(given.get("target_error", 0.02))
     return LocalJob(
         model=str(own.get("path", own["name"])),
         deployment=str(own["name"]),
@@ -145,8 +146,9 @@ def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
             tuple(int(o) for o in given.get("output_tokens", (1, 32))),
             tuple(int(b) for b in given.get("batch_sizes", (1,))),
             tuple(check_cell(Cell(*cell)) for cell in given.get("cells", ())),
+            target_error,
         ),
-        repetitions=Repetitions.of_target(int(given.get("repetitions", 5)), float(given.get("target_error", 0.02))),
+        repetitions=Repetitions.of_target(int(given.get("repetitions", 5)), target_error),
         architecture=None if sizes is None else Architecture.from_dict({"name": str(own["name"]), **sizes}),
     )
 

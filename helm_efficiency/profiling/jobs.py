@@ -14,6 +14,7 @@ from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.checkpoint import CellFiles, Checkpoint
+from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.engines import ENGINES, make_engine
 from helm_efficiency.profiling.local import CellTimer, build_profile
 from helm_efficiency.profiling.models import (
@@ -26,7 +27,6 @@ from helm_efficiency.profiling.models import (
 )
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.parallel import dismiss_followers, follow, is_first_process, num_processes
-from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, Plan, run_session
 
 

@@ -1,10 +1,9 @@
-"""Which cells to time: given ones, a small grid by default."""
+"""Cells to time: given ones in their order, grids, and a small grid to begin with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from helm_efficiency.profiling.cells import Cell, CellResult
-from helm_efficiency.profiling.session import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +57,3 @@ def default_cells(max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,)) 
     cells = corners + [Cell(p, 1) for p in prompts] + [Cell(prompts[0], long_output), Cell(prompts[-1], long_output)]
     cells += [Cell(middle, o, batch) for batch in sorted(set(batch_sizes) - {1}) for o in (1, long_output)]
     return list(dict.fromkeys(cells))
-
-
-@dataclass(frozen=True, slots=True)
-class CellChoice:
-    """Which cells of a model are timed.
-
-    Attributes:
-        prompt_tokens: Prompt lengths; empty to choose them by what is still uncertain.
-        output_tokens: Output lengths.
-        batch_sizes: Rows in one forward pass.
-        cells: Just these, in this order, instead of any combination.
-    """
-
-    prompt_tokens: tuple[int, ...] = ()
-    output_tokens: tuple[int, ...] = (1, 32)
-    batch_sizes: tuple[int, ...] = (1,)
-    cells: tuple[Cell, ...] = ()
-
-    def longest(self) -> int:
-        """Tokens of the longest request that may be asked for."""
-        chosen = max((*self.prompt_tokens, 4096)) + max(self.output_tokens)
-        return max([chosen, *(cell.prompt_tokens + cell.output_tokens for cell in self.cells)])
-
-    def plan(self, max_tokens: int | None) -> Plan:
-        """A plan for a model with so many positions."""
-        if not self.prompt_tokens and not self.cells:
-            return FixedPlan(default_cells(max_tokens, batch_sizes=self.batch_sizes))
-        cells = self.cells or grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
-        return FixedPlan([cell for cell in cells if cell.prompt_tokens + cell.output_tokens <= (max_tokens or 10**9)])

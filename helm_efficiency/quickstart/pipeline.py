@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from sysconfig import get_path
@@ -70,6 +71,11 @@ class Places:
         return self.output / "runs" / SUITE
 
     @property
+    def local_path(self) -> Path:
+        """HELM's caches and configurations."""
+        return self.work / "prod_env"
+
+    @property
     def scored(self) -> Path:
         """Tables as `rescore` writes them."""
         return self.work / "scored"
@@ -111,7 +117,7 @@ def make_models(places: Places, scale: Scale, start: StartStep) -> list[Path]:
 
 
 def _forget_results(places: Places) -> None:
-    for folder in (places.suite, places.work / "prod_env", places.scored, places.work / "profiled"):
+    for folder in (places.suite, places.local_path, places.scored, places.work / "profiled"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -124,6 +130,7 @@ def _examples(count: int) -> list["Example"]:
 def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
     """Time the models that were not timed yet, and fit their coefficients."""
     from helm_efficiency.core.fitting import fit_profile
+    from helm_efficiency.harness.helm_local_models import deployment_of
     from helm_efficiency.profiling.cells import Cell
     from helm_efficiency.profiling.local import LocalOptions, profile_model
 
@@ -147,14 +154,10 @@ def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: 
             marks[model].touch()
 
 
-def deployment_of(model: Path) -> str:
-    """HELM's name of a local Hugging Face model."""
-    return f"huggingface/{model.name}"
-
-
 def run_helm(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
     """Run HELM on the models; runs that are complete are kept."""
     from helm_efficiency.harness.helm_commands import HelmRunOptions, helm_run
+    from helm_efficiency.harness.helm_local_models import write_configs
 
     conf = run_entries_file()
     total = conf.read_text().count("description:")
@@ -165,11 +168,11 @@ def run_helm(places: Places, scale: Scale, models: Sequence[Path], start: StartS
         conf=conf,
         suite=SUITE,
         output=places.output,
-        local_path=places.work / "prod_env",
+        local_path=places.local_path,
         store=places.store,
         max_eval_instances=scale.num_instances,
-        local_models=models,
     )
+    write_configs(models, places.local_path, release_date=date.today())
     with start("Run HELM", total) as advance:
         seen = 0
 
@@ -241,7 +244,13 @@ def summarize(places: Places, start: StartStep) -> None:
     schema = places.work / "schema_efficiency.yaml"
     with start("Make HELM's tables", None):
         schema.write_text(to_yaml(add_efficiency(read_schema("classic"))))
-        helm_summarize(places.output, SUITE, schema=schema, log=places.work / "helm-summarize.log")
+        helm_summarize(
+            places.output,
+            SUITE,
+            local_path=places.local_path,
+            schema=schema,
+            log=places.work / "helm-summarize.log",
+        )
 
 
 def report(places: Places, start: StartStep) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from helm_efficiency import __version__
-from helm_efficiency.core.fitting import Fit
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.pricing import Pricing
@@ -60,7 +59,7 @@ class Plan:
             "version": [__version__, SCHEMA_VERSION],
             "stacks": list(self.stacks),
             "target": str(self.target),
-            "prices": str(self.pricing.day),
+            "prices": _sha256(repr((self.pricing.day, self.pricing.api.own, self.pricing.api.context))),
             "caches": [[str(file), *state] for file, state in self.caches],
             "fits": [self._fits(deployment, model) for deployment, model in deployments],
         }
@@ -72,7 +71,8 @@ class Plan:
             if match is not None:
                 fit = match.fit
                 price = self.pricing.usd_per_accelerator_hour.get(fit.stack.accelerator)
-                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price])
+                power_w = self.coefficients.power_w.get((fit.stack.name, fit.deployment))
+                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price, power_w])
         return used
 
 
@@ -105,7 +105,7 @@ def make_plan(
             known = ", ".join(sorted(coefficients.idealized)) or "none"
             raise InputError(f"No coefficients on stack {stack!r}. Known stacks: {known}.")
     hashes = {
-        (stack, deployment): _sha256(fit)
+        (stack, deployment): _sha256(json.dumps(fit.to_dict(), sort_keys=True))
         for stack, fits in [*coefficients.idealized.items(), ("", coefficients.services)]
         for deployment, fit in fits.items()
     }
@@ -128,5 +128,5 @@ def _cache_files(folder: Path) -> list[Path]:
     return files
 
 
-def _sha256(fit: Fit) -> str:
-    return hashlib.sha256(json.dumps(fit.to_dict(), sort_keys=True).encode()).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

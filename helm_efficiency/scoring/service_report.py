@@ -13,14 +13,14 @@ from helm_efficiency.scoring.services import Service
 
 
 def service_report(service: Service, denoised: Denoised, idealized: Fit | None) -> dict[str, Any]:
-    """Everything about one service, as JSON values; seconds are means over its requests.
+    """Everything about one service, as JSON values; seconds are means over the requests that the model describes.
 
     Args:
         service: What was seen.
         denoised: What was made of it.
         idealized: Coefficients of the same model on a stack, for the provider factor; None leaves it out.
     """
-    log, fit, contention = service.log, denoised.service, denoised.contention
+    log, fit, contention = denoised.log, denoised.service, denoised.contention
     mean = Interval(*(total / len(log) for total in fit.total_s(log.prompt_tokens, log.output_tokens)))
     factor = None
     if idealized is not None:
@@ -28,7 +28,8 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
     return {
         "deployment": service.deployment,
         "stack": service_stack(service.deployment).name,
-        "num_requests": len(log),
+        "num_requests": len(service.log),
+        "num_described": len(log),
         "num_set_apart": dict(service.set_apart),
         "observed_s": float(log.seconds.mean()),
         "denoised_s": _interval(mean),

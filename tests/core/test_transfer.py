@@ -54,7 +54,7 @@ def test_a_model_that_was_left_out_is_predicted(
     rows = [row for row in left_out(data_dir / "megatron_logs" / name) if row.deployment != YALM]
     assert len(rows) == 8
     assert np.mean([row.error_fraction for row in rows]) < end_to_end
-    assert np.mean([row.first_token_error_fraction for row in rows]) < first_token
+    assert np.mean([row.first_token_error_fraction or np.inf for row in rows]) < first_token
 
 
 @pytest.mark.parametrize("name", ["a100", "v100"])
@@ -215,6 +215,15 @@ def test_impossible_requests_are_refused() -> None:
         fit_transfer([profile], dataclasses.replace(SPEC, link_bytes_per_s=0.0)).fit(WIDE, Parallel(2))
     with pytest.raises(InsufficientMeasurementsError, match="at least two profiles"):
         leave_one_out([profile], SPEC)
+
+
+def test_without_first_tokens_their_error_is_missing() -> None:
+    truth = Terms(*(term.median for term in priors("megatron", SPEC).values()))
+    made = [_made_up(architecture, truth) for architecture in (SMALL, MIDDLE)]
+    longer = [
+        dataclasses.replace(p, measurements=tuple(m for m in p.measurements if m.output_tokens > 1)) for p in made
+    ]
+    assert [row.first_token_error_fraction for row in leave_one_out(longer, SPEC)] == [None, None]
 
 
 def test_effects_of_a_single_profile_are_the_prior() -> None:

@@ -1,0 +1,40 @@
+"""What a user says about cells, as a plan."""
+
+from dataclasses import dataclass
+
+from helm_efficiency.profiling.adaptive import AdaptivePlan
+from helm_efficiency.profiling.cells import Cell
+from helm_efficiency.profiling.plans import FixedPlan, default_cells, grid_cells
+from helm_efficiency.profiling.session import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class CellChoice:
+    """Which cells of a model are timed.
+
+    Attributes:
+        prompt_tokens: Prompt lengths; empty to choose them by what is still uncertain.
+        output_tokens: Output lengths.
+        batch_sizes: Rows in one forward pass.
+        cells: Just these, in this order, instead of any combination.
+        target_error_fraction: Wanted error of prefill where prompt lengths are chosen.
+    """
+
+    prompt_tokens: tuple[int, ...] = ()
+    output_tokens: tuple[int, ...] = (1, 32)
+    batch_sizes: tuple[int, ...] = (1,)
+    cells: tuple[Cell, ...] = ()
+    target_error_fraction: float = 0.02
+
+    def longest(self) -> int:
+        """Tokens of the longest request that may be asked for."""
+        chosen = max((*self.prompt_tokens, 4096)) + max(self.output_tokens)
+        return max([chosen, *(cell.prompt_tokens + cell.output_tokens for cell in self.cells)])
+
+    def plan(self, max_tokens: int | None) -> Plan:
+        """A plan for a model with so many positions."""
+        if not self.prompt_tokens and not self.cells:
+            start = default_cells(max_tokens, batch_sizes=self.batch_sizes)
+            return AdaptivePlan(start, self.target_error_fraction)
+        cells = self.cells or grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
+        return FixedPlan([cell for cell in cells if cell.prompt_tokens + cell.output_tokens <= (max_tokens or 10**9)])

@@ -46,7 +46,7 @@ def _deviation(seconds: FloatArray, rise: FloatArray, share: FloatArray, noise: 
 
 
 def _surprise(curve: Curve, lines: Lines) -> float:
-    """Root mean square of left-out errors over their prior deviations, with the weight of twenty knots for the prior."""
+    """Root mean square of left-out errors over their prior deviations; the prior weighs as much as twenty knots."""
     p, seconds = lines.prompt_tokens, lines.prefill_s
     if len(p) < 3:
         return 1.0

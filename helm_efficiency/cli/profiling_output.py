@@ -40,7 +40,7 @@ def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
     """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
     rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
     if format is Format.table:
-        hidden = {"note"} | ({"deployment", "stack"} if len(done) == 1 else set())
+        hidden = {"note"} | {name for name in ("deployment", "stack") if len({row[name] for row in rows}) == 1}
         shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
         rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
     emit(rows, format)

@@ -37,10 +37,10 @@ class Score(NamedTuple):
         protocol: One of `PROTOCOLS`.
         rule: How prefill is read between knots.
         num_requests: Held-out cells.
-        one_token_error: Mean absolute error of requests with one output token; NaN where there is none.
-        end_to_end_error: Mean absolute error of all.
-        coverage: Share within the nominal 90 % interval.
-        half_width: Median half-width of the interval, as a fraction of the prediction.
+        one_token_error_fraction: Mean absolute error of requests with one output token; NaN where there is none.
+        end_to_end_error_fraction: Mean absolute error of all.
+        coverage_fraction: Share within the nominal 90 % interval.
+        half_width_fraction: Median half-width of the interval, as a fraction of the prediction.
     """
 
     deployment: str
@@ -48,10 +48,10 @@ class Score(NamedTuple):
     protocol: str
     rule: str
     num_requests: int
-    one_token_error: float
-    end_to_end_error: float
-    coverage: float
-    half_width: float
+    one_token_error_fraction: float
+    end_to_end_error_fraction: float
+    coverage_fraction: float
+    half_width_fraction: float
 
 
 def validate(profiles: Sequence[Profile], *, rule: str = "auto", protocols: Sequence[str] = PROTOCOLS) -> list[Score]:
@@ -134,7 +134,12 @@ def _mean(rows: Sequence[Score]) -> list[Score]:
     first = rows[0]
     means: Mapping[str, float] = {
         name: float(np.mean([getattr(row, name) for row in rows]))
-        for name in ("one_token_error", "end_to_end_error", "coverage", "half_width")
+        for name in (
+            "one_token_error_fraction",
+            "end_to_end_error_fraction",
+            "coverage_fraction",
+            "half_width_fraction",
+        )
     }
     total = sum(row.num_requests for row in rows)
     return [Score("mean", first.stack, first.protocol, first.rule, total, **means)]

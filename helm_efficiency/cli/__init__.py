@@ -19,7 +19,8 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "quickstart",
-    "coefficients",  # import, fit, validate, predict, show
+    "coefficients",  # import, export, show
+    "runtimes",  # fit, validate, predict
     "costs",  # accelerators, cost, savings
     "rescore",
     "denoising",  # denoise

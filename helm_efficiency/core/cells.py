@@ -16,7 +16,7 @@ def cells_by_batch(profile: Profile) -> dict[int, Cells]:
         InsufficientMeasurementsError: The profile is empty.
     """
     if not profile.measurements:
-        raise InsufficientMeasurementsError(f"{profile.deployment} on {profile.stack.name}: no measurements.")
+        raise InsufficientMeasurementsError("no measurements.")
     by_batch: dict[int, dict[tuple[int, int], float]] = {}
     first_tokens: dict[tuple[int, int], list[float]] = {}
     for (p, o, batch), measurements in profile.cells().items():

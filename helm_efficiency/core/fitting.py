@@ -1,6 +1,7 @@
 """Measurements -> coefficients."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -85,13 +86,14 @@ class Fit:
             raise InputError(f"Not a fit of this package: {error}.") from error
 
 
-def fit_profile(profile: Profile, *, rule: str = "auto", neighbours: Sequence[Lines] = ()) -> Fit:
+def fit_profile(profile: Profile, *, rule: str = "auto", others: Sequence[Profile] = ()) -> Fit:
     """Fit coefficients to a profile.
 
     Args:
         profile: At least two output lengths for one prompt length; seconds.
         rule: One of `RULES`. `auto` lets the data choose how prefill is read between knots.
-        neighbours: `profile_lines` of other models on the same stack, which `auto` may learn the stack's steps from.
+        others: Profiles of other models on the same stack, which `auto` may learn the stack's steps from; those of the
+            profile's own deployment, and those that determine no prefill, are passed over.
 
     Returns:
         Coefficients in seconds, with nominal 90 % intervals.
@@ -103,13 +105,27 @@ def fit_profile(profile: Profile, *, rule: str = "auto", neighbours: Sequence[Li
     References:
         Narayanan et al., NeurIPS 2023, equations 1 and 2.
     """
+    neighbours = []
+    for other in others if rule == "auto" else ():
+        if other.deployment != profile.deployment:
+            with suppress(InsufficientMeasurementsError):
+                neighbours.append(profile_lines(other))
+    return fit_among(profile, neighbours, rule=rule)
+
+
+def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "auto") -> Fit:
+    """As `fit_profile`, where the `profile_lines` of the others are at hand.
+
+    Raises:
+        InputError: No such rule.
+        InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
+    """
     if rule not in RULES:
         raise InputError(f"No rule {rule!r}. Known rules: {', '.join(RULES)}.")
-    by_batch = cells_by_batch(profile)
-    cells = next(iter(by_batch.values()))
     try:
+        by_batch = cells_by_batch(profile)
         if rule in HELM_RULES:
-            coefficients, notes = _fit_table(cells, rule)
+            coefficients, notes = _fit_table(next(iter(by_batch.values())), rule)
         else:
             lines = profile_lines(profile)
             coefficients, notes = _fit_curve(lines, rule, neighbours)

@@ -59,7 +59,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
-    Console().print(table)
+    # A file or a pipe has no edge to fold at.
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -96,6 +96,8 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise FileFormatError(f"{path}: format_version is {version!r}, expected {FORMAT_VERSION}.")
+    if not isinstance(data["fits"], list):
+        raise FileFormatError(f"{path}: fits is {type(data['fits']).__name__}, expected a list.")
     fits = []
     for index, item in enumerate(data["fits"]):
         try:

@@ -41,6 +41,9 @@ def import_files(
     stack: Annotated[
         str | None, typer.Option(help="On what, such as a100-80gb-vllm-bf16; replaces what the files say.")
     ] = None,
+    num_accelerators: Annotated[
+        int | None, typer.Option(min=1, help="That the measured model occupied; a CSV counts as 1.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
@@ -54,7 +57,7 @@ def import_files(
     from helm_efficiency.harness.coefficient_files import read_coefficient_files
     from helm_efficiency.store import Store
 
-    found = read_coefficient_files(files, deployment=deployment, stack_name=stack)
+    found = read_coefficient_files(files, deployment=deployment, stack_name=stack, num_accelerators=num_accelerators)
     opened = Store(store)
     num_replaced = _num_replaced(opened, found)
     opened.put_all(found.profiles, found.fits)

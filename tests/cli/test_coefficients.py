@@ -119,6 +119,13 @@ def test_a_stack_may_begin_with_any_accelerator_of_the_catalog(tmp_path: Path) -
         assert Store(store).profiles()[0].stack.accelerator == accelerator
 
 
+def test_how_many_accelerators_a_csv_was_measured_on(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", CSV)
+    given = ["import", train, "--store", tmp_path / "s", "--deployment", "x/y", "--stack", "a100-80gb"]
+    run(*given, "--num-accelerators", 8)
+    assert Store(tmp_path / "s").profiles()[0].stack == Stack("a100-80gb", "a100-80gb", 8)
+
+
 def test_parts_of_one_profile_are_put_together(tmp_path: Path) -> None:
     head, *lines = CSV.splitlines(keepends=True)
     parts = [write(tmp_path / f"{n}.csv", head + "".join(lines[n::2])) for n in range(2)]

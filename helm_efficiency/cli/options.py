@@ -50,6 +50,11 @@ def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:
         _print_table(rows, columns)
 
 
+def narrowed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Those columns that a table for reading has room for; the other formats have them all."""
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table

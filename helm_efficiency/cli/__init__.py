@@ -20,7 +20,8 @@ app = typer.Typer(
 _COMMAND_MODULES: tuple[str, ...] = (
     "quickstart",
     "coefficients",  # import, export, show
-    "runtimes",  # fit, validate, predict
+    "runtimes",  # fit, predict
+    "validation",  # validate
     "costs",  # accelerators, cost, savings
     "rescore",
     "denoising",  # denoise

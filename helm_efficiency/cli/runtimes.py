@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -63,13 +64,7 @@ def fit(
         asked = " on ".join(filter(None, (deployment, stack)))
         known = ", ".join(sorted({p.deployment for p in everything})) or "none"
         raise InputError(f"{store} has no measurements{asked and f' of {asked}'}. It has those of: {known}.")
-    fits, failures = [], []
-    for profile in chosen:
-        others = [p for p in everything if p.stack.name == profile.stack.name and p.deployment != profile.deployment]
-        try:
-            fits.append(_fit(profile, rule, others))
-        except InsufficientMeasurementsError as error:
-            failures.append(str(error))
+    fits, failures = _fit_all(chosen, everything, rule)
     opened.put_all((), fits)
     emit([_fitted(each) for each in fits], format)
     for each in fits:
@@ -81,21 +76,32 @@ def fit(
         raise typer.Exit(1)
 
 
-def _fit(profile: "Profile", rule: Rule, others: "Sequence[Profile]") -> "Fit":
-    """The one place that fits, with what else was measured on the same stack."""
+def _fit_all(chosen: "Sequence[Profile]", known: "Sequence[Profile]", rule: Rule) -> "tuple[list[Fit], list[str]]":
+    """Fits, and why the others have none; `auto` learns from all that was measured on the same stack."""
     from dataclasses import replace
     from importlib.metadata import version
 
     from helm_efficiency import __version__
-    from helm_efficiency.core.estimators import ESTIMATORS
-    from helm_efficiency.core.fitting import fit_profile
+    from helm_efficiency.core.fitting import fit_among, profile_lines
 
-    found = ESTIMATORS[rule](profile) if rule in ESTIMATORS else fit_profile(profile, rule=rule)
-    if rule is not Rule.auto and not found.coefficients.rule.startswith(rule):
-        raise InputError(f"This version cannot fit the rule {str(rule)!r}. Leave out --rule, or try linear.")
     versions = {"helm-efficiency": __version__} | {name: version(name) for name in ("numpy", "scipy")}
-    today = datetime.now().date().isoformat()
-    return replace(found, versions=versions, source=profile.source, fitted_on=today)
+    stacks = {profile.stack.name for profile in chosen} if rule is Rule.auto else set()
+    lines = {}
+    for profile in known:
+        if profile.stack.name in stacks:
+            with suppress(InsufficientMeasurementsError):
+                lines[profile.stack.name, profile.deployment] = profile_lines(profile)
+    fits, failures = [], []
+    for profile in chosen:
+        others = [x for (s, d), x in lines.items() if s == profile.stack.name and d != profile.deployment]
+        try:
+            found = fit_among(profile, others, rule=rule)
+        except InsufficientMeasurementsError as error:
+            failures.append(str(error))
+            continue
+        today = datetime.now().date().isoformat()
+        fits.append(replace(found, versions={**profile.versions, **versions}, source=profile.source, fitted_on=today))
+    return fits, failures
 
 
 def _fitted(fit: "Fit") -> dict[str, Any]:

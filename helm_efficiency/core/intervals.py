@@ -14,28 +14,46 @@ from helm_efficiency.core.prefill import Curve
 FloatArray = NDArray[np.float64]
 
 QUANTILE_90 = 1.645
-_GAP_SHARE = 0.065
-_KNOT_ERROR = 0.013
-_NOISE_SHARE = 1.0
+_GAP_SHARE = 0.05
+_KNOT_ERROR = 0.01
+_NOISE_SHARE = 1.2
 _SINGLE_FLOOR = 0.002
+_PRIOR_KNOTS = 20.0
+_MAX_RATIO = 25.0
 
 
 def prefill_half_widths(curve: Curve, lines: Lines) -> FloatArray:
     """Half-width (s) of the prefill time at each point of the curve; shape (K,).
 
     Between two knots the time is unsure by a share of its rise from one to the other, most so in the middle, as for a
-    Brownian bridge; everywhere by a share of itself, and by the noise of the measurements.
+    Brownian bridge; everywhere by a share of itself, and by the noise of the measurements. All of it is scaled by how
+    far left-out knots were found to lie from where these shares would have them.
     """
     p, knots = curve.prompt_tokens, lines.prompt_tokens
-    right = np.clip(np.searchsorted(knots, p, side="left"), 1, max(len(knots) - 1, 1))
-    rise, share = np.zeros_like(p), np.zeros_like(p)
-    if len(knots) > 1:
-        at_knots = np.interp(knots, p, curve.seconds)
-        rise = at_knots[right] - at_knots[right - 1]
-        share = (p - knots[right - 1]) / (knots[right] - knots[right - 1])
+    if len(knots) < 2:
+        return np.asarray(QUANTILE_90 * _deviation(curve.seconds, np.zeros_like(p), np.zeros_like(p), lines.noise))
+    right = np.clip(np.searchsorted(knots, p, side="left"), 1, len(knots) - 1)
+    at_knots = np.interp(knots, p, curve.seconds)
+    rise = at_knots[right] - at_knots[right - 1]
+    share = (p - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return np.asarray(QUANTILE_90 * _surprise(curve, lines) * _deviation(curve.seconds, rise, share, lines.noise))
+
+
+def _deviation(seconds: FloatArray, rise: FloatArray, share: FloatArray, noise: float) -> FloatArray:
+    """Standard deviation (s) of prefill at a share of the way between two knots, by prior."""
     bridge = _GAP_SHARE * rise * 2.0 * np.sqrt(np.clip(share * (1.0 - share), 0.0, None))
-    own = curve.seconds * np.hypot(_KNOT_ERROR, _NOISE_SHARE * lines.noise)
-    return np.asarray(QUANTILE_90 * np.hypot(bridge, own))
+    return np.asarray(np.hypot(bridge, seconds * np.hypot(_KNOT_ERROR, _NOISE_SHARE * noise)))
+
+
+def _surprise(curve: Curve, lines: Lines) -> float:
+    """Root mean square of left-out errors over their prior deviations; the prior weighs as much as twenty knots."""
+    p, seconds = lines.prompt_tokens, lines.prefill_s
+    if len(p) < 3:
+        return 1.0
+    share = (p[1:-1] - p[:-2]) / (p[2:] - p[:-2])
+    deviation = _deviation(seconds[1:-1], seconds[2:] - seconds[:-2], share, lines.noise)
+    ratios = (curve.left_out * seconds[1:-1] / deviation) ** 2
+    return float(np.sqrt((_PRIOR_KNOTS + np.sum(np.minimum(ratios, _MAX_RATIO))) / (_PRIOR_KNOTS + len(ratios))))
 
 
 def single_half_width(lines: Lines) -> float:

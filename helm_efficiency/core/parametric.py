@@ -26,7 +26,8 @@ def fit_parametric_curve(lines: Lines) -> Curve:
         lambda x: _curve(x, p / scale) / seconds - 1.0, start, bounds=bounds, loss="soft_l1", f_scale=_LOSS_SCALE
     )
     points = np.unique(np.round(np.concatenate([np.linspace(p[0], p[-1], _NUM_POINTS), p])))
-    return Curve(points, np.maximum.accumulate(_curve(result.x, points / scale)), {"parametric": 1.0}, {})
+    curve = np.maximum.accumulate(_curve(result.x, points / scale))
+    return Curve(points, curve, {"parametric": 1.0}, left_out=_curve(result.x, p / scale)[1:-1] / seconds[1:-1] - 1.0)
 
 
 def _curve(x: FloatArray, p: FloatArray) -> FloatArray:

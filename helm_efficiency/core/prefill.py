@@ -35,13 +35,13 @@ class Curve:
         prompt_tokens: Ascending; shape (K,).
         seconds: Not descending; straight lines between; shape (K,).
         weights: Share of each work coordinate.
-        errors: Error of each coordinate at left-out interior knots: mean absolute fraction.
+        left_out: Predicted / measured - 1 of each interior knot when read off its neighbours; shape (P - 2,).
     """
 
     prompt_tokens: FloatArray
     seconds: FloatArray
     weights: Mapping[str, float]
-    errors: Mapping[str, float]
+    left_out: FloatArray
 
 
 def candidates(rule: str, stack: Work | None) -> dict[str, Work]:
@@ -73,29 +73,32 @@ def fit_curve(lines: Lines, *, rule: str = "auto", stack: Work | None = None) ->
     """
     p, seconds = lines.prompt_tokens, lines.prefill_s
     works = candidates(rule, stack)
-    errors = {name: float(np.mean(np.abs(left_out_errors(w, p, seconds)))) for name, w in works.items()}
-    weights = _weights(errors, num_interior=len(p) - 2)
+    errors = {name: left_out_errors(coordinate, p, seconds) for name, coordinate in works.items()}
+    weights = _weights(errors)
     points = np.union1d(p, work.breakpoints(p[0], p[-1], work.TILES))
     curve = np.zeros_like(points)
     for name, weight in weights.items():
         curve += weight * _through(works[name], points, p, smoothed(works[name], p, seconds, lines.noise))
     points, curve = _without_straight(points, np.maximum.accumulate(curve))
-    return Curve(points, curve, weights, errors)
+    left_out = sum((weights[name] * errors[name] for name in weights), np.zeros(max(len(p) - 2, 0)))
+    return Curve(points, curve, weights, left_out)
 
 
 def left_out_errors(coordinate: Work, p: FloatArray, seconds: FloatArray) -> FloatArray:
-    """Predicted / measured - 1 of each interior knot, interpolated between its neighbours; [0] if there is none."""
+    """Predicted / measured - 1 of each interior knot, read off the straight line between its neighbours."""
     if len(p) < 3:
-        return np.zeros(1)
+        return np.empty(0)
     x = coordinate(p)
     share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
     return np.asarray(((1.0 - share) * seconds[:-2] + share * seconds[2:]) / seconds[1:-1] - 1.0)
 
 
-def _weights(errors: Mapping[str, float], *, num_interior: int) -> dict[str, float]:
+def _weights(errors: Mapping[str, FloatArray]) -> dict[str, float]:
     """Prior times error^(-0.4 n) for n knots beyond the first few: a mean of absolute errors read as a likelihood."""
-    power = _SCORE_POWER * max(num_interior - _KNOTS_BEFORE_SCORING, 0)
-    log = {name: np.log(_PRIOR[name]) - power * np.log(error + _MIN_ERROR) for name, error in errors.items()}
+    log = {}
+    for name, left_out in errors.items():
+        power = _SCORE_POWER * max(len(left_out) - _KNOTS_BEFORE_SCORING, 0)
+        log[name] = np.log(_PRIOR[name]) - (power * np.log(np.mean(np.abs(left_out)) + _MIN_ERROR) if power else 0.0)
     raw = {name: float(np.exp(value - max(log.values()))) for name, value in log.items()}
     kept = {name: value for name, value in raw.items() if value >= _MIN_WEIGHT * sum(raw.values())}
     return {name: value / sum(kept.values()) for name, value in kept.items()}

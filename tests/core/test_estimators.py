@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helm_efficiency.core.estimators import ESTIMATORS, decode_line, helm, paper_2022, paper_2023
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.cells import cells_by_batch
+from helm_efficiency.core.fitting import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.paper import fit_paper_2023
+from helm_efficiency.core.runtime_model import HELM_RULES
 from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.profiling.megatron_logs import read_megatron_log
 
@@ -49,7 +51,7 @@ def log(data_dir: Path, hardware: str, name: str) -> Profile:
 @pytest.mark.parametrize("name", list(PRINTED["a100"]))
 def test_paper_2022_is_the_table_that_helm_ships(data_dir: Path, name: str) -> None:
     package = resources.files("helm.benchmark.efficiency_data")
-    fit = paper_2022(log(data_dir, "a100", name))
+    fit = fit_profile(log(data_dir, "a100", name), rule="paper-2022")
     table = json.loads(package.joinpath("inference_idealized_runtimes.json").read_text())[fit.deployment]
     assert fit.coefficients.decode_s_per_token == table["runtime_per_output_token"]
     assert {str(p): seconds for p, seconds in fit.coefficients.prefill_knots} == table["runtime_for_prompt_tokens"]
@@ -58,16 +60,15 @@ def test_paper_2022_is_the_table_that_helm_ships(data_dir: Path, name: str) -> N
 @pytest.mark.parametrize(("hardware", "name"), LOGS)
 def test_paper_2023_is_what_the_authors_printed(data_dir: Path, hardware: str, name: str) -> None:
     profile = log(data_dir, hardware, name)
-    fit = paper_2023(profile)
-    cells = {(p, o): mean.seconds for (p, o, _), (mean,) in profile.cells().items()}
-    alphas = {p: round(cells[p, 1], 3) for p, _ in cells}
-    line = decode_line(cells, alphas)
+    fit = fit_profile(profile, rule="paper-2023")
+    printed = fit_paper_2023(cells_by_batch(profile)[1])
     r_squared, beta, mean_error, max_error = PRINTED[hardware][name]
-    assert fit.coefficients.prefill_knots == tuple(sorted(alphas.items()))
-    assert fit.coefficients.decode_s_per_token == beta
-    assert f"{line.r_squared:.3f}" == r_squared
-    assert f"{line.mean_squared_error_s2:.4f}" == mean_error
-    assert f"{line.max_squared_error_s2:.4f}" == max_error
+    alphas = {m.prompt_tokens: round(m.seconds, 3) for m in profile.measurements if m.output_tokens == 1}
+    assert dict(fit.coefficients.prefill_knots) == alphas == printed.prefill_s
+    assert fit.coefficients.decode_s_per_token == beta == printed.decode_s_per_token
+    assert f"{printed.r_squared:.3f}" == r_squared
+    assert f"{printed.mean_squared_error:.4f}" == mean_error
+    assert f"{printed.max_squared_error:.4f}" == max_error
 
 
 def a_profile(cells: dict[tuple[int, int], float]) -> Profile:
@@ -77,8 +78,8 @@ def a_profile(cells: dict[tuple[int, int], float]) -> Profile:
 def test_worked_example() -> None:
     # at 4 prompt tokens 1 s, at 8 2 s; each further token 0.5 s
     cells = {(4, 1): 1.0, (4, 3): 2.0, (8, 1): 2.0, (8, 3): 3.0}
-    for name, estimator in ESTIMATORS.items():
-        fit = estimator(a_profile(cells))
+    for name in HELM_RULES:
+        fit = fit_profile(a_profile(cells), rule=name)
         assert fit.coefficients.rule == name
         assert fit.coefficients.prefill_knots == ((4, pytest.approx(1.0)), (8, pytest.approx(2.0)))
         assert fit.coefficients.decode_s_per_token == pytest.approx(0.5)
@@ -95,17 +96,25 @@ def test_worked_example() -> None:
         assert Fit.from_dict(fit.to_dict()) == fit
 
 
+def knots(rule: str, cells: dict[tuple[int, int], float]) -> tuple[tuple[int, float], ...]:
+    return fit_profile(a_profile(cells), rule=rule).coefficients.prefill_knots
+
+
 def test_2022_is_never_below_the_shortest_prompt_and_2023_is_as_measured() -> None:
     cells = {(4, 1): 1.0004, (4, 3): 2.0004, (8, 1): 0.9, (8, 3): 1.9}
-    assert paper_2022(a_profile(cells)).coefficients.prefill_knots == ((4, 1.0), (8, 1.0))
-    assert paper_2023(a_profile(cells)).coefficients.prefill_knots == ((4, 1.0), (8, 0.9))
-    assert helm(a_profile(cells)).coefficients.prefill_knots == ((4, 1.0004), (8, 0.9))
+    assert knots("paper-2022", cells) == ((4, 1.0), (8, 1.0))
+    assert knots("paper-2023", cells) == ((4, 1.0), (8, 0.9))
+    assert knots("helm", cells) == ((4, 1.0004), (8, 0.9))
 
 
-def test_what_is_missing_is_named() -> None:
-    with pytest.raises(InsufficientMeasurementsError, match="a/b on x: decode needs at least two output lengths"):
-        paper_2023(a_profile({(4, 1): 1.0, (8, 1): 2.0}))
-    with pytest.raises(InsufficientMeasurementsError, match=r"one output token, which \[8\] prompt tokens lack"):
-        helm(a_profile({(4, 1): 1.0, (4, 2): 2.0, (8, 2): 3.0}))
-    with pytest.raises(InsufficientMeasurementsError, match="two output lengths for 8 prompt tokens"):
-        paper_2022(a_profile({(4, 1): 1.0, (4, 2): 2.0, (8, 2): 3.0}))
+@pytest.mark.parametrize(
+    ("rule", "cells", "message"),
+    [
+        ("paper-2023", {(4, 1): 1.0, (8, 1): 2.0}, "needs at least two output lengths"),
+        ("helm", {(4, 1): 1.0, (4, 2): 2.0, (8, 2): 3.0}, r"one output token; not measured for prompt tokens \[8\]"),
+        ("paper-2022", {(4, 1): 1.0, (4, 2): 2.0, (8, 2): 3.0}, "needs two output lengths for prompt tokens 8"),
+    ],
+)
+def test_what_is_missing_is_named(rule: str, cells: dict[tuple[int, int], float], message: str) -> None:
+    with pytest.raises(InsufficientMeasurementsError, match=f"a/b on x: .*{message}"):
+        fit_profile(a_profile(cells), rule=rule)

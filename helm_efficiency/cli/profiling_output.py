@@ -40,7 +40,7 @@ def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
     """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
     rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
     if format is Format.table:
-        hidden = {"note"} | ({"deployment", "stack"} if len(done) == 1 else set())
+        hidden = {"note"} | {name for name in ("deployment", "stack") if len({row[name] for row in rows}) == 1}
         shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
         rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
     emit(rows, format)
@@ -108,10 +108,14 @@ def _summary(measured: "Profile", outcome: "Outcome") -> str:
 
 
 def _uncertainty(measured: "Profile") -> str:
+    """How exactly a fit to this profile predicts its own cells, or what is missing for a fit."""
     from helm_efficiency.core.fitting import fit_profile
 
     try:
         coefficients = fit_profile(measured).coefficients
     except InsufficientMeasurementsError as error:
         return str(error)
-    return f"predictions ±{coefficients.relative_error:.1%} (nominal 90 %)"
+    prompt_tokens, output_tokens = zip(*((p, o) for p, o, batch in measured.cells() if batch == 1), strict=True)
+    predicted = coefficients.predict(prompt_tokens, output_tokens)
+    half_width = statistics.median((predicted.high_s - predicted.low_s) / 2 / predicted.seconds)
+    return f"predictions ±{half_width:.1%} (nominal 90 %)"

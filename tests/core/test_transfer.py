@@ -9,7 +9,6 @@ import pytest
 
 from helm_efficiency.catalog.specs import spec_of_stack
 from helm_efficiency.core.architecture import Architecture
-from helm_efficiency.core.calibration import Effects
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec
 from helm_efficiency.core.transfer import ALONE, Parallel, TransferModel, fit_transfer
@@ -226,6 +225,14 @@ def test_without_first_tokens_their_error_is_missing() -> None:
     assert [row.first_token_error_fraction for row in leave_one_out(longer, SPEC)] == [None, None]
 
 
-def test_effects_of_a_single_profile_are_the_prior() -> None:
+def test_the_interval_without_others_is_as_wide_as_the_misfit() -> None:
     truth = Terms(*(term.median for term in priors("megatron", SPEC).values()))
-    assert fit_transfer([_made_up(SMALL, truth)], SPEC).effects == Effects(0.04, 0.04, 0.04, 0.02)
+    clean = _made_up(SMALL, truth)
+    noise = np.random.default_rng(0).lognormal(0.0, 0.3, len(clean.measurements))
+    cells = [dataclasses.replace(m, seconds=m.seconds * f) for m, f in zip(clean.measurements, noise, strict=True)]
+    noisy = dataclasses.replace(clean, measurements=tuple(cells))
+    assert fit_transfer([], SPEC, stack=STACK).effects == pytest.approx((0.04, 0.04, 0.04, 0.02))
+    effects, clean_effects = (fit_transfer([profile], SPEC).effects for profile in (noisy, clean))
+    assert sum(effects) > 0.2 > 0.14 == pytest.approx(sum(clean_effects))
+    guessed = dataclasses.replace(SPEC, is_datasheet=False)
+    assert fit_transfer([], guessed, stack=STACK).effects == pytest.approx((0.12, 0.12, 0.12, 0.06))

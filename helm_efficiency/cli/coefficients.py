@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, narrowed, note
 from helm_efficiency.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DeploymentOption = Annotated[str | None, typer.Option(help="Of this deployment only.")]
 StackOption = Annotated[str | None, typer.Option(help="On this stack only.")]
+
+_IMPORTED_IN_TABLES = ("deployment", "stack", "what", "measurements")
+_HELD_IN_TABLES = ("deployment", "stack", "tier", "rule", "measurements", "stale")
 
 
 class ExportFormat(StrEnum):
@@ -38,6 +41,9 @@ def import_files(
     stack: Annotated[
         str | None, typer.Option(help="On what, such as a100-80gb-vllm-bf16; replaces what the files say.")
     ] = None,
+    num_accelerators: Annotated[
+        int | None, typer.Option(min=1, help="That the measured model occupied; a CSV counts as 1.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
@@ -51,11 +57,12 @@ def import_files(
     from helm_efficiency.harness.coefficient_files import read_coefficient_files
     from helm_efficiency.store import Store
 
-    found = read_coefficient_files(files, deployment=deployment, stack_name=stack)
+    found = read_coefficient_files(files, deployment=deployment, stack_name=stack, num_accelerators=num_accelerators)
     opened = Store(store)
     num_replaced = _num_replaced(opened, found)
     opened.put_all(found.profiles, found.fits)
-    emit([*map(_imported_profile, found.profiles), *map(_imported_fit, found.fits)], format)
+    rows = [*map(_imported_profile, found.profiles), *map(_imported_fit, found.fits)]
+    emit(narrowed(rows, _IMPORTED_IN_TABLES) if format is Format.table else rows, format)
     if num_replaced:
         note(f"{num_replaced} of them stand in place of earlier ones of the same deployment and stack.")
     if found.profiles:
@@ -156,7 +163,8 @@ def show(
     profiles = {(p.deployment, p.stack.name): p for p in opened.profiles(deployment=deployment, stack=stack)}
     fits = {(f.deployment, f.stack.name): f for f in opened.fits(deployment=deployment, stack=stack)}
     dates = opened.stored_at()
-    emit([_held(profiles.get(key), fits.get(key), dates, key) for key in sorted({*profiles, *fits})], format)
+    rows = [_held(profiles.get(key), fits.get(key), dates, key) for key in sorted({*profiles, *fits})]
+    emit(narrowed(rows, _HELD_IN_TABLES) if format is Format.table else rows, format)
     stale = sum(_is_stale(profile, fits.get(key)) for key, profile in profiles.items())
     if stale:
         note(f"{stale} of them were fitted to other measurements than these: helm-efficiency fit --store {store}")

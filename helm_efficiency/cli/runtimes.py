@@ -19,6 +19,7 @@ from helm_efficiency.cli.options import (
     PricesOption,
     StoreOption,
     emit,
+    narrowed,
     note,
 )
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting import Fit
     from helm_efficiency.core.measurement import Profile
+
+
+_FITTED_IN_TABLES = ("deployment", "stack", "rule", "max_prompt_tokens", "decode_s_per_token")
 
 
 class Rule(StrEnum):
@@ -66,14 +70,23 @@ def fit(
         raise InputError(f"{store} has no measurements{asked and f' of {asked}'}. It has those of: {known}.")
     fits, failures = _fit_all(chosen, everything, rule)
     opened.put_all((), fits)
-    emit([_fitted(each) for each in fits], format)
-    for each in fits:
-        for text in each.notes:
-            note(f"{each.deployment} on {each.stack.name}: {text}")
+    rows = [_fitted(each) for each in fits]
+    emit(narrowed(rows, _FITTED_IN_TABLES) if format is Format.table else rows, format)
+    for text, names in _by_note(fits).items():
+        note(f"{names[0]}: {text}" if len(names) == 1 else f"{len(names)} of {len(fits)}: {text}")
     for failure in failures:
         note(failure)
     if failures:
         raise typer.Exit(1)
+
+
+def _by_note(fits: "Sequence[Fit]") -> dict[str, list[str]]:
+    """Each note once, with those that it is about."""
+    found: dict[str, list[str]] = {}
+    for each in fits:
+        for text in each.notes:
+            found.setdefault(text, []).append(f"{each.deployment} on {each.stack.name}")
+    return found
 
 
 def _fit_all(chosen: "Sequence[Profile]", known: "Sequence[Profile]", rule: Rule) -> "tuple[list[Fit], list[str]]":
@@ -183,6 +196,8 @@ def _read_requests(path: Path) -> tuple[list[int], list[int]]:
                     f"{path}, line {number}: {column} is {row[column]!r}, expected a whole number, 0 or more."
                 )
             values.append(int(row[column]))
+    if not counts[0]:
+        raise FileFormatError(f"{path}: no rows, expected at least one request.")
     return counts
 
 

@@ -27,7 +27,7 @@ _CRITICAL_WALD = 12.35  # 1 % significance
 _MIN_STRETCH = 30  # requests on either side of a change
 _MIN_WEEK = 20  # requests for a level of a week
 _NUM_CANDIDATES = 16
-_NUM_RESAMPLES = 40
+_NUM_RESAMPLES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _likeliest_change(log: ServiceLog, service: ServiceFit) -> int | None:
         return None
     step = max((last - first) // _NUM_CANDIDATES, 1)
     best = max(range(first, last + 1, step), key=lambda place: _wald(log, service, place, resampled=False))
-    near = range(max(first, best - step), min(last, best + step) + 1, max(step // 10, 1))
+    near = range(max(first, best - step), min(last, best + step) + 1, max(step // 6, 1))
     best = max(near, key=lambda place: sum(fit.log_likelihood for fit in _side_levels(log, service, place)))
     return best if _wald(log, service, best, resampled=True) > _CRITICAL_WALD else None
 
@@ -160,6 +160,9 @@ def _level(log: ServiceLog, service: ServiceFit) -> Envelope:
 def _period(log: ServiceLog, service: ServiceFit) -> Period:
     fit = _level(log, service)
     level = float(fit.coefficients[0])
-    factor = float(np.exp(1.645 * np.sqrt(_resampled_variance(log, service, fit))))
+    model = service.total_s(log.prompt_tokens, log.output_tokens)
+    # the level errs by its own requests, and by the model that it is relative to
+    own = 1.645 * np.sqrt(_resampled_variance(log, service, fit))
+    factor = float(np.exp(np.hypot(own, np.log(model.high / model.value))))
     begin, end = float(log.requested_at[0]), float(log.requested_at[-1])
     return Period(begin, end, len(log), level, level / factor, level * factor)

@@ -100,6 +100,7 @@ class _Problem:
     slope: float
     cell_scale: FloatArray
     prompt_scale: float
+    slope_error: float
 
     @classmethod
     def of(cls, cells: Cells, resolution_s: float) -> "_Problem":
@@ -117,7 +118,8 @@ class _Problem:
         enough = len(slopes) > 2 and slope > 0
         prompt = max(_spread(slopes / slope - 1.0), _PROMPT_NOISE) if enough else _UNKNOWN_NOISE
         cell_scale = np.hypot(cell * _LOSS_SCALE, resolution_s / np.sqrt(12.0) / seconds)
-        return cls(prompts, index, p, o, seconds, slopes, slope, cell_scale, prompt * _LOSS_SCALE)
+        error = float(np.hypot(prompt, cell) / np.sqrt(len(slopes)))
+        return cls(prompts, index, p, o, seconds, slopes, slope, cell_scale, prompt * _LOSS_SCALE, error)
 
     def solve(self, *, with_context: bool) -> Lines:
         """Iteratively reweighted least squares; rows are cells, then the deviations of the prompt lengths."""
@@ -138,8 +140,7 @@ class _Problem:
         prefill_s, decode = solution[:num_prompts], max(float(solution[num_prompts]), 0.0)
         context = max(float(solution[-1]), 0.0) if with_context else 0.0
         predicted = prefill_s[self.index] + (self.o - 1.0) * decode + context * context_tokens(self.p, self.o)
-        error = self.prompt_scale / _LOSS_SCALE / np.sqrt(len(self.slopes))
-        return Lines(self.prompts, prefill_s, decode, context, float(error), self.seconds / predicted - 1.0)
+        return Lines(self.prompts, prefill_s, decode, context, self.slope_error, self.seconds / predicted - 1.0)
 
     def _system(self, *, with_context: bool) -> tuple[FloatArray, FloatArray]:
         """Unknowns: prefill of each prompt length, decode, deviation of each prompt length, context term."""

@@ -27,7 +27,11 @@ class Found:
 
 
 def read_coefficient_files(
-    files: Iterable[str], *, deployment: str | None = None, stack_name: str | None = None
+    files: Iterable[str],
+    *,
+    deployment: str | None = None,
+    stack_name: str | None = None,
+    num_accelerators: int | None = None,
 ) -> Found:
     """Read files of measurements or coefficients, each kind told from the content.
 
@@ -35,6 +39,7 @@ def read_coefficient_files(
         files: Megatron logs, CSV or JSON files, or the word `helm-packaged` for the tables inside crfm-helm.
         deployment: Whose; replaces what the files say.
         stack_name: On what; replaces what the files say. An accelerator of the catalog that it begins with is set.
+        num_accelerators: That the measured model occupied; a CSV cannot say, and counts as 1.
 
     Returns:
         Measurements of one deployment and stack from several files are put together.
@@ -50,6 +55,8 @@ def read_coefficient_files(
         _require_distinct(file, found.profiles)
         _require_distinct(file, found.fits)
         for profile in found.profiles:
+            if num_accelerators is not None:
+                profile = replace(profile, stack=replace(profile.stack, num_accelerators=num_accelerators))
             known = profiles.get(_names(profile))
             profiles[_names(profile)] = profile if known is None else _together(known, profile, file)
         fits |= {_names(fit): fit for fit in found.fits}
@@ -96,6 +103,8 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise FileFormatError(f"{path}: format_version is {version!r}, expected {FORMAT_VERSION}.")
+    if not isinstance(data["fits"], list):
+        raise FileFormatError(f"{path}: fits is {type(data['fits']).__name__}, expected a list.")
     fits = []
     for index, item in enumerate(data["fits"]):
         try:

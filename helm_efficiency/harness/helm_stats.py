@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from helm_efficiency.harness.efficiency import ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.harness.training_efficiency import CO2_STAT, ENERGY_STAT, training_stats
 
 STACK_SEPARATOR = "@"
 """`inference_idealized_runtime@STACK` is the idealized runtime on a named stack, as `exact_match@5` is HELM's."""
@@ -83,6 +84,20 @@ STATS: dict[str, StatInfo] = {
     "api_cost_usd": StatInfo(
         "API cost ($)", "Billed at the price on the day of the request.", "API cost ($)", True, EFFICIENCY_GROUP
     ),
+    ENERGY_STAT: StatInfo(
+        "Estimated training energy cost (MWh)",
+        "Energy used to train the model, as HELM has it.",
+        "Training energy (MWh)",
+        True,
+        DETAILED_GROUP,
+    ),
+    CO2_STAT: StatInfo(
+        "Estimated training emissions (kg CO2)",
+        "CO2 emitted to train the model, as HELM has it, in the unit of the label.",
+        "Training emissions (kg CO2)",
+        True,
+        DETAILED_GROUP,
+    ),
     "api_cost_usd_today": StatInfo(
         "API cost today ($)", "The same tokens at today's price.", None, True, DETAILED_GROUP
     ),
@@ -131,6 +146,7 @@ def stat_columns(
         "idealized_energy_joules": scored.energy_j.tolist(),
         "api_cost_usd": scored.api_usd.tolist(),
         "api_cost_usd_today": scored.api_usd_today.tolist(),
+        **_training([r.deployment for r in records]),
     }
 
 
@@ -147,6 +163,13 @@ def request_stats(
 
 def _or_nan(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
+
+
+def _training(deployments: Sequence[str]) -> dict[str, list[float]]:
+    known = {deployment: training_stats(deployment) for deployment in dict.fromkeys(deployments)}
+    return {
+        name: [known[deployment].get(name, math.nan) for deployment in deployments] for name in (ENERGY_STAT, CO2_STAT)
+    }
 
 
 def _flags(prefix: str, provenances: Sequence[str]) -> dict[str, list[float]]:

@@ -96,7 +96,7 @@ class RuntimeCoefficients:
         knots = np.asarray(self.prefill_knots, dtype=np.float64)
         if self.rule in HELM_RULES:
             return _next_larger_key(p, knots)
-        return np.asarray(np.interp(p, knots[:, 0], knots[:, 1]) + self._tail_s(p, knots))
+        return np.asarray(_read_off(np.asarray(prompt_tokens), knots[:, 0], knots[:, 1]) + self._tail_s(p, knots))
 
     def _tail_s(self, p: FloatArray, knots: FloatArray) -> FloatArray | float:
         """What prefill adds beyond the last knot."""
@@ -164,7 +164,8 @@ class RuntimeCoefficients:
         d = self.domain
         squares = (self.relative_error * seconds) ** 2 + (self.decode_error * decode_s) ** 2
         if self.prefill_error_s:
-            squares = squares + np.interp(p, [knot for knot, _ in self.prefill_knots], self.prefill_error_s) ** 2
+            knots = np.array([knot for knot, _ in self.prefill_knots], dtype=np.float64)
+            squares = squares + _read_off(p, knots, np.asarray(self.prefill_error_s)) ** 2
         if self.resolution_s:
             squares = squares + (self.resolution_s / 2.0) ** 2
         if p.size and p.max() > d.max_prompt_tokens:
@@ -212,6 +213,14 @@ class RuntimeCoefficients:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not runtime coefficients of this package: {error}.") from error
+
+
+def _read_off(p: NDArray[Any], knots: FloatArray, values: FloatArray) -> FloatArray:
+    """Straight lines between knots, flat outside; for many requests from a table of every whole number of tokens."""
+    last = int(knots[-1])
+    if p.size <= last or not np.issubdtype(p.dtype, np.integer):
+        return np.asarray(np.interp(p, knots, values))
+    return np.asarray(np.interp(np.arange(last + 1), knots, values)[np.minimum(p, last)])
 
 
 def _next_larger_key(p: FloatArray, knots: FloatArray) -> FloatArray:

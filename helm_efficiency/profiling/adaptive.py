@@ -24,28 +24,28 @@ _MAX_DESIGNED_CELLS = 24
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePlan:
-    """The cells that the design asks for, then the batches.
+    """The cells that the design asks for, then some in any case.
 
     Attributes:
         candidates: Cells of one row that may be timed.
-        batches: Cells of several rows, timed in any case, last.
+        last: Cells that are timed in any case, last.
         target_error_fraction: Wanted mean error over the requests that the candidates span.
     """
 
     candidates: Sequence[Cell]
-    batches: Sequence[Cell]
+    last: Sequence[Cell]
     target_error_fraction: float
 
     def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
         """The next cell; None when the target is met, or nothing more can be done about it."""
-        single = [result for result in results if result.cell.batch_size == 1]
+        single = [result for result in results if result.cell in self.candidates]
         timed = {result.cell for result in single}
         possible = [cell for cell in self.candidates if cell in timed or may_fit(cell, results)]
         if not single or len(timed) < _MAX_DESIGNED_CELLS:
             cell = self._designed(possible, single)
             if cell is not None:
                 return cell
-        return FixedPlan(self.batches).next_cell(results)
+        return FixedPlan(self.last).next_cell(results)
 
     def _designed(self, possible: Sequence[Cell], single: Sequence[CellResult]) -> Cell | None:
         """The next cell of one row."""
@@ -68,17 +68,19 @@ class AdaptivePlan:
 def adaptive_plan(
     max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,), target_error_fraction: float
 ) -> AdaptivePlan:
-    """A plan for a model with so many positions: prompts from 1 to its context or 4,096 tokens, outputs of 1 and 16."""
+    """A plan for a model with so many positions: prompts from 1 to its context or 4,096 tokens, outputs of 1 and 16.
+
+    Last comes an output of 64 tokens after the longest prompt, which tells how decode grows with the context and how
+    far predictions may go, and batches of a middle prompt.
+    """
     longest = min(max_tokens or _LONGEST_PROMPT_TOKENS, _LONGEST_PROMPT_TOKENS)
-    output = min(16, max(2, longest // 4))
-    steps = np.arange(0.0, np.log2(longest - output), 1.0 / _STEPS_PER_DOUBLING)
-    prompts = sorted({*np.unique(np.round(2.0**steps)).astype(int).tolist(), longest - output})
+    output, long_output = min(16, max(2, longest // 8)), min(64, max(2, longest // 4))
+    steps = np.arange(0.0, np.log2(longest - long_output), 1.0 / _STEPS_PER_DOUBLING)
+    prompts = sorted({*np.unique(np.round(2.0**steps)).astype(int).tolist(), longest - long_output})
     middle = prompts[len(prompts) // 2]
-    return AdaptivePlan(
-        [Cell(p, o) for p in prompts for o in (1, output)],
-        [Cell(middle, o, batch) for batch in sorted(set(batch_sizes) - {1}) for o in (1, output)],
-        target_error_fraction,
-    )
+    batches = [Cell(middle, o, batch) for batch in sorted(set(batch_sizes) - {1}) for o in (1, output)]
+    candidates = [Cell(p, o) for p in prompts for o in (1, output)]
+    return AdaptivePlan(candidates, [Cell(prompts[-1], long_output), *batches], target_error_fraction)
 
 
 def belief_of(results: Sequence[CellResult]) -> MeasuredBelief:

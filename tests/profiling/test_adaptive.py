@@ -43,8 +43,9 @@ def attention(p: int, o: int) -> float:
 def test_a_few_cells_predict_the_others(seconds: Seconds) -> None:
     plan = adaptive_plan(4096, batch_sizes=(1, 4), target_error_fraction=0.02)
     outcome = run_session(plan, timer(seconds))
-    assert outcome.finished and 5 <= len(outcome.results) <= 26 < len(plan.candidates)
-    assert [result.cell.batch_size for result in outcome.results[-2:]] == [4, 4], "batches come last"
+    assert outcome.finished and 6 <= len(outcome.results) <= 27 < len(plan.candidates)
+    longest, *batches = (result.cell for result in outcome.results[-3:])
+    assert longest == Cell(4032, 64) and [cell.batch_size for cell in batches] == [4, 4]
     single = [result for result in outcome.results if result.cell.batch_size == 1]
     prompts, outputs = np.array([cell[:2] for cell in plan.candidates]).T
     predicted = belief_of(single).predict(prompts, outputs).seconds
@@ -71,6 +72,14 @@ def test_a_machine_that_drifts_is_told() -> None:
     slow = timer(lambda p, o: 3 * attention(p, o), noise=0.0)(Cell(64, 1))  # 0.0492 s, longer than 256 tokens take
     fast = timer(attention, noise=0.0)(Cell(256, 1))  # 0.01 + 0.0256 + 0.00065536 = 0.03625536 s
     assert drift_fraction([slow, fast]) == pytest.approx(3 * 0.01644096 / 0.03625536 - 1)
+
+
+@pytest.mark.parametrize("max_tokens", [8, 64, 100, 2048, 131072, None])
+def test_candidates_fit_any_context(max_tokens: int | None) -> None:
+    plan = adaptive_plan(max_tokens, batch_sizes=(1, 8), target_error_fraction=0.02)
+    assert len(set(plan.candidates)) == len(plan.candidates)
+    assert all(p + o <= (max_tokens or 4096) for p, o, _ in [*plan.candidates, *plan.last])
+    assert run_session(plan, timer(attention)).finished
 
 
 def test_one_output_length_is_not_enough_to_expect_an_error() -> None:

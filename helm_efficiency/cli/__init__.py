@@ -19,7 +19,9 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "quickstart",
-    "coefficients",  # import, fit, validate, predict, show
+    "coefficients",  # import, export, show
+    "runtimes",  # fit, predict
+    "validation",  # validate
     "costs",  # accelerators, cost, savings
     "rescore",
     "denoising",  # denoise

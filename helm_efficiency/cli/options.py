@@ -50,6 +50,11 @@ def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:
         _print_table(rows, columns)
 
 
+def narrowed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Those columns that a table for reading has room for; the other formats have them all."""
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -59,7 +64,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
-    Console().print(table)
+    # A file or a pipe has no edge to fold at.
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -1,9 +1,7 @@
 """The command that measures: profile."""
 
 import json
-import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
-from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, note
+from helm_efficiency.cli.profiling_output import progress, show
+from helm_efficiency.errors import InputError
 from helm_efficiency.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def profile(
 
     opened = Store(store)  # a store that is not ours is refused before anything is measured for it
     wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes, target_error=target_error)
-    with _progress() as tell:
+    with progress() as tell:
         run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
         if campaign is not None:
             sessions = run.campaign(campaign)
@@ -99,7 +98,7 @@ def profile(
         for measured, outcome in sessions:
             opened.put_profile(measured)
             done.append((measured, outcome))
-    _show(done, format)
+    show(done, format)
     for name, reason in run.failures.items():
         note(f"{name} failed: {reason}")
     note(f"Measurements are in {store}. Next: helm-efficiency fit --store {store}")
@@ -156,15 +155,15 @@ class _Run:
         """Profile the models of a campaign file."""
         from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 
-        progress = run_campaign(
+        reached = run_campaign(
             read_campaign(path),
             self._files(),
             fresh=self.fresh,
             limits=self._limits(),
             on_model=lambda job, _: partial(self.tell, job.deployment),
         )
-        self.failures.update(progress.failures)
-        return ((progress.profiles[key], progress.outcomes[key]) for key in progress.profiles)
+        self.failures.update(reached.failures)
+        return ((reached.profiles[key], reached.outcomes[key]) for key in reached.profiles)
 
     def _files(self) -> "CellFiles":
         from helm_efficiency.profiling.checkpoint import CellFiles
@@ -225,104 +224,3 @@ def _server_stack(
         engine=runs,
         dtype=known,
     )
-
-
-@contextmanager
-def _progress() -> "Iterator[Tell]":
-    """A line of progress on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("loading …")
-        count = 0
-
-        def tell(deployment: str, result: "CellResult") -> None:
-            nonlocal count
-            count += 1
-            bar.update(task, description=f"{deployment}: {count} cells, last {result.cell} {result.note}")
-
-        yield tell
-
-
-def _show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
-    """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
-    rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
-    if format is Format.table:
-        hidden = {"note"} | ({"deployment", "stack"} if len(done) == 1 else set())
-        shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
-        rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
-    emit(rows, format)
-    for measured, outcome in done:
-        for line in outcome.notes():
-            note(f"{measured.deployment} {line}")
-        note(_summary(measured, outcome))
-
-
-_HEADS = {
-    "prompt_tokens": "p",
-    "output_tokens": "o",
-    "batch_size": "batch",
-    "num_repetitions": "runs",
-    "error_fraction": "±",
-    "peak_memory_bytes": "peak_bytes",
-}
-
-
-def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]":
-    """One row for each cell: medians over its repetitions."""
-    for result in outcome.results:
-        timed = result.measurements
-        yield {
-            "deployment": measured.deployment,
-            "stack": measured.stack.name,
-            "prompt_tokens": result.cell.prompt_tokens,
-            "output_tokens": result.cell.output_tokens,
-            "batch_size": result.cell.batch_size,
-            "num_repetitions": len(timed),
-            "seconds": _median(m.seconds for m in timed),
-            "error_fraction": result.spread_fraction if timed else None,
-            "ttft_s": _median(m.ttft_s for m in timed),
-            "itl_s": _median(result.itl_s),
-            "peak_memory_bytes": max((m.peak_memory_bytes or 0 for m in timed), default=0) or None,
-            "energy_j": _median(m.energy_j for m in timed),
-            "note": result.note,
-        }
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
-
-
-_MUCH_DRIFT = 0.05
-
-
-def _summary(measured: "Profile", outcome: "Outcome") -> str:
-    """What it cost, and what is still uncertain."""
-    from helm_efficiency.profiling.adaptive import drift_fraction, least_certain
-
-    cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
-    left = "" if outcome.finished else "; budget spent, call again to go on"
-    noisy = sum(1 for result in outcome.results if result.note.startswith("noisy"))
-    doubts = f"; {noisy} noisy" if noisy else ""
-    drift = drift_fraction(outcome.results)
-    if drift > _MUCH_DRIFT:
-        doubts += f"; the machine drifted by up to {drift:.0%} between cells: measure again when it is quiet (--fresh)"
-    for worst in least_certain(outcome.results)[:1]:
-        between = f"{worst.low_tokens} and {worst.high_tokens} prompt tokens"
-        doubts += f"; least certain between {between}: prefill ±{worst.error_fraction:.1%}"
-    where = f"{measured.stack.name} ({measured.stack})"
-    return f"{measured.deployment} on {where}: {cost}{doubts}; {_uncertainty(measured)}{left}"
-
-
-def _uncertainty(measured: "Profile") -> str:
-    from helm_efficiency.core.fitting import fit_profile
-
-    try:
-        coefficients = fit_profile(measured).coefficients
-    except InsufficientMeasurementsError as error:
-        return str(error)
-    return f"predictions ±{coefficients.relative_error:.1%} (nominal 90 %)"

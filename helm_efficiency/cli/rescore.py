@@ -84,12 +84,16 @@ def rescore(
         pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
     )
     sources = find_sources(paths, besides=output)
+    if not sources:
+        raise InputError(
+            f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
+        )
     began = time.monotonic()
     with _progress(len(sources)) as show:
         outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
     summary = summarize(outcomes, seconds=time.monotonic() - began)
     _report(summary, format=format, explain=explain)
-    if summary["failed"] or not sources or (strict and summary["missing"]):
+    if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
 
 

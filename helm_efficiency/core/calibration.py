@@ -28,6 +28,7 @@ _PREFILL_WEIGHT = 0.3  # weight of the cells with one output token among them
 _CORRELATION_TOKENS = 256.0  # over which the misfit of prefill changes
 _EFFECT_MEDIANS = np.array([0.04, 0.04, 0.04, 0.02])
 _EFFECT_LOG_SD = 0.7
+_GUESSED_HARDWARE = 3.0  # times the effects: the formula was made for accelerators that have a datasheet
 
 
 class Effects(NamedTuple):
@@ -167,7 +168,12 @@ def calibrate(
     begin = np.zeros(len(prior)) if start is None else start.log_terms
     begin = np.minimum(begin, highest - 1e-3)
     solution = least_squares(residuals, begin, bounds=(-np.inf, highest), x_scale="jac", ftol=1e-5, max_nfev=50)
-    return Calibration(solution.x, np.linalg.inv(solution.jac.T @ solution.jac), prior)
+    prior_precision = np.diag(log_sd**-2.0)
+    data_precision = solution.jac.T @ solution.jac - prior_precision
+    num_data = sum(float(profile.weights.sum()) for profile in observed)
+    excess = float(np.sum(solution.fun[len(prior) :] ** 2)) / num_data if observed else 1.0
+    covariance = np.linalg.inv(prior_precision + data_precision / max(excess, 1.0))
+    return Calibration(solution.x, covariance, prior)
 
 
 def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibration: Calibration) -> Effects:
@@ -176,16 +182,16 @@ def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibrati
     Profiles with misaligned products are left out: what they are off is no measure for a well-made model.
     """
     aligned = [profile for profile in observed if not profile.is_misaligned]
-    if len(observed) < 2:
-        return Effects(*_EFFECT_MEDIANS.tolist())
+    medians = _EFFECT_MEDIANS * (1.0 if spec.is_datasheet else _GUESSED_HARDWARE)
     folds = []
     for left_out in aligned:
         rest = [profile for profile in observed if profile is not left_out]
-        others = calibrate(rest, spec, calibration.prior, start=calibration)
+        # a single profile has no others: what the formula leaves of it tells the least that a new model may be off
+        others = calibrate(rest, spec, calibration.prior, start=calibration) if rest else calibration
         folds.append(_residual_structure(left_out, spec, others))
 
     def negative_log_posterior(log_scale: FloatArray) -> float:
-        variances = (_EFFECT_MEDIANS * np.exp(log_scale)) ** 2
+        variances = (medians * np.exp(log_scale)) ** 2
         total = float(np.sum((log_scale / _EFFECT_LOG_SD) ** 2)) / 2.0
         for residual, known, parts in folds:
             covariance = known + np.tensordot(variances, parts, axes=1)
@@ -195,7 +201,8 @@ def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibrati
         return total
 
     best = minimize(negative_log_posterior, np.zeros(4), method="L-BFGS-B", bounds=[(-3.0, 3.0)] * 4)
-    return Effects(*(_EFFECT_MEDIANS * np.exp(best.x)).tolist())
+    log_scale = np.maximum(best.x, 0.0) if len(observed) == 1 else best.x
+    return Effects(*(medians * np.exp(log_scale)).tolist())
 
 
 def _residual_structure(

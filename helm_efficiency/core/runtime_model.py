@@ -4,8 +4,9 @@
                        + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)
     prefill_s(p)     = monotone piecewise linear between the knots, flat below the first
 
-With the context term at 0 this is the model of Narayanan et al., NeurIPS 2023, equations 1 and 2. A fitted model knows
-its domain; outside it a prediction is flagged and its interval widens.
+With the context term at 0 this is the model of Narayanan et al., NeurIPS 2023, equations 1 and 2. Beyond the last knot
+prefill goes on with a linear and a quadratic term. A batch of b rows prefills b * p tokens, times a factor, and decodes
+at its own pace. A fitted model knows its domain; outside it a prediction is flagged and its interval widens.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,12 @@ from helm_efficiency.errors import InputError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+HELM_RULES = ("helm", "paper-2022", "paper-2023")
+"""Rules whose knots are read as HELM reads its tables."""
+
+_BEYOND_PREFILL = 0.3
+_BEYOND_DECODE = 0.1
 
 
 class Prediction(NamedTuple):
@@ -53,13 +60,20 @@ class RuntimeCoefficients:
     """Fitted numbers of one deployment on one stack, and how to read them.
 
     Attributes:
-        rule: How prefill is read between knots.
+        rule: How prefill is read between knots: as HELM reads its tables for `HELM_RULES`, in straight lines otherwise.
         prefill_knots: (prompt_tokens, seconds) pairs, ascending; seconds of the prompt and the first output token.
         decode_s_per_token: Seconds of each further output token at an empty context.
         decode_s_per_context_token: Further seconds of a decode step for each token of its context.
         overhead_s: Seconds of every request that depend on neither length.
-        relative_error: Half-width of the nominal 90 % interval inside the domain, as a fraction of the seconds.
+        relative_error: Half-width of the nominal 90 % interval of a request whose prefill and decode times are known,
+            as a fraction of the seconds: what single measurements stray.
         domain: What was measured.
+        prefill_error_s: Half-width of the 90 % interval of prefill at each knot (s); empty for none.
+        decode_error: Half-width of the 90 % interval of the decode time, as a fraction.
+        tail_s_per_token: Linear term of prefill beyond the last knot; None for the slope of the last two knots.
+        tail_s_per_token_squared: Quadratic term of prefill beyond the last knot.
+        resolution_s: Step (s) that measurements are rounded to, which an interval for them has to allow for.
+        batch_knots: (batch size, prefill factor, decode seconds per token) triples, ascending; empty for batch 1 alone.
     """
 
     rule: str
@@ -69,31 +83,48 @@ class RuntimeCoefficients:
     decode_s_per_context_token: float = 0.0
     overhead_s: float = 0.0
     relative_error: float = 0.0
+    prefill_error_s: tuple[float, ...] = ()
+    decode_error: float = 0.0
+    tail_s_per_token: float | None = None
+    tail_s_per_token_squared: float = 0.0
+    resolution_s: float = 0.0
+    batch_knots: tuple[tuple[int, float, float], ...] = ()
 
     def prefill_s(self, prompt_tokens: ArrayLike) -> FloatArray:
         """Seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""
-        knots = np.asarray(self.prefill_knots, dtype=np.float64)
         p = np.asarray(prompt_tokens, dtype=np.float64)
-        inside = np.interp(p, knots[:, 0], knots[:, 1])
-        if len(knots) < 2:
-            return np.asarray(inside)
-        slope = max(0.0, (knots[-1, 1] - knots[-2, 1]) / (knots[-1, 0] - knots[-2, 0]))
-        return np.asarray(inside + np.maximum(p - knots[-1, 0], 0.0) * slope)
+        knots = np.asarray(self.prefill_knots, dtype=np.float64)
+        if self.rule in HELM_RULES:
+            return _next_larger_key(p, knots)
+        return np.asarray(_read_off(np.asarray(prompt_tokens), knots[:, 0], knots[:, 1]) + self._tail_s(p, knots))
+
+    def _tail_s(self, p: FloatArray, knots: FloatArray) -> FloatArray | float:
+        """What prefill adds beyond the last knot."""
+        last = knots[-1, 0]
+        if len(knots) < 2 or not p.size or p.max() <= last:
+            return 0.0
+        slope = self.tail_s_per_token
+        if slope is None:
+            slope = max(0.0, (knots[-1, 1] - knots[-2, 1]) / (last - knots[-2, 0]))
+        beyond = np.maximum(p, last)
+        return np.asarray(slope * (beyond - last) + self.tail_s_per_token_squared * (beyond**2 - last**2))
 
     def decode_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
         """Seconds of all output tokens after the first."""
         p = np.asarray(prompt_tokens, dtype=np.float64)
         steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
-        context = steps * p + steps * (steps + 1.0) / 2.0
-        return np.asarray(steps * self.decode_s_per_token + context * self.decode_s_per_context_token)
+        seconds = steps * self.decode_s_per_token
+        if self.decode_s_per_context_token:
+            seconds = seconds + self.decode_s_per_context_token * (steps * p + steps * (steps + 1.0) / 2.0)
+        return np.asarray(seconds)
 
     def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
         """Predict end-to-end seconds.
 
         Args:
-            prompt_tokens: Tokens fed to prefill; any shape.
-            output_tokens: Tokens generated; broadcast against `prompt_tokens`.
-            batch_size: Rows in one forward pass; broadcast likewise.
+            prompt_tokens: Tokens fed to prefill, of each row; any shape.
+            output_tokens: Tokens generated, of each row; broadcast against `prompt_tokens`.
+            batch_size: Rows in one forward pass; broadcast likewise. Seconds are those of the whole batch.
 
         Returns:
             Seconds with their intervals and whether each request lies in the domain.
@@ -104,18 +135,60 @@ class RuntimeCoefficients:
         p, o, b = np.broadcast_arrays(prompt_tokens, output_tokens, batch_size)
         if p.size and (p.min() < 0 or o.min() < 0 or b.min() < 1):
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
-        seconds = self.overhead_s + self.prefill_s(p) + self.decode_s(p, o)
+        one_row = not b.size or b.max() == 1
+        prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
+        seconds = prefill_s + decode_s + self.overhead_s
+        half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
+        low, high = seconds - half, seconds + half
+        if self.rule in HELM_RULES:
+            straight = self._straight_s(p) + decode_s + self.overhead_s
+            low, high = np.minimum(low, straight - half), np.maximum(high, straight + half)
+        return Prediction(seconds, np.maximum(low, 0.0), high, self._in_domain(p, o, b))
+
+    def _parts(self, p: FloatArray, o: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self.prefill_s(p), self.decode_s(p, o)
+
+    def _batched_parts(self, p: FloatArray, o: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Rows share a decode step; each row reads its own context."""
+        sizes, factors, decode = (np.asarray(self.batch_knots or ((1, 1.0, self.decode_s_per_token),))).T
+        steps = np.maximum(o - 1.0, 0.0)
+        context = self.decode_s_per_context_token * b * (steps * p + steps * (steps + 1.0) / 2.0)
+        step_s = np.interp(b, sizes, decode)
+        if len(sizes) > 1:
+            slope = max(0.0, float((decode[-1] - decode[-2]) / (sizes[-1] - sizes[-2])))
+            step_s = step_s + slope * np.maximum(b - sizes[-1], 0.0)
+        return self.prefill_s(p * b) * np.interp(b, sizes, factors), np.asarray(steps * step_s + context)
+
+    def _half_width(self, p: FloatArray, o: FloatArray, seconds: FloatArray, decode_s: FloatArray) -> FloatArray:
+        """Independent errors of prefill, of decode and of a single measurement, added in squares (s)."""
         d = self.domain
-        in_domain = (
+        squares = (self.relative_error * seconds) ** 2 + (self.decode_error * decode_s) ** 2
+        if self.prefill_error_s:
+            knots = np.array([knot for knot, _ in self.prefill_knots], dtype=np.float64)
+            squares = squares + _read_off(p, knots, np.asarray(self.prefill_error_s)) ** 2
+        if self.resolution_s:
+            squares = squares + (self.resolution_s / 2.0) ** 2
+        if p.size and p.max() > d.max_prompt_tokens:
+            beyond = np.maximum(self.prefill_s(p) - self.prefill_s(d.max_prompt_tokens), 0.0)
+            squares = squares + (_BEYOND_PREFILL * beyond) ** 2
+        longest = d.max_prompt_tokens + d.max_output_tokens
+        if p.size and (o.max() > d.max_output_tokens or p.max() > d.max_prompt_tokens):
+            squares = squares + (_BEYOND_DECODE * decode_s * np.maximum((p + o) / longest - 1.0, 0.0)) ** 2
+        return np.asarray(np.sqrt(squares))
+
+    def _straight_s(self, p: FloatArray) -> FloatArray:
+        knots = np.asarray(self.prefill_knots, dtype=np.float64)
+        return np.asarray(np.interp(p, knots[:, 0], knots[:, 1]) * np.maximum(p / knots[-1, 0], 1.0))
+
+    def _in_domain(self, p: FloatArray, o: FloatArray, b: FloatArray) -> BoolArray:
+        d = self.domain
+        return np.asarray(
             (p >= d.min_prompt_tokens)
             & (p <= d.max_prompt_tokens)
             & (o >= d.min_output_tokens)
             & (o <= d.max_output_tokens)
             & (b <= d.max_batch_size)
         )
-        beyond = np.maximum(np.maximum(p / d.max_prompt_tokens, o / d.max_output_tokens), 1.0)
-        half = seconds * self.relative_error * beyond
-        return Prediction(seconds, np.maximum(seconds - half, 0.0), seconds + half, np.asarray(in_domain))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
@@ -126,10 +199,34 @@ class RuntimeCoefficients:
         """Read what `to_dict` wrote.
 
         Raises:
-            InputError: A value is missing.
+            InputError: A value is missing or unknown.
         """
         try:
-            knots = tuple((int(p), float(s)) for p, s in data["prefill_knots"])
-            return cls(**{**data, "prefill_knots": knots, "domain": Domain(**data["domain"])})
-        except (KeyError, TypeError) as error:
+            return cls(
+                **{
+                    **data,
+                    "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
+                    "prefill_error_s": tuple(data.get("prefill_error_s", ())),
+                    "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
+                    "domain": Domain(**data["domain"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not runtime coefficients of this package: {error}.") from error
+
+
+def _read_off(p: NDArray[Any], knots: FloatArray, values: FloatArray) -> FloatArray:
+    """Straight lines between knots, flat outside; for many requests from a table of every whole number of tokens."""
+    last = int(knots[-1])
+    if p.size <= last or not np.issubdtype(p.dtype, np.integer):
+        return np.asarray(np.interp(p, knots, values))
+    return np.asarray(np.interp(np.arange(last + 1), knots, values)[np.minimum(p, last)])
+
+
+def _next_larger_key(p: FloatArray, knots: FloatArray) -> FloatArray:
+    """HELM's rule: the time of the next larger knot, in proportion to p; in proportion to the last knot beyond it.
+
+    Source: helm.benchmark.metrics.efficiency_metrics, crfm-helm 0.5.16.
+    """
+    index = np.minimum(np.searchsorted(knots[:, 0], p, side="left"), len(knots) - 1)
+    return np.asarray(knots[index, 1] * (p / knots[index, 0]))

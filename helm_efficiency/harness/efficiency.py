@@ -16,10 +16,7 @@ from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
 from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.harness.records import RequestRecord
-from helm_efficiency.store import Store
-
-SERVICE_STACK_PREFIX = "service"
-"""Stack names that begin so are service models of a host, fitted to its own latencies: they denoise, not idealize."""
+from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,12 @@ class _StatMaker:
         return [stat_of(self.names[column], values) for column, values in values_of.items()]
 
     def _make(self, column: int, value: float) -> Stat:
-        stat = self.made[column][value] = stat_of(self.names[column], [value])
+        """As `stat_of` one value, in half the time."""
+        squared, mean = value * value, value / 1
+        variance = max(squared / 1 - mean**2, 0)
+        name = self.names[column]
+        stat = Stat(name, 1, value, squared, value, value, mean, variance, math.sqrt(variance))
+        self.made[column][value] = stat
         return stat
 
 

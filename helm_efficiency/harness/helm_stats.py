@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from helm_efficiency.harness.efficiency import ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.harness.training_efficiency import CO2_STAT, ENERGY_STAT, training_stats
 
 STACK_SEPARATOR = "@"
 """`inference_idealized_runtime@STACK` is the idealized runtime on a named stack, as `exact_match@5` is HELM's."""
@@ -75,13 +76,42 @@ STATS: dict[str, StatInfo] = {
         DETAILED_GROUP,
     ),
     "idealized_cost_usd": StatInfo(
-        "Idealized cost ($)", "Accelerator-seconds times the price.", "Idealized cost ($)", True, EFFICIENCY_GROUP
+        "Idealized cost ($)", "Accelerator-seconds times the price.", None, True, DETAILED_GROUP
+    ),
+    # HELM's pages show three decimals, so that a request alone would cost 0.
+    "idealized_cost_usd_per_1k_requests": StatInfo(
+        "Idealized cost ($ per 1000 requests)",
+        "Accelerator-seconds times the price.",
+        "Idealized cost ($/1k requests)",
+        True,
+        EFFICIENCY_GROUP,
     ),
     "idealized_energy_joules": StatInfo(
         "Idealized energy (J)", "Energy at the wall of the accelerators.", "Energy (J)", True, DETAILED_GROUP
     ),
     "api_cost_usd": StatInfo(
-        "API cost ($)", "Billed at the price on the day of the request.", "API cost ($)", True, EFFICIENCY_GROUP
+        "API cost ($)", "Billed at the price on the day of the request.", None, True, DETAILED_GROUP
+    ),
+    "api_cost_usd_per_1k_requests": StatInfo(
+        "API cost ($ per 1000 requests)",
+        "Billed at the price on the day of the request.",
+        "API cost ($/1k requests)",
+        True,
+        EFFICIENCY_GROUP,
+    ),
+    ENERGY_STAT: StatInfo(
+        "Estimated training energy cost (MWh)",
+        "Energy used to train the model, as HELM has it.",
+        "Training energy (MWh)",
+        True,
+        DETAILED_GROUP,
+    ),
+    CO2_STAT: StatInfo(
+        "Estimated training emissions (kg CO2)",
+        "CO2 emitted to train the model, as HELM has it, in the unit of the label.",
+        "Training emissions (kg CO2)",
+        True,
+        DETAILED_GROUP,
     ),
     "api_cost_usd_today": StatInfo(
         "API cost today ($)", "The same tokens at today's price.", None, True, DETAILED_GROUP
@@ -128,9 +158,12 @@ def stat_columns(
         "num_accelerators": scored.num_accelerators.tolist(),
         "idealized_accelerator_seconds": scored.accelerator_s.tolist(),
         "idealized_cost_usd": scored.idealized_usd.tolist(),
+        "idealized_cost_usd_per_1k_requests": (scored.idealized_usd * 1000.0).tolist(),
         "idealized_energy_joules": scored.energy_j.tolist(),
         "api_cost_usd": scored.api_usd.tolist(),
+        "api_cost_usd_per_1k_requests": (scored.api_usd * 1000.0).tolist(),
         "api_cost_usd_today": scored.api_usd_today.tolist(),
+        **_training([r.deployment for r in records]),
     }
 
 
@@ -147,6 +180,13 @@ def request_stats(
 
 def _or_nan(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
+
+
+def _training(deployments: Sequence[str]) -> dict[str, list[float]]:
+    known = {deployment: training_stats(deployment) for deployment in dict.fromkeys(deployments)}
+    return {
+        name: [known[deployment].get(name, math.nan) for deployment in deployments] for name in (ENERGY_STAT, CO2_STAT)
+    }
 
 
 def _flags(prefix: str, provenances: Sequence[str]) -> dict[str, list[float]]:

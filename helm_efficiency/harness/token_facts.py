@@ -95,6 +95,11 @@ def harness_facts(
         output_total: HELM's `num_output_tokens`, None if it is not known.
         client_stores_tokens: Whether any request of the run has stored tokens.
     """
+    if len(shapes) == 1:  # nothing to divide
+        output = _derived_output(shapes[0], prompt_total)
+        if output_total is not None and (output or 0) != output_total:
+            output = output_total
+        return [_facts(shapes[0], prompt_total, output, client_stores_tokens=client_stores_tokens)]
     prompts = _prompts(shapes, prompt_total)
     outputs = [_derived_output(shape, prompt) for shape, prompt in zip(shapes, prompts, strict=True)]
     if output_total is not None and sum(n or 0 for n in outputs) != output_total:

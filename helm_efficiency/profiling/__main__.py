@@ -125,13 +125,20 @@ def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:
     """Write profiles as `helm-efficiency import` reads them; the file is replaced in one step.
 
     Of several processes on one model, the first writes.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     if not is_first_process():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps([profile.to_dict() for profile in profiles], indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps([profile.to_dict() for profile in profiles], indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 if __name__ == "__main__":

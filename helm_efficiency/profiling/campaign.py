@@ -20,7 +20,7 @@ from helm_efficiency.profiling.cells import Cell, check_cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.jobs import LocalJob, PreparedJob, prepare_job, run_job
-from helm_efficiency.profiling.models import ModelOptions
+from helm_efficiency.profiling.models import ModelOptions, forget_models
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome
 
@@ -123,6 +123,7 @@ def run_campaign(
                     progress.profiles[key], progress.outcomes[key] = profile, outcome
             except EfficiencyError as error:
                 progress.failures[name] = str(error)
+                forget_models()  # it may have filled the device
     return progress
 
 

@@ -31,13 +31,16 @@ class Checkpoint:
 
         Raises:
             FileFormatError: The file is not one of ours.
-            InputError: It holds cells of something else.
+            InputError: It holds cells of something else, or cannot be written to.
         """
         self.path = path
         self.results: list[CellResult] = []
         header = {"schema": _SCHEMA, **identity}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = path.read_bytes() if path.exists() else b""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise InputError(f"Cannot keep finished cells in {path}: {error.strerror}.") from error
         if _line(header).startswith(content):  # new, or killed while its first line was written
             _write_synced(path, _line(header), mode="wb")
             return
@@ -47,7 +50,11 @@ class Checkpoint:
             os.truncate(path, len(complete))
 
     def append(self, result: CellResult) -> None:
-        """Keep a finished cell; it is on disk when this returns."""
+        """Keep a finished cell; it is on disk when this returns.
+
+        Raises:
+            InputError: The file cannot be written to.
+        """
         _write_synced(self.path, _line(result.to_dict()), mode="ab")
         self.results.append(result)
 
@@ -97,7 +104,10 @@ def _line(item: Mapping[str, Any]) -> bytes:
 
 
 def _write_synced(path: Path, line: bytes, *, mode: str) -> None:
-    with path.open(mode) as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open(mode) as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # a disk that is full, a folder that cannot be written to
+        raise InputError(f"Cannot keep finished cells in {path}: {error.strerror}.") from error

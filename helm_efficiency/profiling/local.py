@@ -15,13 +15,13 @@ import torch
 from helm_efficiency.core.measurement import Measurement, Profile
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
+from helm_efficiency.profiling.devices import describe_device
 from helm_efficiency.profiling.energy import energy_per_run_j
 from helm_efficiency.profiling.engines import Timing, make_engine
 from helm_efficiency.profiling.memory import peak_bytes, reset_peak
 from helm_efficiency.profiling.models import (
     ModelOptions,
     Subject,
-    describe_device,
     first_line,
     load_model,
     stored_model,

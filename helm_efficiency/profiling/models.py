@@ -6,7 +6,6 @@ config: how long a forward pass takes does not depend on the values of the weigh
 
 import gc
 import platform
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,28 +19,17 @@ from helm_efficiency import __version__
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.profiling.devices import (
+    DTYPES,
+    accelerator_key,
+    describe_device,
+    find_device,
+    find_dtype,
+    has_cuda,
+)
 from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.families import transformers_config
 from helm_efficiency.profiling.parallel import num_processes
-
-DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-# (pattern in what CUDA calls the device, key of the accelerator catalog); the first match counts
-_ACCELERATORS = (
-    (r"B200", "b200"),
-    (r"H200", "h200"),
-    (r"H100.*PCIe", "h100-pcie"),
-    (r"H100", "h100-sxm"),
-    (r"A100.*40GB", "a100-40gb"),
-    (r"A100", "a100-80gb"),
-    (r"V100.*16GB", "v100-16gb"),
-    (r"V100", "v100-32gb"),
-    (r"L40S", "l40s"),
-    (r"\bL4\b", "l4"),
-    (r"\bA10G?\b", "a10"),
-    (r"\bT4\b", "t4"),
-    (r"MI300X", "mi300x"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,67 +228,6 @@ def quantized_dtype(quantization: Any) -> str:
         return f"int8-{method}"
     bits = config.get("bits") or config.get("w_bit")
     return f"int{bits}-{method}" if bits else method
-
-
-def find_dtype(name: str, device: torch.device) -> str:
-    """The dtype of that name; `auto` is what people run on the device.
-
-    Raises:
-        InputError: There is no such dtype.
-    """
-    if name == "auto":
-        return "bf16" if device.type == "cuda" else "fp32"
-    if name not in DTYPES:
-        raise InputError(f"dtype {name!r}: expected auto, {', '.join(DTYPES)}.")
-    return name
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        InputError: There is no such device on this machine.
-    """
-    known = ["cpu"] + (["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if has_cuda() else [])
-    if name == "auto":
-        name = "cuda" if has_cuda() else "cpu"
-    if name not in known:
-        raise InputError(f"Device {name!r} is not on this machine: expected auto or one of {', '.join(known)}.")
-    return torch.device(name)
-
-
-def has_cuda() -> bool:
-    """Whether torch sees a CUDA device."""
-    return bool(torch.cuda.is_available())
-
-
-def accelerator_key(device_name: str) -> str:
-    """Catalog key of a CUDA device; a device that is not in the catalog keeps its own name.
-
-    >>> accelerator_key("NVIDIA A100-SXM4-80GB"), accelerator_key("NVIDIA H200"), accelerator_key("NVIDIA GeForce X 9")
-    ('a100-80gb', 'h200', 'nvidia-geforce-x-9')
-    """
-    for pattern, key in _ACCELERATORS:
-        if re.search(pattern, device_name):
-            return key
-    return re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
-
-
-def describe_device(device: torch.device) -> str:
-    """The device and, for a CPU, how many threads work on it."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
-
-
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def first_line(error: BaseException) -> str:

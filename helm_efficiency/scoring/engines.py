@@ -10,32 +10,33 @@ import os
 import pickle
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.scoring.plan import Plan
-from helm_efficiency.scoring.run import Outcome, rescore_run
+from helm_efficiency.scoring.run import Outcome, rescore_run, score_run, write_run
 from helm_efficiency.scoring.sources import Source
 
 _BATCH = 4
 """Runs that a process is given at a time."""
-_THREADS = 2
-"""Of a process: one waits for the disk while the other computes."""
 
 
 def rescore_here(plan: Plan, sources: Sequence[Source]) -> Iterator[Outcome]:
-    """Outcomes in order, computed in this process.
+    """Outcomes in order, computed in this process; while a run is written, the next one is scored.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    with _without_garbage_collection(), ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            yield from pool.map(functools.partial(rescore_run, plan), sources)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    writing: deque[Future[Outcome]] = deque()
+    with _without_garbage_collection(), ThreadPoolExecutor(1) as writer:
+        for source in sources:
+            writing.append(writer.submit(write_run, plan, source, score_run(plan, source)))
+            if len(writing) > 1:
+                yield writing.popleft().result()
+        yield from (future.result() for future in writing)
 
 
 @contextlib.contextmanager

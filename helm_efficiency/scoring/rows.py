@@ -1,13 +1,16 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from helm_efficiency.core.cost import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.harness.efficiency import Match, ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
@@ -80,7 +83,7 @@ def run_rows(
     """Rows of the runs table: the records of one run on each stack.
 
     The mean score is that of the answered questions themselves, without perturbed copies, each counted once for each
-    train trial.
+    train trial; so is the cost of a correct answer.
     """
     if not records:
         return []
@@ -100,9 +103,10 @@ def run_rows(
         "prompt_tokens": _total([record.prompt_tokens for record in records]),
         "output_tokens": _total([record.output_tokens for record in records]),
     }
-    score = mean_intervals({"score": _instance_scores(records, score_name)})
+    instances = _Instances.of(records, score_name)
+    score = _named_means(mean_intervals({"score": instances.scores}))
     observed = np.array([record.observed_s for record in records], dtype=np.float64)
-    return [common | _run_on_stack(each, observed) | _named_means(score) for each in scored]
+    return [common | _run_on_stack(each, observed, instances) | score for each in scored]
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
@@ -110,16 +114,52 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _instance_scores(records: Sequence[RequestRecord], score_name: str | None) -> FloatArray:
-    by_instance = {
-        (record.instance_id, record.train_trial, record.split): record.scores[score_name]
-        for record in records
-        if score_name in record.scores and not record.perturbation
-    }
-    return np.array(list(by_instance.values()), dtype=np.float64)
+@dataclass(frozen=True, slots=True)
+class _Instances:
+    """The instances of a run that have a score: without perturbed copies, each once for each train trial.
+
+    Attributes:
+        scores: One each.
+        rows: The requests that belong to one of them, by their places.
+        places: The instance of each of these, by its place.
+    """
+
+    scores: FloatArray
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: Sequence[RequestRecord], score_name: str | None) -> Self:
+        """Find them among the requests."""
+        place_of: dict[tuple[str, int, str], int] = {}
+        scores: list[float] = []
+        rows: list[int] = []
+        places: list[int] = []
+        for row, record in enumerate(records):
+            if score_name not in record.scores or record.perturbation:
+                continue
+            place = place_of.setdefault((record.instance_id, record.train_trial, record.split), len(scores))
+            if place == len(scores):
+                scores.append(record.scores[score_name])
+            rows.append(row)
+            places.append(place)
+        return cls(np.array(scores, dtype=np.float64), np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64))
+
+    def per_correct(self, costs: Mapping[str, FloatArray]) -> dict[str, float]:
+        """Cost of a correct answer in each currency, with its interval; none where scores are no fractions."""
+        if not len(self.scores) or not ((self.scores >= 0) & (self.scores <= 1)).all():
+            return {}
+        found: dict[str, float] = {}
+        for name, cost in costs.items():
+            total = np.bincount(self.places, weights=cost[self.rows], minlength=len(self.scores))
+            ratio = cost_per_correct(total, self.scores)
+            if ratio.num_instances:
+                found |= {f"{name}_per_correct": ratio.value, f"{name}_per_correct_low": ratio.low}
+                found[f"{name}_per_correct_high"] = ratio.high
+        return found
 
 
-def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, Any]:
+def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _Instances) -> dict[str, Any]:
     columns = {
         "observed_s": observed_s,
         "denoised_s": scored.denoised.seconds,
@@ -140,6 +180,7 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, A
         "num_scored": int(is_scored.sum()),
         "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
         **_named_means(mean_intervals(columns)),
+        **instances.per_correct(columns),
         **{f"total_{name}": float(np.nansum(column)) for name, column in columns.items() if not np.isnan(column).all()},
     }
 

@@ -14,14 +14,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from helm_efficiency.errors import EfficiencyError, InputError, OutputError
+from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.harness.efficiency import ScoredRequests, score_requests
 from helm_efficiency.harness.helm_aggregate import aggregated_stats, per_instance_stats, read_layout
 from helm_efficiency.harness.helm_cache import RequestCaches
@@ -88,37 +88,84 @@ class Receipt(Struct, frozen=True):
     outcome: Outcome
 
 
+class ScoredRun(NamedTuple):
+    """A run that is scored and not yet written.
+
+    Attributes:
+        outcome: What will have become of it.
+        files: What is to be written, by path.
+        receipt: What it was scored from, as it was before anything is written; None if there is nothing to write.
+        lock: Holds the run's folder, if its stats are changed in place.
+    """
+
+    outcome: Outcome
+    files: dict[Path, bytes]
+    receipt: Receipt | None
+    lock: contextlib.ExitStack
+
+
 def rescore_run(plan: Plan, source: Source) -> Outcome:
     """Re-score one run, unless nothing it depends on has changed.
 
     Raises:
         OutputError: A file cannot be written; earlier ones are unharmed.
     """
-    in_place = source.local_path if plan.target is StatsTarget.in_place and source.harness == HELM else None
-    try:
-        with locked(in_place, wait=True) if in_place else contextlib.nullcontext():
-            return _rescore(plan, source)
-    except OutputError:
-        raise
-    except (EfficiencyError, OSError, msgspec.DecodeError) as error:
-        return Outcome(url=source.url, status="failed", error=str(error))
+    return write_run(plan, source, score_run(plan, source))
 
 
-def _rescore(plan: Plan, source: Source) -> Outcome:
-    files = source.open()
-    states = files.states()
-    receipt_path = plan.output / RECEIPTS / f"{part_name(source)}.json"
-    receipt = None if plan.force else read_receipt(receipt_path)
-    if receipt is not None and _holds(receipt, plan, states):
-        return msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
+def score_run(plan: Plan, source: Source) -> ScoredRun:
+    """The first half of `rescore_run`, which computes; what cannot be read is an outcome."""
+    with contextlib.ExitStack() as lock:
+        try:
+            if source.harness == HELM and plan.target is StatsTarget.in_place and source.local_path:
+                lock.enter_context(locked(source.local_path, wait=True))
+            files = source.open()
+            states = files.states()
+            receipt = None if plan.force else read_receipt(_receipt_path(plan, source))
+            if receipt is not None and _holds(receipt, plan, states):
+                outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
+                return ScoredRun(outcome, {}, None, contextlib.ExitStack())
+            contents, receipt = _score(plan, source, files, states)
+            return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all())
+        except (EfficiencyError, OSError, msgspec.DecodeError) as error:
+            outcome = Outcome(url=source.url, status="failed", error=str(error))
+            return ScoredRun(outcome, {}, None, contextlib.ExitStack())
+
+
+def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
+    """The second half of `rescore_run`, which waits for the disk.
+
+    Raises:
+        OutputError: A file cannot be written; earlier ones are unharmed.
+    """
+    with scored.lock:
+        if scored.receipt is not None:
+            write_files(scored.files)
+            states = {path: state_of(path) for path in scored.files}
+            changed = {path.name: state for path, state in states.items() if path.parent == source.local_path}
+            below = {path: state for path, state in states.items() if path.is_relative_to(plan.output)}
+            receipt = msgspec.structs.replace(
+                scored.receipt,
+                files=scored.receipt.files | changed,
+                outputs={str(path.relative_to(plan.output)): state for path, state in below.items()},
+            )
+            write_files({_receipt_path(plan, source): msgspec.json.encode(receipt)})
+    return scored.outcome
+
+
+def _receipt_path(plan: Plan, source: Source) -> Path:
+    return plan.output / RECEIPTS / f"{part_name(source)}.json"
+
+
+def _score(plan: Plan, source: Source, files: Files, states: dict[str, FileState]) -> tuple[dict[Path, bytes], Receipt]:
+    """What is to be written of a run, and what it was made from."""
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
     scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
     tables = [request_table(run.records, its) for run, its in zip(runs, scored, strict=True)]
-    written = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
+    contents = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
     if source.harness == HELM and plan.target is not StatsTarget.none:
-        written |= _suite_files(plan, source, files, runs[0].records, scored[0])
-    write_files(written)
+        contents |= _suite_files(plan, source, files, runs[0].records, scored[0])
     outcome = Outcome(
         url=source.url,
         status="scored",
@@ -130,16 +177,8 @@ def _rescore(plan: Plan, source: Source) -> Outcome:
     )
     deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
     rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
-    receipt = Receipt(
-        plan.basis(deployments),
-        deployments,
-        states | files.states() if plan.target is StatsTarget.in_place else states,
-        {str(path.relative_to(plan.output)): state_of(path) for path in written if path.is_relative_to(plan.output)},
-        list(itertools.chain.from_iterable(rows)),
-        outcome,
-    )
-    write_files({receipt_path: msgspec.json.encode(receipt)})
-    return outcome
+    flat = list(itertools.chain.from_iterable(rows))
+    return contents, Receipt(plan.basis(deployments), deployments, states, {}, flat, outcome)
 
 
 @functools.lru_cache(maxsize=1)

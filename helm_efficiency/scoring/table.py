@@ -63,7 +63,8 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "api_usd_today": _REAL,
 }
 
-_MEANS = ("observed_s", "denoised_s", "idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd", "score")
+COSTS = ("observed_s", "denoised_s", "idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd")
+"""Currencies of the runs table."""
 
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "harness": _TEXT,
@@ -89,10 +90,12 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     # mean over requests (score: over instances), its nominal 90 % bootstrap interval, and the total
     **{
         f"{prefix}{name}": _REAL
-        for name in _MEANS
+        for name in (*COSTS, "score")
         for prefix in ("mean_", "mean_low_", "mean_high_", "total_")
         if not (name == "score" and prefix == "total_")
     },
+    # cost of a correct answer with its 90 % interval, where scores are between 0 and 1; infinite where nothing is right
+    **{f"{name}_per_correct{end}": _REAL for name in COSTS for end in ("", "_low", "_high")},
 }
 
 

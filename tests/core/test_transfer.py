@@ -9,7 +9,6 @@ import pytest
 
 from helm_efficiency.catalog.specs import spec_of_stack
 from helm_efficiency.core.architecture import Architecture
-from helm_efficiency.core.calibration import Effects
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec
 from helm_efficiency.core.transfer import ALONE, Parallel, TransferModel, fit_transfer
@@ -147,6 +146,9 @@ def test_batches_take_longer_than_one_request_and_less_than_one_after_the_other(
         float(model.predict(MIDDLE, prompt_tokens=256, output_tokens=64, batch_size=b).seconds) for b in (1, 32)
     )
     assert one < many < 32 * one
+    kept = model.fit(MIDDLE).coefficients
+    assert kept.predict(256, 64, batch_size=1).seconds == pytest.approx(one)
+    assert kept.predict(256, 64, batch_size=32).seconds == pytest.approx(many, rel=0.1)
 
 
 def test_a_fit_says_where_it_comes_from_and_round_trips() -> None:
@@ -163,7 +165,7 @@ def test_a_fit_says_where_it_comes_from_and_round_trips() -> None:
         "without its vision tower",
     )
     assert type(fit).from_dict(fit.to_dict()) == fit
-    assert fit.coefficients.relative_error > model.fit(MIDDLE).coefficients.relative_error
+    assert fit.coefficients.decode_error > model.fit(MIDDLE).coefficients.decode_error > 0
 
 
 def test_nothing_measured_is_the_roofline_tier() -> None:
@@ -226,6 +228,14 @@ def test_without_first_tokens_their_error_is_missing() -> None:
     assert [row.first_token_error_fraction for row in leave_one_out(longer, SPEC)] == [None, None]
 
 
-def test_effects_of_a_single_profile_are_the_prior() -> None:
+def test_the_interval_without_others_is_as_wide_as_the_misfit() -> None:
     truth = Terms(*(term.median for term in priors("megatron", SPEC).values()))
-    assert fit_transfer([_made_up(SMALL, truth)], SPEC).effects == Effects(0.04, 0.04, 0.04, 0.02)
+    clean = _made_up(SMALL, truth)
+    noise = np.random.default_rng(0).lognormal(0.0, 0.3, len(clean.measurements))
+    cells = [dataclasses.replace(m, seconds=m.seconds * f) for m, f in zip(clean.measurements, noise, strict=True)]
+    noisy = dataclasses.replace(clean, measurements=tuple(cells))
+    assert fit_transfer([], SPEC, stack=STACK).effects == pytest.approx((0.04, 0.04, 0.04, 0.02))
+    effects, clean_effects = (fit_transfer([profile], SPEC).effects for profile in (noisy, clean))
+    assert sum(effects) > 0.2 > 0.14 == pytest.approx(sum(clean_effects))
+    guessed = dataclasses.replace(SPEC, is_datasheet=False)
+    assert fit_transfer([], guessed, stack=STACK).effects == pytest.approx((0.12, 0.12, 0.12, 0.06))

@@ -14,13 +14,13 @@ from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
+from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
 from helm_efficiency.profiling.local import CellTimer
 from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
-from helm_efficiency.profiling.plans import CellChoice
 from helm_efficiency.profiling.prompts import WORDS, PromptMaker
 
 TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)

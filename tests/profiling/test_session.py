@@ -81,6 +81,12 @@ def test_a_foreign_file_is_refused_and_left_as_it_was(tmp_path: Path, content: s
     assert path.read_text() == content
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"Cannot keep finished cells in .*cells.jsonl: (Not a directory|File exists)"):
+        Checkpoint(tmp_path / "file" / "cells.jsonl", IDENTITY)
+
+
 def test_a_spent_budget_ends_the_session_between_cells() -> None:
     outcome = run_session(FixedPlan([Cell(1, 1)]), timed, limits=Limits.of_budget(0.0))
     assert (outcome.results, outcome.finished) == ((), False)

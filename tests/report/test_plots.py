@@ -166,8 +166,8 @@ def test_providers_point_from_idealized_to_observed(paper):
     axes = plots.providers(paper.part("boolq"))
     labels = [label.get_text() for label in axes.get_yticklabels()]
     factors = [text.get_text() for text in axes.texts if text.get_text()]
-    assert (labels[0], factors[0]) == ("BLOOM", "×31.4")  # 21.2267 s observed / 0.676444 s idealized
-    assert (labels[-1], factors[-1]) == ("davinci", "×1.15")
+    assert (labels[0], factors[0]) == ("BigScience/BLOOM", "×31.4")  # 21.2267 s observed / 0.676444 s idealized
+    assert (labels[-1], factors[-1]) == ("OpenAI/davinci", "×1.15")
     arrow = next(text for text in axes.texts if not text.get_text())
     assert (arrow.xyann[0], arrow.xy[0]) == (0.676444, 21.2267)
 
@@ -200,7 +200,8 @@ def test_fit_quality():
     cells = [(p, o, (0.1 + 1e-4 * p + 0.02 * (o - 1))) for p in (1, 256, 512, 1024) for o in (1, 16, 64)]
     measurements = [Measurement(p, o, s * (1.1 if (p, o) == (512, 16) else 1)) for p, o, s in cells]
     profile = Profile("org/m", Stack("a100", "a100-80gb", engine="megatron"), tuple(measurements))
-    decode, prefill, residuals = plots.fit_quality(fit_profile(profile), profile)
+    fit = fit_profile(profile)
+    decode, prefill, residuals = plots.fit_quality(fit, profile)
     assert [line.get_label() for line in decode.lines if not line.get_label().startswith("_")] == [
         "1 prompt tokens",
         "256 prompt tokens",
@@ -209,6 +210,6 @@ def test_fit_quality():
     ]
     assert decode.get_ylabel() == "Runtime (s)"
     knots = next(line for line in prefill.lines if line.get_label() == "knots")
-    assert knots.get_xdata().tolist() == [1, 256, 512, 1024]
+    assert knots.get_xydata().tolist() == [list(knot) for knot in fit.coefficients.prefill_knots]
     assert residuals.get_title(loc="left").startswith("Residuals: ")
     assert "org/m on a100-80gb×1 megatron" in plt.gcf().get_supxlabel()

@@ -270,3 +270,12 @@ def test_command(runs: Path, store: Path, tmp_path: Path) -> None:
     assert strict.exit_code == 1
     assert "No idealized runtime for 10 requests: no coefficients for huggingface/pythia-1b-v0 on a100" in strict.stderr
     assert "coefficients" in strict.stdout
+
+
+def test_command_says_what_is_wrong(store: Path, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "helm_efficiency.cli", "rescore"]
+    (tmp_path / "empty").mkdir()
+    more = ["--store", str(store), "--output", str(tmp_path / "out")]
+    result = subprocess.run([*program, str(tmp_path / "empty"), *more], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"helm-efficiency: No runs under {tmp_path}/empty; expected those of HELM")

@@ -79,9 +79,11 @@ def _prefill(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
 def _residuals(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
     prediction = fit.coefficients.predict(p, o)
     residual = 100 * (seconds / prediction.seconds - 1)
-    half_width = 100 * fit.coefficients.relative_error
     inside = (seconds >= prediction.low_s) & (seconds <= prediction.high_s)
-    axes.axhspan(-half_width, half_width, color=MUTED, alpha=0.12, lw=0)
+    prompts = np.unique(p)
+    for end, widest in ((prediction.low_s, np.min), (prediction.high_s, np.max)):
+        band = 100 * (end / prediction.seconds - 1)
+        axes.fill_between(prompts, [widest(band[p == prompt]) for prompt in prompts], color=MUTED, alpha=0.12, lw=0)
     axes.axhline(0, color=INK, lw=0.9)
     axes.plot(p[inside], residual[inside], "o", ms=4, mfc="white", mec=COLOURS[0])
     axes.plot(p[~inside], residual[~inside], "X", ms=5.5, color=COLOURS[3])

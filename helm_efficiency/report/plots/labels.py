@@ -25,7 +25,7 @@ _LEADER_FROM = 17
 _SWEEPS = 4
 _SIZE = 8.5
 _SAMPLE = 4.0  # points between samples of a line
-_NAME, _MARK, _OUTSIDE, _LINE = 1000.0, 400.0, 800.0, 4.0
+_NAME, _MARK, _OUTSIDE, _NEAR, _LINE = 1000.0, 400.0, 800.0, 80.0, 4.0
 
 
 def plain(name: str) -> str:
@@ -104,8 +104,11 @@ def write_names(
         extent=np.array([axes.bbox.width, axes.bbox.height]) * scale,
     )
     for _ in range(_SWEEPS):
+        before = scene.boxes.copy()
         for index in range(len(anchors)):
             _place(scene, index)
+        if np.array_equal(before, scene.boxes):
+            break
     for text in texts:
         text.remove()
     return [_write(axes, scene, index, name) for index, name in enumerate(names)]
@@ -130,13 +133,18 @@ def _place(scene: _Scene, index: int) -> None:
         + _LINE * 10 * _inside(boxes, foreign)
         + _OUTSIDE * ((boxes[:, :2] < 0) | (boxes[:, 2:] > scene.extent)).any(axis=1)
     )
-    leaders = [_leader(anchor, box, away) for box, away in zip(boxes, distance, strict=True)]
-    cost += [
-        _LINE * 10 * _inside(others, leader).sum() + _MARK * 0.2 * _near(scene.marks, leader, anchor)
-        for leader in leaders
-    ]
-    best = int(np.argmin(cost))
-    scene.boxes[index], scene.leaders[index] = boxes[best], leaders[best]
+    best, least = 0, np.inf
+    for candidate in np.argsort(cost, kind="stable"):
+        if cost[candidate] >= least:
+            break  # what a line costs comes on top
+        leader = _leader(anchor, boxes[candidate], distance[candidate])
+        total = (
+            cost[candidate] + 10 * _LINE * _inside(others, leader).sum() + _NEAR * _near(scene.marks, leader, anchor)
+        )
+        if total < least:
+            best, least = candidate, total
+    scene.boxes[index] = boxes[best]
+    scene.leaders[index] = _leader(anchor, boxes[best], distance[best])
 
 
 def _leader(anchor: _Reals, box: _Reals, distance: float) -> _Reals:

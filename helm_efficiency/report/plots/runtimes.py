@@ -43,7 +43,7 @@ def providers(part: pd.DataFrame, *, axes: Any = None) -> Any:
         runtimes = both[["idealized_s", "denoised_s", "observed_s"]].to_numpy(dtype=float)
         for at, (idealized, denoised, observed) in enumerate(runtimes):
             _arrow(axes, at, idealized, denoised, observed)
-        _name_rows(axes, np.arange(len(both)), short_names(list(both["deployment"].astype(str))))
+        _name_rows(axes, np.arange(len(both)), list(both["deployment"].astype(str)))
         axes.set(xlabel="Runtime (s)")
         axes.set_title(plain(_scenario(part)))
         if alone:

@@ -156,7 +156,9 @@ def _marks(axes: Any, shown: pd.DataFrame, view: _View) -> None:
     likely = shown.get(f"{view.x.key}_front_probability", pd.Series(1.0, shown.index)).fillna(0)
     owner = shown["deployment"].astype(str).map(_owner)
     for index, name in enumerate(view.owners):
-        at = owner.eq(name).to_numpy()
+        at = owner.eq(name).to_numpy(dtype=bool)
+        if not at.any():  # none of this owner's models has both numbers
+            continue
         colour = COLOURS[index % len(COLOURS)]
         look = {"marker": MARKERS[index % len(MARKERS)], "s": 64, "edgecolors": colour, "linewidths": 1.4, "zorder": 4}
         fills = [(*to_rgb(colour), share) for share in likely[at]]

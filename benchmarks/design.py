@@ -1,0 +1,84 @@
+"""How cheap profiling can be: the design of experiments replayed on the paper's A100 logs.
+
+    python benchmarks/design.py DATA            # DATA holds megatron_logs; about a minute
+
+For each log, cells are chosen one after another as if they had yet to be timed, until the belief's own error is below
+the target. Printed are, as means over models, the cells, their share of the seconds of the authors' whole grid, the
+belief's own error and the true mean error over that grid. Once from nothing, and once from a transfer model that was
+calibrated on the other logs (YaLM is neither calibrated on nor counted there: reference/paper.md calls it an artefact).
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helm_efficiency.catalog.specs import spec_of_stack
+from helm_efficiency.core.calibration import architecture_of
+from helm_efficiency.core.design import Belief, Cell, Design, MeasuredBelief, first_cells
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.core.transfer import Parallel, fit_transfer
+from helm_efficiency.profiling.megatron_logs import read_megatron_log
+
+OUTPUT_TOKENS = (1, 16)
+MAX_CELLS = 20
+
+
+def replay(profile: Profile, belief: Belief, timed: Sequence[Cell], target: float, max_cells: int) -> dict[str, float]:
+    """Choose and time cells until the belief is content."""
+    cells = {Cell(m.prompt_tokens, m.output_tokens): m for m in profile.measurements}
+    prompts, outputs = np.array(list(cells), dtype=np.float64).T
+    seconds = np.array([m.seconds for m in cells.values()])
+    candidates = [cell for cell in cells if cell.output_tokens in OUTPUT_TOKENS]
+    design = Design(candidates, (prompts, outputs), target)
+    chosen = list(timed)
+    while len(chosen) < max_cells and (cell := design.next_cell(belief, chosen)):
+        chosen.append(cell)
+        belief = belief.updated([cells[cell]])
+    return {
+        "cells": len(chosen),
+        "share": sum(cells[cell].seconds for cell in chosen) / float(seconds.sum()),
+        "own_error": design.expected_error_fraction(belief),
+        "true_error": float(np.mean(np.abs(belief.predict(prompts, outputs).seconds / seconds - 1.0))),
+    }
+
+
+def from_nothing(profile: Profile, target: float) -> dict[str, float]:
+    """The first cells, then by design."""
+    first = first_cells([Cell(m.prompt_tokens, m.output_tokens) for m in profile.measurements])
+    known = tuple(m for m in profile.measurements if (m.prompt_tokens, m.output_tokens) in first)
+    return replay(profile, MeasuredBelief(dataclasses.replace(profile, measurements=known)), first, target, MAX_CELLS)
+
+
+def from_transfer(profile: Profile, others: Sequence[Profile], target: float, max_cells: int) -> dict[str, float]:
+    """No first cells: what other models' profiles say of the architecture comes first."""
+    parallel = Parallel(profile.stack.tensor_parallel, profile.stack.pipeline_parallel)
+    prior = fit_transfer(others, spec_of_stack(profile.stack)).prior(architecture_of(profile), parallel)
+    return replay(profile, prior, [], target, max_cells)
+
+
+def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    logs = sorted((parser.parse_args().data / "megatron_logs" / "a100").glob("*.log"))
+    profiles = [read_megatron_log(path) for path in logs]
+    regular = [p for p in profiles if p.deployment != "together/yalm"]
+    rows: list[dict[str, Any]] = []
+    for target in (0.02, 0.01):
+        rows.append({"from": "nothing", "target": target} | mean([from_nothing(p, target) for p in profiles]))
+    for cells in (0, 1, 4):
+        found = [from_transfer(p, [x for x in regular if x is not p], 0.0, cells) for p in regular]
+        rows.append({"from": "transfer", "target": 0.0} | mean(found))
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What profile shows: progress, a table of cells, what they cost and what is doubtful."""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from helm_efficiency.cli.options import Format, emit, note
+
+if TYPE_CHECKING:
+    from helm_efficiency.core.measurement import Profile
+    from helm_efficiency.profiling.cells import CellResult
+    from helm_efficiency.profiling.session import Outcome
+
+    Tell = Callable[[str, CellResult], None]
+
+
+@contextmanager
+def progress() -> "Iterator[Tell]":
+    """A line of progress on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("loading …")
+        count = 0
+
+        def tell(deployment: str, result: "CellResult") -> None:
+            nonlocal count
+            count += 1
+            bar.update(task, description=f"{deployment}: {count} cells, last {result.cell} {result.note}")
+
+        yield tell
+
+
+def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
+    """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
+    rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
+    if format is Format.table:
+        hidden = {"note"} | {name for name in ("deployment", "stack") if len({row[name] for row in rows}) == 1}
+        shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
+        rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
+    emit(rows, format)
+    for measured, outcome in done:
+        for line in outcome.notes():
+            note(f"{measured.deployment} {line}")
+        note(_summary(measured, outcome))
+
+
+_HEADS = {
+    "prompt_tokens": "p",
+    "output_tokens": "o",
+    "batch_size": "batch",
+    "num_repetitions": "runs",
+    "error_fraction": "±",
+    "peak_memory_bytes": "peak_bytes",
+}
+
+
+def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]":
+    """One row for each cell: medians over its repetitions."""
+    for result in outcome.results:
+        timed = result.measurements
+        yield {
+            "deployment": measured.deployment,
+            "stack": measured.stack.name,
+            "prompt_tokens": result.cell.prompt_tokens,
+            "output_tokens": result.cell.output_tokens,
+            "batch_size": result.cell.batch_size,
+            "num_repetitions": len(timed),
+            "seconds": _median(m.seconds for m in timed),
+            "error_fraction": result.spread_fraction if timed else None,
+            "ttft_s": _median(m.ttft_s for m in timed),
+            "itl_s": _median(result.itl_s),
+            "peak_memory_bytes": max((m.peak_memory_bytes or 0 for m in timed), default=0) or None,
+            "energy_j": _median(m.energy_j for m in timed),
+            "note": result.note,
+        }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+_MUCH_DRIFT = 0.05
+
+
+def _summary(measured: "Profile", outcome: "Outcome") -> str:
+    """What it cost, and what is still uncertain."""
+    from helm_efficiency.profiling.adaptive import drift_fraction, expected_error_fraction
+
+    doubts = []
+    noisy = sum(1 for result in outcome.results if result.note.startswith("noisy"))
+    if noisy:
+        doubts.append(f"{noisy} noisy")
+    drift = drift_fraction(outcome.results)
+    if drift > _MUCH_DRIFT:
+        doubts.append(
+            f"the machine drifted by up to {drift:.0%} between cells: measure again when it is quiet (--fresh)"
+        )
+    error = expected_error_fraction(outcome.results)
+    if error is None:
+        doubts.append("decode needs a second output length before it can be predicted")
+    else:
+        doubts.append(f"expected error of predictions {error:.1%}")
+    if not outcome.finished:
+        doubts.append("budget spent, call again to go on")
+    cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
+    where = f"{measured.stack.name} ({measured.stack})"
+    return f"{measured.deployment} on {where}: {'; '.join([cost, *doubts])}"

@@ -18,6 +18,15 @@ from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.store import Store
 
+PAGE = (Path(__file__).parents[2] / "docs" / "denoising.md").read_text(encoding="utf-8")
+
+
+def documented(deployment: str) -> tuple[str, float, float]:
+    """Requests, observed and denoised seconds of a deployment, as the documentation shows them."""
+    line = next(line for line in PAGE.splitlines() if line.startswith(f"│ {deployment} "))
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    return cells[1], float(cells[2]), float(cells[3].removeprefix("≤ ").split()[0])
+
 
 def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["denoise", "--resamples", "20", *map(str, arguments)])
@@ -48,7 +57,9 @@ def test_two_hosts_of_the_same_prompts(data_dir: Path, store: Path) -> None:
     assert groq["contended_share"] > 0.5
     assert groq["observed_over_denoised"]["p95"] > 10
     assert groq["stack"] == "service-groq"
-    for report in reports.values():
+    for name, report in reports.items():
+        told = (str(report["num_requests"]), report["observed_s"], report["denoised_s"]["value"])
+        assert documented(name) == (told[0], *(pytest.approx(number, rel=0.01) for number in told[1:]))
         assert report["denoised_s"]["low"] <= report["denoised_s"]["value"] <= report["denoised_s"]["high"]
         assert report["denoised_s"]["value"] <= report["observed_s"]
         assert report["provider_factor"] is None
@@ -62,6 +73,11 @@ def test_eight_hosts_as_csv(data_dir: Path, store: Path) -> None:
     assert result.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == 19
+    shown = [row for row in rows if f"│ {row['deployment']} " in PAGE]
+    assert len(shown) == 5
+    for row in shown:
+        told = (row["num_requests"], float(row["observed_s"]), float(row["denoised_s"]))
+        assert documented(row["deployment"]) == (told[0], *(pytest.approx(number, rel=0.01) for number in told[1:]))
     together = next(row for row in rows if row["deployment"] == "together/13b")
     assert float(together["observed_s"]) == pytest.approx(2.953, abs=0.001)  # one request took 102 s
     assert float(together["denoised_s_high"]) < 1.7

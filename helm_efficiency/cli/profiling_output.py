@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.cli.options import Format, emit, note
-from helm_efficiency.errors import InsufficientMeasurementsError
 
 if TYPE_CHECKING:
     from helm_efficiency.core.measurement import Profile
@@ -91,31 +90,24 @@ _MUCH_DRIFT = 0.05
 
 def _summary(measured: "Profile", outcome: "Outcome") -> str:
     """What it cost, and what is still uncertain."""
-    from helm_efficiency.profiling.adaptive import drift_fraction, least_certain
+    from helm_efficiency.profiling.adaptive import drift_fraction, expected_error_fraction
 
-    cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
-    left = "" if outcome.finished else "; budget spent, call again to go on"
+    doubts = []
     noisy = sum(1 for result in outcome.results if result.note.startswith("noisy"))
-    doubts = f"; {noisy} noisy" if noisy else ""
+    if noisy:
+        doubts.append(f"{noisy} noisy")
     drift = drift_fraction(outcome.results)
     if drift > _MUCH_DRIFT:
-        doubts += f"; the machine drifted by up to {drift:.0%} between cells: measure again when it is quiet (--fresh)"
-    for worst in least_certain(outcome.results)[:1]:
-        between = f"{worst.low_tokens} and {worst.high_tokens} prompt tokens"
-        doubts += f"; least certain between {between}: prefill ±{worst.error_fraction:.1%}"
+        doubts.append(
+            f"the machine drifted by up to {drift:.0%} between cells: measure again when it is quiet (--fresh)"
+        )
+    error = expected_error_fraction(outcome.results)
+    if error is None:
+        doubts.append("decode needs a second output length before it can be predicted")
+    else:
+        doubts.append(f"expected error of predictions {error:.1%}")
+    if not outcome.finished:
+        doubts.append("budget spent, call again to go on")
+    cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
     where = f"{measured.stack.name} ({measured.stack})"
-    return f"{measured.deployment} on {where}: {cost}{doubts}; {_uncertainty(measured)}{left}"
-
-
-def _uncertainty(measured: "Profile") -> str:
-    """How exactly a fit to this profile predicts its own cells, or what is missing for a fit."""
-    from helm_efficiency.core.fitting import fit_profile
-
-    try:
-        coefficients = fit_profile(measured).coefficients
-    except InsufficientMeasurementsError as error:
-        return str(error)
-    prompt_tokens, output_tokens = zip(*((p, o) for p, o, batch in measured.cells() if batch == 1), strict=True)
-    predicted = coefficients.predict(prompt_tokens, output_tokens)
-    half_width = statistics.median((predicted.high_s - predicted.low_s) / 2 / predicted.seconds)
-    return f"predictions ±{half_width:.1%} (nominal 90 %)"
+    return f"{measured.deployment} on {where}: {'; '.join([cost, *doubts])}"

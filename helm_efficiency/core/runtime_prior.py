@@ -59,7 +59,7 @@ class RuntimePrior:
         if batch_size is not None and np.any(np.asarray(batch_size) != self.domain.max_batch_size):
             raise InputError(f"A belief about batches of {self.domain.max_batch_size} was asked about {batch_size}.")
         p, o = np.broadcast_arrays(prompt_tokens, output_tokens)
-        expected = self.coefficients().predict(p, o, batch_size=self.domain.max_batch_size)
+        expected = self.coefficients().predict(p, o)
         shares = self._shares(p.ravel(), o.ravel())
         variance = np.einsum("ij,jk,ik->i", shares, self.log_covariance, shares) + self.noise_fraction**2
         half = student_t.ppf(0.95, self.degrees_of_freedom) * np.sqrt(variance).reshape(p.shape)
@@ -94,24 +94,20 @@ class RuntimePrior:
     def coefficients(self) -> RuntimeCoefficients:
         """The expected runtime, to predict and to score with.
 
-        Its one interval is that of the requests of the domain, the mean over a grid of them.
+        Its intervals are those of prefill, of decode and of a single cell, taken as independent of each other.
         """
+        wide = float(student_t.ppf(0.95, self.degrees_of_freedom))
+        sd = np.sqrt(np.diag(self.log_covariance))
         return RuntimeCoefficients(
             rule="linear",
             prefill_knots=tuple(zip(self.prompt_tokens.astype(int).tolist(), self.prefill_s.tolist(), strict=True)),
             decode_s_per_token=self.decode_s_per_token,
             decode_s_per_context_token=self.decode_s_per_context_token,
+            relative_error=wide * self.noise_fraction,
+            prefill_error_s=tuple((self.prefill_s * np.sinh(wide * sd[:-1])).tolist()),
+            decode_error=float(np.sinh(wide * sd[-1])),
             domain=self.domain,
         )
-
-    def with_interval(self) -> RuntimeCoefficients:
-        """Coefficients whose relative error is the mean half-width over a grid of requests in the domain."""
-        d = self.domain
-        p = np.geomspace(d.min_prompt_tokens, d.max_prompt_tokens, 8).round()[:, None]
-        o = np.geomspace(d.min_output_tokens, d.max_output_tokens, 6).round()[None, :]
-        predicted = self.predict(p, o)
-        half = float(np.mean((predicted.high_s - predicted.low_s) / 2.0 / predicted.seconds))
-        return replace(self.coefficients(), relative_error=half)
 
     def _shares(self, p: FloatArray, o: FloatArray) -> FloatArray:
         """Share of each request's seconds that each unknown has, shape (requests, n + 1)."""

@@ -30,13 +30,16 @@ from helm_efficiency.core.calibration import (
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.roofline import AcceleratorSpec, speed_of_light, weight_bytes
-from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction
+from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
 from helm_efficiency.core.runtime_prior import RuntimePrior
 from helm_efficiency.core.transfer_terms import TERM_NAMES, Terms, pass_s, prefill_s, priors
 from helm_efficiency.core.workload import PassWork, pass_work
 from helm_efficiency.errors import InputError
 
 _FEWEST_DEGREES_OF_FREEDOM = 4  # what the priors of the effects are worth, in models
+
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_BATCHED_PROMPT_TOKENS = 256
 
 _NOVELTY_LOG_SD = {
     "experts": 0.2,
@@ -166,11 +169,12 @@ class TransferModel:
         Raises:
             InputError: As `prior`.
         """
-        coefficients = self.prior(architecture, parallel).updated(measurements).with_interval()
+        coefficients = self.prior(architecture, parallel).updated(measurements).coefficients()
+        stack = self._stack(parallel)
         return Fit(
             deployment=deployment or architecture.name,
-            stack=self._stack(parallel),
-            coefficients=coefficients,
+            stack=stack,
+            coefficients=replace(coefficients, batch_knots=self._batch_knots(architecture, stack, coefficients)),
             tier=self.tier,
             notes=self._notes(architecture, parallel, len(measurements)),
         )
@@ -198,6 +202,22 @@ class TransferModel:
         step_floor_s = self._light_s(architecture, stack, contexts, 2) - self._light_s(architecture, stack, contexts, 1)
         short = float(np.max(step_floor_s - (at_zero + slope * contexts)))
         return float(at_zero) + max(short, 0.0), slope
+
+    def _batch_knots(
+        self, architecture: Architecture, stack: Stack, alone: RuntimeCoefficients
+    ) -> tuple[tuple[int, float, float], ...]:
+        """Prefill of a batch relative to that of one prompt as long as all of its, and its decode step."""
+        prompt = min(_BATCHED_PROMPT_TOKENS, alone.domain.max_prompt_tokens)
+        rows = np.array(_BATCH_SIZES, dtype=np.float64)
+        passes = pass_work(architecture, stack, self.spec, new_tokens=prompt, context_tokens=prompt, batch_size=rows)
+        as_one = pass_work(architecture, stack, self.spec, new_tokens=prompt * rows, context_tokens=prompt * rows)
+        steps = pass_work(architecture, stack, self.spec, new_tokens=1.0, context_tokens=prompt, batch_size=rows)
+        first, whole = (prefill_s(work, stack, self.spec, self.terms, prompt * rows) for work in (passes, as_one))
+        of_context = alone.decode_s_per_context_token * rows * prompt
+        step_s = pass_s(steps, stack, self.spec, self.terms) - of_context
+        step_s *= alone.decode_s_per_token / step_s[0]  # what its own cells said of one row holds for all
+        step_s = np.maximum.accumulate(step_s)
+        return tuple(zip(_BATCH_SIZES, (first / whole).tolist(), step_s.tolist(), strict=True))
 
     def _light_s(
         self, architecture: Architecture, stack: Stack, prompt_tokens: FloatArray, output_tokens: int

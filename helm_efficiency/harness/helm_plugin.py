@@ -38,6 +38,7 @@ from helm.benchmark.run_spec import RunSpec
 from helm.benchmark.runner import Runner
 from helm.common.hierarchical_logger import hlog, hwarn
 
+from helm_efficiency.harness import probe_run_specs  # noqa: F401  registers the entry `efficiency_probe`
 from helm_efficiency.harness.efficiency import Coefficients, score_requests
 from helm_efficiency.harness.helm_live import cached_usage, records_from_scenario_state
 from helm_efficiency.harness.helm_stats import STATS, is_efficiency_stat, request_stats

@@ -76,13 +76,28 @@ STATS: dict[str, StatInfo] = {
         DETAILED_GROUP,
     ),
     "idealized_cost_usd": StatInfo(
-        "Idealized cost ($)", "Accelerator-seconds times the price.", "Idealized cost ($)", True, EFFICIENCY_GROUP
+        "Idealized cost ($)", "Accelerator-seconds times the price.", None, True, DETAILED_GROUP
+    ),
+    # HELM's pages show three decimals, so that a request alone would cost 0.
+    "idealized_cost_usd_per_1k_requests": StatInfo(
+        "Idealized cost ($ per 1000 requests)",
+        "Accelerator-seconds times the price.",
+        "Idealized cost ($/1k requests)",
+        True,
+        EFFICIENCY_GROUP,
     ),
     "idealized_energy_joules": StatInfo(
         "Idealized energy (J)", "Energy at the wall of the accelerators.", "Energy (J)", True, DETAILED_GROUP
     ),
     "api_cost_usd": StatInfo(
-        "API cost ($)", "Billed at the price on the day of the request.", "API cost ($)", True, EFFICIENCY_GROUP
+        "API cost ($)", "Billed at the price on the day of the request.", None, True, DETAILED_GROUP
+    ),
+    "api_cost_usd_per_1k_requests": StatInfo(
+        "API cost ($ per 1000 requests)",
+        "Billed at the price on the day of the request.",
+        "API cost ($/1k requests)",
+        True,
+        EFFICIENCY_GROUP,
     ),
     ENERGY_STAT: StatInfo(
         "Estimated training energy cost (MWh)",
@@ -143,8 +158,10 @@ def stat_columns(
         "num_accelerators": scored.num_accelerators.tolist(),
         "idealized_accelerator_seconds": scored.accelerator_s.tolist(),
         "idealized_cost_usd": scored.idealized_usd.tolist(),
+        "idealized_cost_usd_per_1k_requests": (scored.idealized_usd * 1000.0).tolist(),
         "idealized_energy_joules": scored.energy_j.tolist(),
         "api_cost_usd": scored.api_usd.tolist(),
+        "api_cost_usd_per_1k_requests": (scored.api_usd * 1000.0).tolist(),
         "api_cost_usd_today": scored.api_usd_today.tolist(),
         **_training([r.deployment for r in records]),
     }

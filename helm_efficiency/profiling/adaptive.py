@@ -1,109 +1,118 @@
-"""Where a profile is least certain, and the next cell to time there.
+"""Cells chosen one after another by the design of experiments, and what a profile leaves in doubt.
 
-Between two measured prompt lengths, prefill is read off a straight line. How far that is off shows at the knots one
-has: leave one out, read it off the line between its neighbours, and compare. The error there is that of an interval as
-wide as both of its neighbours together; a narrower one is taken to be less uncertain in proportion, which holds at a
-kink and is cautious elsewhere. What repetitions differ by, and what a machine drifts by between cells (a longer prompt
-that was measured faster than a shorter one tells), is not an error that another cell would mend, and is taken off.
+The design (core.design) asks at each step which cell would narrow the predictions most for each second that timing it
+takes, and stops when its own estimate of the error is below the target. It needs scipy, which a bare machine may lack;
+there a fixed grid is timed instead (`choice.CellChoice`).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from helm_efficiency.core import design
+from helm_efficiency.core.design import Design, MeasuredBelief, first_cells
+from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.plans import FixedPlan, may_fit
 
-_MIN_GAP_TOKENS = 8
-_MAX_ADDED_CELLS = 12
-
-
-class Doubt(NamedTuple):
-    """An interval between measured prompt lengths, and how far prefill may be off within it."""
-
-    low_tokens: int
-    high_tokens: int
-    error_fraction: float
+_LONGEST_PROMPT_TOKENS = 4096
+_STEPS_PER_DOUBLING = 2
+_MAX_DESIGNED_CELLS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePlan:
-    """A small grid first, then the middle of the least certain interval, until none is as uncertain as the target.
+    """The cells that the design asks for, then some in any case.
 
     Attributes:
-        start: Cells that are timed in any case, in this order.
-        target_error_fraction: Wanted error of prefill between knots.
+        candidates: Cells of one row that may be timed.
+        last: Cells that are timed in any case, last.
+        target_error_fraction: Wanted mean error over the requests that the candidates span.
     """
 
-    start: Sequence[Cell]
+    candidates: Sequence[Cell]
+    last: Sequence[Cell]
     target_error_fraction: float
 
     def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
         """The next cell; None when the target is met, or nothing more can be done about it."""
-        first = FixedPlan(self.start).next_cell(results)
-        if first is not None or len(results) >= len(self.start) + _MAX_ADDED_CELLS:
-            return first
-        for doubt in least_certain(results):
-            if doubt.error_fraction <= self.target_error_fraction:
-                return None
-            cell = Cell(_between(doubt.low_tokens, doubt.high_tokens), 1)
-            if doubt.high_tokens - doubt.low_tokens >= _MIN_GAP_TOKENS and may_fit(cell, results):
+        single = [result for result in results if result.cell in self.candidates]
+        timed = {result.cell for result in single}
+        possible = [cell for cell in self.candidates if cell in timed or may_fit(cell, results)]
+        if not single or len(timed) < _MAX_DESIGNED_CELLS:
+            cell = self._designed(possible, single)
+            if cell is not None:
                 return cell
-        return None
+        return FixedPlan(self.last).next_cell(results)
+
+    def _designed(self, possible: Sequence[Cell], single: Sequence[CellResult]) -> Cell | None:
+        """The next cell of one row."""
+        timed = [design.Cell(*result.cell[:2]) for result in single]
+        candidates = [design.Cell(*cell[:2]) for cell in possible]
+        for first in first_cells(candidates):
+            if first not in timed:
+                return Cell(*first)
+        try:
+            cell = wanted(candidates, self.target_error_fraction).next_cell(belief_of(single), timed)
+        except InsufficientMeasurementsError:  # there was no room for what determines decode
+            return None
+        return None if cell is None else Cell(*cell)
 
     def expected_cells(self) -> int | None:
         """It depends on what is measured."""
         return None
 
 
-class _Knots(NamedTuple):
-    """Measured prefill: prompt lengths, seconds, and the relative error of these; ascending."""
+def adaptive_plan(
+    max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,), target_error_fraction: float
+) -> AdaptivePlan:
+    """A plan for a model with so many positions: prompts from 1 to its context or 4,096 tokens, outputs of 1 and 16.
 
-    prompt_tokens: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    spread_fraction: NDArray[np.float64]
+    Last comes an output of 64 tokens after the longest prompt, which tells how decode grows with the context and how
+    far predictions may go, and batches of a middle prompt.
+    """
+    longest = min(max_tokens or _LONGEST_PROMPT_TOKENS, _LONGEST_PROMPT_TOKENS)
+    output, long_output = min(16, max(2, longest // 8)), min(64, max(2, longest // 4))
+    steps = np.arange(0.0, np.log2(longest - long_output), 1.0 / _STEPS_PER_DOUBLING)
+    prompts = sorted({*np.unique(np.round(2.0**steps)).astype(int).tolist(), longest - long_output})
+    middle = prompts[len(prompts) // 2]
+    batches = [Cell(middle, o, batch) for batch in sorted(set(batch_sizes) - {1}) for o in (1, output)]
+    candidates = [Cell(p, o) for p in prompts for o in (1, output)]
+    return AdaptivePlan(candidates, [Cell(prompts[-1], long_output), *batches], target_error_fraction)
 
 
-def least_certain(results: Sequence[CellResult]) -> list[Doubt]:
-    """Intervals between knots (batch 1, one output token), the most uncertain first; none with fewer than 3 knots."""
-    p, seconds, spread = _knots(results)
-    if len(p) < 3:
-        return []
-    read_off = seconds[:-2] + (seconds[2:] - seconds[:-2]) * (p[1:-1] - p[:-2]) / (p[2:] - p[:-2])
-    off = np.abs(read_off / seconds[1:-1] - 1.0) - spread[1:-1] - drift_fraction(results)
-    per_token = np.maximum(off, 0.0) / (p[2:] - p[:-2])
-    # An interval has a knot that was left out at either end, the first and the last only at one.
-    steepest = np.maximum(np.append(per_token, 0.0), np.insert(per_token, 0, 0.0))
-    doubts = [
-        Doubt(int(low), int(high), float(slope * (high - low)))
-        for low, high, slope in zip(p[:-1], p[1:], steepest, strict=True)
-    ]
-    return sorted(doubts, key=lambda doubt: -doubt.error_fraction)
+def belief_of(results: Sequence[CellResult]) -> MeasuredBelief:
+    """What some cells of one row tell."""
+    measurements = tuple(m for result in results for m in result.measurements)
+    return MeasuredBelief(Profile("being profiled", Stack("here", "here"), measurements))
+
+
+def wanted(candidates: Sequence[design.Cell], target_error_fraction: float) -> Design:
+    """A design for the requests that the candidates span, all alike."""
+    prompts, outputs = np.array([tuple(cell) for cell in candidates], dtype=np.float64).T
+    return Design(candidates, (prompts, outputs), target_error_fraction)
+
+
+def expected_error_fraction(results: Sequence[CellResult]) -> float | None:
+    """The mean error that predictions from these cells are expected to have over them; None if they do not suffice."""
+    single = [result for result in results if result.cell.batch_size == 1 and result.measurements]
+    if not single:
+        return None
+    cells = [design.Cell(*result.cell[:2]) for result in single]
+    try:
+        return wanted(cells, 0.0).expected_error_fraction(belief_of(single))
+    except InsufficientMeasurementsError:
+        return None
 
 
 def drift_fraction(results: Sequence[CellResult]) -> float:
     """By how much a prompt was measured faster than a shorter one, at most; 0 on a machine that keeps its speed."""
-    _, seconds, _ = _knots(results)
-    return float(np.max(np.maximum.accumulate(seconds) / seconds - 1.0)) if len(seconds) else 0.0
-
-
-def _knots(results: Sequence[CellResult]) -> _Knots:
     knots = sorted(
-        (
-            float(result.cell.prompt_tokens),
-            float(np.median([m.seconds for m in result.measurements])),
-            result.spread_fraction if np.isfinite(result.spread_fraction) else 0.0,
-        )
+        (result.cell.prompt_tokens, float(np.median([m.seconds for m in result.measurements])))
         for result in results
         if result.measurements and result.cell[1:] == (1, 1)
     )
-    return _Knots(*np.array(knots, dtype=np.float64).reshape(-1, 3).T)
-
-
-def _between(low: int, high: int) -> int:
-    """The geometric middle: prefill bends on the scale of its own length."""
-    return min(max(round(math.sqrt(low * high)), low + 1), high - 1)
+    seconds = np.array([s for _, s in knots])
+    return float(np.max(np.maximum.accumulate(seconds) / seconds - 1.0)) if len(seconds) else 0.0

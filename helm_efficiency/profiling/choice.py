@@ -1,8 +1,8 @@
 """What a user says about cells, as a plan."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-from helm_efficiency.profiling.adaptive import AdaptivePlan
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.plans import FixedPlan, default_cells, grid_cells
 from helm_efficiency.profiling.session import Plan
@@ -17,7 +17,7 @@ class CellChoice:
         output_tokens: Output lengths.
         batch_sizes: Rows in one forward pass.
         cells: Just these, in this order, instead of any combination.
-        target_error_fraction: Wanted error of prefill where prompt lengths are chosen.
+        target_error_fraction: Wanted mean error of predictions where prompt lengths are chosen.
     """
 
     prompt_tokens: tuple[int, ...] = ()
@@ -34,7 +34,12 @@ class CellChoice:
     def plan(self, max_tokens: int | None) -> Plan:
         """A plan for a model with so many positions."""
         if not self.prompt_tokens and not self.cells:
-            start = default_cells(max_tokens, batch_sizes=self.batch_sizes)
-            return AdaptivePlan(start, self.target_error_fraction)
+            if find_spec("scipy") is None:
+                return FixedPlan(default_cells(max_tokens, batch_sizes=self.batch_sizes))
+            from helm_efficiency.profiling.adaptive import adaptive_plan
+
+            return adaptive_plan(
+                max_tokens, batch_sizes=self.batch_sizes, target_error_fraction=self.target_error_fraction
+            )
         cells = self.cells or grid_cells(self.prompt_tokens, self.output_tokens, self.batch_sizes)
         return FixedPlan([cell for cell in cells if cell.prompt_tokens + cell.output_tokens <= (max_tokens or 10**9)])

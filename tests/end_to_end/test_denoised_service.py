@@ -160,8 +160,9 @@ def test_load_doubles_observed_but_not_denoised(
     assert result.exit_code == 0, result.stderr
     (report,) = json.loads(result.stdout)
     assert (report["deployment"], report["stack"], report["num_requests"]) == (DEPLOYMENT, "service-loopback", 96)
-    options = ["--deployment", DEPLOYMENT, "--prompt-tokens", "512", "--output-tokens", "32", "--format", "json"]
-    result = CliRunner().invoke(app, ["predict", "--store", store, *options])
+    options = ["--deployment", DEPLOYMENT, "--stack", "service-loopback", "--format", "json"]
+    request = ["--prompt-tokens", "512", "--output-tokens", "32"]
+    result = CliRunner().invoke(app, ["predict", "--store", store, *options, *request])
     prediction = json.loads(result.stdout)
     prediction = prediction[0] if isinstance(prediction, list) else prediction
     assert prediction["in_domain"]

@@ -226,7 +226,13 @@ def test_one_door_to_all_harnesses(data_dir: Path, tmp_path: Path) -> None:
         runs = read_source(harness, path)
         files, records = counts.get(harness, (0, 0))
         counts[harness] = (files + 1, records + sum(len(run.records) for run in runs))
-    assert counts == {"helm": (18, 325), "inspect": (4, 10), "lm-eval": (1, 10), "every-eval-ever": (1, 2)}
+    assert counts == {
+        "helm": (18, 325),
+        "inspect": (4, 10),
+        "lm-eval": (1, 10),
+        "every-eval-ever": (1, 2),
+        "llmperf": (19, 2845),
+    }
     [alone] = find_sources(sources[0][1])
     assert alone == sources[0]
     with pytest.raises(InputError, match="is no log of Inspect"):

@@ -68,7 +68,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     entries = ["simple1:model=simple/model1", f"{asked}simple/model1", f"{asked}huggingface/tiny"]
     local_model = ("--enable-local-huggingface-models", str(tiny_model))
     helm_run(home, "--runner-class-name", RUNNER, *local_model, entries=entries)
-    helm_run(home, entries=["simple_classification:model=simple/model1,efficiency=a100-80gb-test"])
+    probe = "efficiency_probe:model=simple/model1,trials=1,session=0,probe=4x1"
+    helm_run(home, entries=["simple_classification:model=simple/model1,efficiency=a100-80gb-test", probe])
     return home
 
 
@@ -111,6 +112,12 @@ def test_idealized_runtime_is_that_of_the_tokens(home: Path, run: str) -> None:
         expected = 0.1 + 0.001 * (p - 1) + 0.01 * max(o - 1, 0)
         assert values["inference_idealized_runtime"] == pytest.approx(expected)
         assert values["idealized_accelerator_seconds"] == pytest.approx(2 * expected)
+
+
+def test_the_probe_is_an_entry_of_helm_run(home: Path) -> None:
+    [state] = (home / "benchmark_output/runs/v1").glob("efficiency_probe*/scenario_state.json")
+    [request, *_] = json.loads(state.read_text())["request_states"]
+    assert request["request"]["max_tokens"] == 1
 
 
 def test_run_spec_keeps_the_metrics_of_its_own(home: Path) -> None:

@@ -27,8 +27,8 @@ from helm_efficiency.store import Store
 SHOWN = [
     "inference_denoised_runtime",
     "inference_idealized_runtime",
-    "idealized_cost_usd",
-    "api_cost_usd",
+    "idealized_cost_usd_per_1k_requests",
+    "api_cost_usd_per_1k_requests",
     "inference_idealized_runtime@h100",
 ]
 
@@ -135,7 +135,8 @@ def test_helm_and_this_package_show_the_same_numbers(scored):
     groq = theirs["groq/llama3-70b-8192"]
     assert groq["Idealized inference time (s)"] == pytest.approx(ours.loc["groq/llama3-70b-8192", "idealized_s"])
     assert groq["Idealized on made-up (s)"] == groq["Idealized inference time (s)"]
-    assert groq["Idealized cost ($)"] == pytest.approx(ours.loc["groq/llama3-70b-8192", "idealized_usd"])
+    cost = ours.loc["groq/llama3-70b-8192", "idealized_usd"]
+    assert groq["Idealized cost ($/1k requests)"] == pytest.approx(1000 * cost)
     assert theirs["together/Llama-3-8b-chat-hf"]["Denoised inference time (s)"] is None
 
 
@@ -155,8 +156,8 @@ def test_helm_server_shows_the_columns(scored, browser):
     finally:
         server.terminate()
         server.wait()
-    for column in ("Idealized inference time (s)", "Idealized on made-up (s)", "Idealized cost ($)", "API cost ($)"):
-        assert column in text
+    for what in ("Idealized inference time (s)", "Idealized on made-up (s)", "Idealized cost ($/1k", "API cost ($/1k"):
+        assert what in text
     idealized = mmlu_table(scored)["groq/llama3-70b-8192"]["Idealized inference time (s)"]
     assert f"\n{round(idealized, 3)}\n" in text  # HELM rounds to three decimals
 

@@ -15,6 +15,7 @@ Example: python benchmarks/denoise.py --repeats 40 --output benchmarks/results/d
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -101,16 +102,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=40, help="services of each kind and share")
     parser.add_argument("--kind", choices=list(CONTENTION), action="append", help="only these")
-    parser.add_argument("--output", type=Path, help="file of rows, as JSON; rows of other kinds in it are kept")
+    parser.add_argument("--share", type=float, choices=SHARES, action="append", help="only these")
+    parser.add_argument("--output", type=Path, help="file of rows, as JSON; other rows in it are kept")
     arguments = parser.parse_args()
     service = SyntheticService()
-    kinds = arguments.kind or list(CONTENTION)
+    asked = list(itertools.product(arguments.kind or CONTENTION, arguments.share or SHARES))
     kept = json.loads(arguments.output.read_text())["rows"] if arguments.output and arguments.output.exists() else []
-    rows = [row for row in kept if row["kind"] not in kinds]
-    for kind in kinds:
-        for share in SHARES:
-            tries = [try_service(service, kind, share, seed) for seed in range(arguments.repeats)]
-            rows += summary(kind, share, tries)
+    rows = [row for row in kept if (row["kind"], row["contended_share"]) not in asked]
+    for kind, share in asked:
+        tries = [try_service(service, kind, share, seed) for seed in range(arguments.repeats)]
+        rows += summary(kind, share, tries)
     rows.sort(key=lambda row: (list(CONTENTION).index(row["kind"]), row["contended_share"]))
     if arguments.output:
         document = {"repeats": arguments.repeats, "num_trials": NUM_TRIALS, "rows": rows}

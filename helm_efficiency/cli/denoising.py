@@ -31,6 +31,7 @@ def denoise(
     minimum: Annotated[
         bool, typer.Option("--minimum", help="Store the paper's estimator, the minimum over trials, instead.")
     ] = False,
+    resamples: Annotated[int, typer.Option(min=10, help="Reweightings of the requests, for the intervals.")] = 100,
     weeks: Annotated[bool, typer.Option("--weeks", help="Show the level of each week instead.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
@@ -41,7 +42,7 @@ def denoise(
 
     Example: helm-efficiency denoise benchmark_output/runs/probe --store efficiency.sqlite
     """
-    from helm_efficiency.scoring.service_report import flat_row, table_row, week_rows
+    from helm_efficiency.scoring.service_report import flat_row, missing_report, table_row, week_rows
     from helm_efficiency.scoring.services import services
     from helm_efficiency.store import Store
 
@@ -51,7 +52,14 @@ def denoise(
         raise InputError(
             f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(map(str, paths))}."
         )
-    reports = [_report(service, Store(store), stack, minimum=minimum, problems=problems) for service in found]
+    into = Store(store)
+    reports = []
+    for service in found:
+        try:
+            reports.append(_report(service, into, stack, minimum=minimum, num_resamples=resamples))
+        except InsufficientMeasurementsError as error:
+            reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
+            problems.append(f"{service.deployment}: not denoised")
     if weeks:
         emit([row for report in reports for row in week_rows(report)], format)
     else:
@@ -90,21 +98,15 @@ def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Itera
 
 
 def _report(
-    service: "Service", store: "Store", stack: str | None, *, minimum: bool, problems: list[str]
+    service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
 ) -> dict[str, Any]:
     """Denoise one service, keep its model in the store, and say what came out."""
     from helm_efficiency.core.denoising import as_fit, denoise, paper_minimum
-    from helm_efficiency.scoring.service_report import missing_report, service_report
+    from helm_efficiency.scoring.service_report import service_report
 
-    try:
-        denoised = denoise(service.log)
-        store.put_fit(
-            paper_minimum(service.log, service.deployment) if minimum else as_fit(denoised.service, service.deployment)
-        )
-    except InsufficientMeasurementsError as error:
-        reason = " ".join(filter(None, [str(error), service.advice()]))
-        problems.append(f"{service.deployment}: not denoised")
-        return missing_report(service, reason)
+    denoised = denoise(service.log, num_resamples=num_resamples)
+    name = service.deployment
+    store.put_fit(paper_minimum(service.log, name) if minimum else as_fit(denoised.service, name))
     return service_report(service, denoised, _idealized(service, store, stack))
 
 

@@ -1,10 +1,10 @@
 """Prompts of exactly so many tokens, for any tokenizer that can count."""
 
 import random
-import re
 from collections.abc import Callable
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.profiling.prompts import WORDS
 
 CountTokens = Callable[[str], int]
 """How many tokens a text is, special tokens excluded."""
@@ -12,17 +12,6 @@ CountTokens = Callable[[str], int]
 REQUEST = "\nNow write a long story that never ends."
 """Closes prompts that have room for it, so that chat models do not stop early."""
 
-_WORDS = re.findall(
-    r"\w+",
-    "time year people way day man thing woman life child world school state family student group country problem hand "
-    "part place case week company system program question work government number night point home water room mother "
-    "area money story fact month lot right study book eye job word business issue side kind head house service friend "
-    "father power hour game line end member law car city community name president team minute idea body information "
-    "back parent face others level office door health person art war history party result change morning reason "
-    "research girl guy moment air teacher force education foot boy age policy process music market sense nation plan "
-    "college interest death experience effect use class control care field development role effort rate heart drug "
-    "show leader light voice wife whole police mind church report action price need difference picture table",
-)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PIECES = (" a", " the", ".", "x", "!", ",", "0", "?")
 _MAX_COUNTS = 200
@@ -39,7 +28,7 @@ def exact_prompt(num_tokens: int, count_tokens: CountTokens, rng: random.Random)
     ending = REQUEST if num_tokens >= 2 * count_tokens(REQUEST) else ""
     num_words = num_tokens
     for _ in range(_MAX_COUNTS):
-        words = rng.choices(_WORDS, k=num_words)
+        words = rng.choices(WORDS, k=num_words)
         excess = count_tokens(" ".join(words) + ending) - num_tokens
         if excess == 0:
             return " ".join(words) + ending

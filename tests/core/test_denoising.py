@@ -15,6 +15,7 @@ from helm_efficiency.core.denoising import (
     provider_factor,
     service_stack,
 )
+from helm_efficiency.core.drift import find_changes
 from helm_efficiency.core.envelope import FloatArray, weighted_nnls
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.service_log import ServiceLog
@@ -206,6 +207,11 @@ def test_drift_is_found_and_the_service_described_as_it_is_last() -> None:
     assert result.contention.contended_share() == pytest.approx(0.2, abs=0.07)
 
 
+def test_a_change_that_its_neighbour_explains_is_dropped() -> None:
+    log = served("drift", contended_share=0.05, num_trials=6, seed=29)  # the search finds two places, near each other
+    assert len(find_changes(log, fit_service(log, num_resamples=2))) == 1
+
+
 def test_what_came_after_a_change_borrows_the_terms_it_does_not_identify() -> None:
     log = drifting(served(num_trials=16), at=280, before=1.4)
     log = log.where((np.arange(len(log)) < 280) | (log.output_tokens == 1))  # afterwards, answers of one token only
@@ -266,6 +272,13 @@ def test_waits_are_told_apart() -> None:
     assert contention.burstiness == pytest.approx(1.0, abs=0.5)
     log = served("bursts", contended_share=0.3)
     assert explain(log, fit_service(log, num_resamples=2)).burstiness > 3.0
+
+
+def test_without_contention_there_are_no_bursts() -> None:
+    log = served(contended_share=0.0, num_trials=3)
+    contention = explain(log, fit_service(log, num_resamples=2))
+    assert contention.contended_share() == 0.0
+    assert contention.burstiness == 1.0
 
 
 def test_openers_that_wait_are_cold_starts() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from helm_efficiency.catalog.specs import spec_of_stack
 from helm_efficiency.core.calibration import architecture_of
-from helm_efficiency.core.design import Belief, Cell, Design, MeasuredBelief, first_cells
+from helm_efficiency.core.design import Belief, Cell, Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.core.transfer import Parallel, fit_transfer
 from helm_efficiency.profiling.megatron_logs import read_megatron_log
@@ -31,10 +31,10 @@ MAX_CELLS = 20
 def replay(profile: Profile, belief: Belief, timed: Sequence[Cell], target: float, max_cells: int) -> dict[str, float]:
     """Choose and time cells until the belief is content."""
     cells = {Cell(m.prompt_tokens, m.output_tokens): m for m in profile.measurements}
-    prompts, outputs = np.array(list(cells), dtype=np.float64).T
+    prompts, outputs, _ = np.array(list(cells), dtype=np.float64).T
     seconds = np.array([m.seconds for m in cells.values()])
     candidates = [cell for cell in cells if cell.output_tokens in OUTPUT_TOKENS]
-    design = Design(candidates, (prompts, outputs), target)
+    design = Design(candidates, Requests(prompts, outputs), target)
     chosen = list(timed)
     while len(chosen) < max_cells and (cell := design.next_cell(belief, chosen)):
         chosen.append(cell)
@@ -50,7 +50,7 @@ def replay(profile: Profile, belief: Belief, timed: Sequence[Cell], target: floa
 def from_nothing(profile: Profile, target: float) -> dict[str, float]:
     """The first cells, then by design."""
     first = first_cells([Cell(m.prompt_tokens, m.output_tokens) for m in profile.measurements])
-    known = tuple(m for m in profile.measurements if (m.prompt_tokens, m.output_tokens) in first)
+    known = tuple(m for m in profile.measurements if Cell(m.prompt_tokens, m.output_tokens) in first)
     return replay(profile, MeasuredBelief(dataclasses.replace(profile, measurements=known)), first, target, MAX_CELLS)
 
 

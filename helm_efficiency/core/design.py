@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from helm_efficiency.core.fitting import fit_among
 from helm_efficiency.core.intervals import QUANTILE_90
@@ -23,8 +23,6 @@ from helm_efficiency.core.measurement import Measurement, Profile
 from helm_efficiency.core.runtime_model import Prediction
 from helm_efficiency.errors import InputError
 
-FloatArray = NDArray[np.float64]
-
 _MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))
 _DECODE_OUTPUT_TOKENS = 16
 
@@ -32,7 +30,7 @@ _DECODE_OUTPUT_TOKENS = 16
 class Belief(Protocol):
     """What is known of a model's runtime so far."""
 
-    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Prediction:
+    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
         """Seconds of requests, with nominal 90 % intervals."""
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
@@ -44,6 +42,15 @@ class Cell(NamedTuple):
 
     prompt_tokens: int
     output_tokens: int
+    batch_size: int = 1
+
+
+class Requests(NamedTuple):
+    """Requests that are to be predicted well: arrays of one shape, or a batch size for all."""
+
+    prompt_tokens: ArrayLike
+    output_tokens: ArrayLike
+    batch_size: ArrayLike = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +65,14 @@ class MeasuredBelief:
     profile: Profile
     neighbours: Sequence[Lines] = ()
 
-    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Prediction:
+    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
         """Seconds of requests, with nominal 90 % intervals.
 
         Raises:
             InsufficientMeasurementsError: The measurements do not determine decode.
         """
-        return fit_among(self.profile, self.neighbours).coefficients.predict(prompt_tokens, output_tokens)
+        coefficients = fit_among(self.profile, self.neighbours).coefficients
+        return coefficients.predict(prompt_tokens, output_tokens, batch_size=batch_size)
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
         """The belief after some more cells were measured."""
@@ -98,17 +106,18 @@ class Design:
 
     Attributes:
         candidates: Cells that can be timed; each once.
-        requests: Prompt and output tokens that the error is averaged over; each of shape (N,).
+        requests: What the error is averaged over.
         target_error_fraction: Wanted mean absolute error.
     """
 
     candidates: Sequence[Cell]
-    requests: tuple[FloatArray, FloatArray]
+    requests: Requests
     target_error_fraction: float
 
     def expected_error_fraction(self, belief: Belief) -> float:
         """Mean absolute error over the requests that the belief's intervals amount to, if they are Gaussian."""
-        predicted = belief.predict(*self.requests)
+        prompts, outputs, batches = self.requests
+        predicted = belief.predict(prompts, outputs, batch_size=batches)
         half = (predicted.high_s - predicted.low_s) / 2.0 / predicted.seconds
         return float(np.mean(half)) / QUANTILE_90 * _MEAN_ABSOLUTE
 
@@ -127,10 +136,10 @@ class Design:
         left = [cell for cell in self.candidates if cell not in set(timed)]
         if not left:
             return None
-        seconds = belief.predict([c.prompt_tokens for c in left], [c.output_tokens for c in left]).seconds
-        gains = [
-            (error - self.expected_error_fraction(belief.updated([Measurement(*cell, seconds=float(s))]))) / float(s)
-            for cell, s in zip(left, seconds, strict=True)
-        ]
+        prompts, outputs, batches = np.array(left).T
+        gains = []
+        for cell, s in zip(left, belief.predict(prompts, outputs, batch_size=batches).seconds, strict=True):
+            imagined = Measurement(cell.prompt_tokens, cell.output_tokens, float(s), batch_size=cell.batch_size)
+            gains.append((error - self.expected_error_fraction(belief.updated([imagined]))) / float(s))
         best = int(np.argmax(gains))
         return left[best] if gains[best] > 0 else None

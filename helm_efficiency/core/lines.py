@@ -118,7 +118,7 @@ class _Problem:
         enough = len(slopes) > 2 and slope > 0
         prompt = max(_spread(slopes / slope - 1.0), _PROMPT_NOISE) if enough else _UNKNOWN_NOISE
         cell_scale = np.hypot(cell * _LOSS_SCALE, resolution_s / np.sqrt(12.0) / seconds)
-        error = float(np.hypot(prompt, cell) / np.sqrt(len(slopes)))
+        error = float(np.hypot(prompt, cell if len(residuals) else 0.0) / np.sqrt(len(slopes)))
         return cls(prompts, index, p, o, seconds, slopes, slope, cell_scale, prompt * _LOSS_SCALE, error)
 
     def solve(self, *, with_context: bool) -> Lines:

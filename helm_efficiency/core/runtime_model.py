@@ -26,6 +26,7 @@ HELM_RULES = ("helm", "paper-2022", "paper-2023")
 
 _BEYOND_PREFILL = 0.3
 _BEYOND_DECODE = 0.1
+_BEYOND_BATCH = 0.3
 
 
 class Prediction(NamedTuple):
@@ -139,6 +140,8 @@ class RuntimeCoefficients:
         prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
         seconds = prefill_s + decode_s + self.overhead_s
         half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
+        if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
+            half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))
         low, high = seconds - half, seconds + half
         if self.rule in HELM_RULES:
             straight = self._straight_s(p) + decode_s + self.overhead_s

@@ -14,6 +14,7 @@ from scipy.stats import t as student_t
 
 from helm_efficiency.core.measurement import Measurement
 from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
+from helm_efficiency.errors import InputError
 
 _SMALLEST_NOISE = 0.005  # what remains between two honest measurements of one cell
 
@@ -42,13 +43,21 @@ class RuntimePrior:
     degrees_of_freedom: float
     domain: Domain
 
-    def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Prediction:
+    def predict(
+        self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike | None = None
+    ) -> Prediction:
         """Expected seconds of requests with their nominal 90 % interval.
 
         Args:
             prompt_tokens: Tokens fed to prefill; any shape.
             output_tokens: Tokens generated; broadcast against `prompt_tokens`.
+            batch_size: Rows in one forward pass; the belief is about its own batch size only, which is the default.
+
+        Raises:
+            InputError: Another batch size.
         """
+        if batch_size is not None and np.any(np.asarray(batch_size) != self.domain.max_batch_size):
+            raise InputError(f"A belief about batches of {self.domain.max_batch_size} was asked about {batch_size}.")
         p, o = np.broadcast_arrays(prompt_tokens, output_tokens)
         expected = self.coefficients().predict(p, o)
         shares = self._shares(p.ravel(), o.ravel())

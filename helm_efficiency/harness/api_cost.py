@@ -95,7 +95,7 @@ class ApiPrices:
 
     def cost(self, record: RequestRecord, *, today: datetime) -> ApiCost:
         """Cost of one record."""
-        model = self._model(record)
+        model = self._model(record.deployment, record.model)
         if model is None:
             return ApiCost(None, None, f"no API price for {record.deployment}")
         if record.prompt_tokens is None:
@@ -112,17 +112,25 @@ class ApiPrices:
             return ApiCost(None, now, f"no price for {record.deployment} on the day of the request")
         return ApiCost(then, now, "")
 
-    def _model(self, record: RequestRecord) -> ModelInfo | None:
-        key = (record.deployment, record.model)
+    def rates_text(self, deployment: str, model: str, when: datetime) -> str:
+        """All that the price of a deployment's tokens at a time depends on, to tell whether it has changed."""
+        found = self._model(deployment, model)
+        return "" if found is None else repr(self._tiers_at(found, when))
+
+    def _model(self, deployment: str, model: str) -> ModelInfo | None:
+        key = (deployment, model)
         if key not in self._models:
-            self._models[key] = self.own.get(record.deployment) or _library_model(*key)
+            self._models[key] = self.own.get(deployment) or _library_model(*key)
         return self._models[key]
 
-    def _usd(self, model: ModelInfo, record: RequestRecord, when: datetime) -> Decimal | None:
+    def _tiers_at(self, model: ModelInfo, when: datetime) -> _Tiers | None:
         key = (id(model), _conditions(model, when))
         if key not in self._tiers:
             self._tiers[key] = _tiers(model, when, self.context)
-        tiers = self._tiers[key]
+        return self._tiers[key]
+
+    def _usd(self, model: ModelInfo, record: RequestRecord, when: datetime) -> Decimal | None:
+        tiers = self._tiers_at(model, when)
         if tiers is None:
             return None
         tokens, output = record.prompt_tokens or 0, record.output_tokens or 0

@@ -105,8 +105,13 @@ class Coefficients:
         return replace(cls.from_fits(store.fits()), power_w=power_w)
 
     def default_stack(self) -> str | None:
-        """The stack with most deployments, the first by name among equals; None if there is none."""
-        return min(self.idealized, key=lambda name: (-len(self.idealized[name]), name), default=None)
+        """The stack with most profiled deployments, then with most deployments, then the first by name."""
+
+        def order(stack: str) -> tuple[int, int, str]:
+            fits = self.idealized[stack].values()
+            return -sum(bool(fit.profile_sha256) for fit in fits), -len(fits), stack
+
+        return min(self.idealized, key=order, default=None)
 
     def match(self, stack: str, deployment: str, model: str) -> Match | None:
         """Coefficients for a deployment: its own, else those of its HELM model, else of its architecture."""

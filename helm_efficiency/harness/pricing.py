@@ -53,9 +53,15 @@ class Pricing:
 
     def api_usd(self, records: Sequence[RequestRecord]) -> tuple[FloatArray, FloatArray]:
         """US dollars billed for each record on its own day, and on `day`; NaN where it cannot be told."""
-        now = datetime.combine(self.day, time(12), UTC)
-        costs = self.api.costs(records, today=now)
+        costs = self.api.costs(records, today=self._noon())
         return _reals([cost.usd for cost in costs]), _reals([cost.usd_today for cost in costs])
+
+    def api_rates(self, deployment: str, model: str) -> str:
+        """What the API price of a deployment on `day` is, to tell whether it has changed; empty where there is none."""
+        return self.api.rates_text(deployment, model, self._noon())
+
+    def _noon(self) -> datetime:
+        return datetime.combine(self.day, time(12), UTC)
 
 
 def _reals(values: Sequence[object]) -> FloatArray:

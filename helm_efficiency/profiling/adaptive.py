@@ -91,8 +91,7 @@ def belief_of(results: Sequence[CellResult]) -> MeasuredBelief:
 
 def wanted(candidates: Sequence[design.Cell], target_error_fraction: float) -> Design:
     """A design for the requests that the candidates span, all alike."""
-    prompts, outputs = np.array([tuple(cell) for cell in candidates], dtype=np.float64).T
-    return Design(candidates, (prompts, outputs), target_error_fraction)
+    return Design(candidates, design.Requests(*np.array(candidates).T), target_error_fraction)
 
 
 def expected_error_fraction(results: Sequence[CellResult]) -> float | None:

@@ -59,13 +59,14 @@ class Plan:
             "version": [__version__, SCHEMA_VERSION],
             "stacks": list(self.stacks),
             "target": str(self.target),
-            "prices": _sha256(repr((self.pricing.day, self.pricing.api.own, self.pricing.api.context))),
+            "prices": _sha256(repr((self.pricing.api.own, self.pricing.api.context))),
             "caches": [[str(file), *state] for file, state in self.caches],
             "fits": [self._fits(deployment, model) for deployment, model in deployments],
         }
 
     def _fits(self, deployment: str, model: str) -> list[Any]:
-        used: list[Any] = [deployment, model, self.fit_hashes.get(("", deployment))]
+        api_rates = self.pricing.api_rates(deployment, model)
+        used: list[Any] = [deployment, model, self.fit_hashes.get(("", deployment)), api_rates]
         for stack in self.stacks:
             match = self.coefficients.match(stack, deployment, model) if stack else None
             if match is not None:

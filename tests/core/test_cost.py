@@ -149,7 +149,8 @@ def test_free_and_unknown() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(0, 1)), min_size=1, max_size=30), st.sampled_from([0.001, 7.0])
+    st.lists(st.tuples(st.floats(1e-6, 1e6), st.just(0.0) | st.floats(1e-6, 1)), min_size=1, max_size=30),
+    st.sampled_from([0.001, 7.0]),
 )
 def test_the_interval_holds_the_value_and_scales_with_the_unit(
     instances: list[tuple[float, float]], scale: float

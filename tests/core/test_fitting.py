@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.core.design import Cell, Design, MeasuredBelief, first_cells
+from helm_efficiency.core.design import Cell, Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.fitting import RULES, Fit, fit_profile, profile_lines
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -194,11 +194,11 @@ def test_designed_profiling_of_the_a100_logs_is_cheap_and_honest(logs: list[Prof
     shares, own, true = [], [], []
     for profile in (p for p in logs if p.stack.accelerator == "a100-80gb"):
         cells = {Cell(m.prompt_tokens, m.output_tokens): m for m in profile.measurements}
-        prompts, outputs = np.array(list(cells), dtype=np.float64).T
+        prompts, outputs, _ = np.array(list(cells), dtype=np.float64).T
         seconds = np.array([m.seconds for m in cells.values()])
         chosen = first_cells(list(cells))
         belief = MeasuredBelief(replace(profile, measurements=tuple(cells[cell] for cell in chosen)))
-        design = Design([c for c in cells if c.output_tokens in (1, 16)], (prompts, outputs), 0.02)
+        design = Design([c for c in cells if c.output_tokens in (1, 16)], Requests(prompts, outputs), 0.02)
         while cell := design.next_cell(belief, chosen):
             chosen.append(cell)
             belief = belief.updated([cells[cell]])
@@ -211,10 +211,19 @@ def test_designed_profiling_of_the_a100_logs_is_cheap_and_honest(logs: list[Prof
 
 def test_a_design_ends_when_nothing_is_left_or_nothing_helps() -> None:
     belief = MeasuredBelief(made())
-    requests = (np.array([512.0]), np.array([16.0]))
+    requests = Requests([512], [16])
     assert Design([Cell(64, 1)], requests, 1e-9).next_cell(belief, [Cell(64, 1)]) is None
     assert Design([Cell(64, 1)], requests, 1.0).next_cell(belief) is None
     assert Design([Cell(600, 1)], requests, 1e-9).next_cell(belief) in (Cell(600, 1), None)
+
+
+def test_a_batch_that_was_never_timed_is_worth_timing() -> None:
+    design = Design([Cell(600, 1), Cell(64, 1, 8), Cell(64, 1, 2)], Requests([512, 512], [1, 1], [1, 8]), 0.02)
+    belief = MeasuredBelief(made())
+    cell = design.next_cell(belief)
+    assert cell == Cell(64, 1, 8)
+    after = belief.updated([Measurement(64, 1, 0.05, batch_size=8)])
+    assert design.expected_error_fraction(after) < 0.5 * design.expected_error_fraction(belief)
 
 
 def test_first_cells() -> None:

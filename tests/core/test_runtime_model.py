@@ -68,6 +68,7 @@ def test_batches_without_knots_of_their_own_are_flagged() -> None:
     predicted = RuntimeCoefficients("linear", KNOTS, 0.5, DOMAIN).predict([50, 50], 1, batch_size=[1, 2])
     assert predicted.seconds.tolist() == [1.0, 2.0]
     assert predicted.in_domain.tolist() == [True, False]
+    assert (predicted.high_s - predicted.seconds).tolist() == pytest.approx([0.0, 0.3 * 2.0])
 
 
 def test_shapes_broadcast_and_may_be_empty() -> None:

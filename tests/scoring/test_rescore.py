@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from helm_efficiency.core.fitting import Fit
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.helm_stats import is_efficiency_stat
+from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.scoring.plan import StatsTarget, make_plan
 from helm_efficiency.scoring.rescore import rescore
 from helm_efficiency.scoring.run import Outcome
@@ -134,6 +136,13 @@ def test_in_place_twice_is_as_once(runs: Path, tmp_path: Path) -> None:
     assert statuses(rescored(runs, tmp_path / "out", target=StatsTarget.in_place)) == ["unchanged"] * 3
     rescored(runs, tmp_path / "out", target=StatsTarget.in_place, force=True)
     assert contents(runs) == once
+
+
+def test_another_day_with_the_same_prices_changes_nothing(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    days = [date(2026, 9, 1), date(2026, 9, 2)]
+    found = [statuses(rescored(runs, output, pricing=Pricing.as_of(day))) for day in days]
+    assert found == [["scored"] * 3, ["unchanged"] * 3]
 
 
 def test_only_what_changed_is_scored_again(runs: Path, tmp_path: Path) -> None:

@@ -96,7 +96,12 @@ def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Itera
                 for run in read_source(harness, source, caches=caches):
                     yield from run.records
             except InputError as error:
-                problems.append(str(error))
+                text = str(error)
+                is_negative_time = "`float` >= 0.0" in text and any(
+                    name in text for name in ("time", "latency", "ttft")
+                )
+                hint = " A time below 0: the client's clock was set back. Run it again." if is_negative_time else ""
+                problems.append(text + hint)
 
 
 def _report(

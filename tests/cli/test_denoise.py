@@ -182,6 +182,21 @@ def test_a_damaged_run_is_told_and_the_others_read(data_dir: Path, store: Path, 
     assert str(archive / "groq_70b.json") in result.stderr
 
 
+def test_a_clock_that_was_set_back_is_told(data_dir: Path, store: Path, tmp_path: Path) -> None:
+    source = data_dir / "helm_runs" / "small" / "runs" / "v1" / "mmlu-subject=philosophy,method=multiple_choice_joint"
+    archive = tmp_path / "v1" / "run"
+    shutil.copytree(source.with_name(source.name + ",model=openai_gpt2"), archive)
+    state = json.loads((archive / "scenario_state.json").read_text())
+    state["request_states"][3]["result"]["request_time"] = -3599.2
+    (archive / "scenario_state.json").write_text(json.dumps(state))
+    result = run(tmp_path / "v1", "--store", store)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{archive}/scenario_state.json: Expected `float` >= 0.0 - at `$.request_states[3].result.request_time`. "
+        "A time below 0: the client's clock was set back. Run it again.\n"
+    )
+
+
 def test_nothing_to_denoise_is_wrong_use(data_dir: Path, store: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -1,6 +1,8 @@
 """The command that fits service models to recorded latencies."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,12 +103,15 @@ def _report(
     service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
 ) -> dict[str, Any]:
     """Denoise one service, keep its model in the store, and say what came out."""
+    from helm_efficiency import __version__
     from helm_efficiency.core.denoising import as_fit, denoise, paper_minimum
     from helm_efficiency.scoring.service_report import service_report
 
     denoised = denoise(service.log, num_resamples=num_resamples)
     name = service.deployment
-    store.put_fit(paper_minimum(service.log, name) if minimum else as_fit(denoised.service, name))
+    fit = paper_minimum(service.log, name) if minimum else as_fit(denoised.service, name)
+    source, today = f"latencies of {len(service.log)} recorded requests", datetime.now().date().isoformat()
+    store.put_fit(replace(fit, source=source, fitted_on=today, versions={"helm-efficiency": __version__}))
     return service_report(service, denoised, _idealized(service, store, stack))
 
 

@@ -164,24 +164,21 @@ def _at_last_level(log: ServiceLog, periods: Sequence[Period]) -> ServiceLog:
     return replace(log, seconds=log.seconds / factor, ttft_s=log.ttft_s / factor)
 
 
-def provider_factor(
-    service: ServiceFit, idealized: RuntimeCoefficients, prompt_tokens: ArrayLike, output_tokens: ArrayLike
-) -> Interval:
-    """Denoised ÷ idealized runtime of the same requests: what the provider's optimisation is worth, below 1 if much.
+def total_s(coefficients: RuntimeCoefficients, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
+    """Seconds of all of some requests together; the errors of one table go the same way for all of them."""
+    prediction = coefficients.predict(prompt_tokens, output_tokens)
+    sums = (np.asarray(each.sum()) for each in (prediction.seconds, prediction.low_s, prediction.high_s))
+    return Interval(*sums)
 
-    Args:
-        service: The deployment's own service.
-        idealized: The same model on a stated stack, alone.
-        prompt_tokens: Of the requests.
-        output_tokens: Of the requests.
+
+def provider_factor(denoised: Interval, idealized: Interval) -> Interval:
+    """Denoised ÷ idealized seconds of the same requests: what the provider's optimisation is worth, below 1 if much.
+
+    The errors of the two do not know of each other: as fractions, they are added in squares.
     """
-    denoised = service.total_s(prompt_tokens, output_tokens)
-    ideal = idealized.predict(prompt_tokens, output_tokens)
-    total = float(ideal.seconds.sum())
-    value = denoised.value / total
-    # the errors of one table go the same way for all requests; those of two tables do not know of each other
-    above = np.hypot(denoised.high / denoised.value - 1.0, 1.0 - float(ideal.low_s.sum()) / total)
-    return Interval(value, value / (1.0 + above), value * (1.0 + above))
+    value = denoised.value / idealized.value
+    half = np.hypot(denoised.high / denoised.value - 1.0, idealized.high / idealized.value - 1.0)
+    return Interval(value, value / (1.0 + half), value * (1.0 + half))
 
 
 def _usual_output_tokens(log: ServiceLog) -> float:

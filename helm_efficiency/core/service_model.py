@@ -107,20 +107,19 @@ class ServiceFit:
         return self.envelope.memberships(self.shape.design(log.prompt_tokens, log.output_tokens), log.seconds)
 
     def coefficients(self) -> RuntimeCoefficients:
-        """The service model as coefficients; `relative_error` holds for nine tenths of the lengths in the domain."""
-        theta, knots, d = self.envelope.coefficients, self.shape.knots, self.domain
+        """The service model as coefficients; their intervals are of the denoised runtime, not of single requests."""
+        theta, knots = self.envelope.coefficients, self.shape.knots
         overhead_s = float(theta[0]) if self.shape.has_prefill else 0.0
-        at_knots = self.shape.design(knots, 1) @ theta - overhead_s
-        prompts = np.unique(np.round(np.linspace(d.min_prompt_tokens, d.max_prompt_tokens, 9)))
-        outputs = np.unique(np.round(np.geomspace(d.min_output_tokens, d.max_output_tokens, 9)))
-        everywhere = self.denoised_s(*np.meshgrid(prompts, outputs))
+        shortest = self.denoised_s(knots, 1)
+        decode = self.decode_s_per_token()
         return RuntimeCoefficients(
             "linear",
-            tuple(zip(knots, at_knots.tolist(), strict=True)),
-            float(theta[-1]) if self.shape.has_decode else 0.0,
-            d,
+            tuple(zip(knots, (shortest.value - overhead_s).tolist(), strict=True)),
+            0.0 if decode is None else float(decode.value),
+            self.domain,
             overhead_s=overhead_s,
-            relative_error=float(np.quantile(everywhere.high / everywhere.value - 1.0, 0.9)),
+            prefill_error_s=tuple((shortest.high - shortest.value).tolist()),
+            decode_error=0.0 if decode is None else float(decode.high / decode.value - 1.0),
         )
 
     def _combine(self, rows: FloatArray) -> Interval:

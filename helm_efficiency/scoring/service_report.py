@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from helm_efficiency.core.contention import KINDS
-from helm_efficiency.core.denoising import Denoised, provider_factor, service_stack
+from helm_efficiency.core.denoising import Denoised, provider_factor, service_stack, total_s
 from helm_efficiency.core.drift import Period
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.service_model import Interval
@@ -24,7 +24,8 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
     mean = Interval(*(total / len(log) for total in fit.total_s(log.prompt_tokens, log.output_tokens)))
     factor = None
     if idealized is not None:
-        factor = provider_factor(fit, idealized.coefficients, log.prompt_tokens, log.output_tokens)
+        lengths = (log.prompt_tokens, log.output_tokens)
+        factor = provider_factor(fit.total_s(*lengths), total_s(idealized.coefficients, *lengths))
     return {
         "deployment": service.deployment,
         "stack": service_stack(service.deployment).name,
@@ -33,6 +34,7 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
         "num_set_apart": dict(service.set_apart),
         "observed_s": float(log.seconds.mean()),
         "denoised_s": _interval(mean),
+        "is_upper_bound": not fit.envelope.is_determined,
         "overhead_s": _interval(fit.overhead_s()),
         "prefill_s_per_token": _interval(fit.prefill_s_per_token()),
         "decode_s_per_token": _interval(fit.decode_s_per_token()),
@@ -84,7 +86,7 @@ def table_row(report: dict[str, Any]) -> dict[str, Any]:
         "deployment": report["deployment"],
         "requests": report["num_requests"],
         "observed s": report["observed_s"],
-        "denoised s": _with_interval(report.get("denoised_s")),
+        "denoised s": "≤ " * report.get("is_upper_bound", False) + _with_interval(report.get("denoised_s")),
         "contended": "" if "contended_share" not in report else f"{report['contended_share']:.0%}",
         "decode ms/token": _with_interval(report.get("decode_s_per_token"), 1000.0),
         **({} if factor is None else {"factor": _with_interval(factor)}),

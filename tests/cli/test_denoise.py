@@ -11,11 +11,21 @@ import pytest
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
+from helm_efficiency.core.denoising import provider_factor, service_stack, total_s
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.store import Store
+
+PAGE = (Path(__file__).parents[2] / "docs" / "denoising.md").read_text(encoding="utf-8")
+
+
+def documented(deployment: str) -> tuple[str, float, float]:
+    """Requests, observed and denoised seconds of a deployment, as the documentation shows them."""
+    line = next(line for line in PAGE.splitlines() if line.startswith(f"│ {deployment} "))
+    cells = [cell.strip() for cell in line.split("│")[1:-1]]
+    return cells[1], float(cells[2]), float(cells[3].removeprefix("≤ ").split()[0])
 
 
 def run(*arguments: object) -> Any:
@@ -47,12 +57,15 @@ def test_two_hosts_of_the_same_prompts(data_dir: Path, store: Path) -> None:
     assert groq["contended_share"] > 0.5
     assert groq["observed_over_denoised"]["p95"] > 10
     assert groq["stack"] == "service-groq"
-    for report in reports.values():
+    for name, report in reports.items():
+        told = (str(report["num_requests"]), report["observed_s"], report["denoised_s"]["value"])
+        assert documented(name) == (told[0], *(pytest.approx(number, rel=0.01) for number in told[1:]))
         assert report["denoised_s"]["low"] <= report["denoised_s"]["value"] <= report["denoised_s"]["high"]
         assert report["denoised_s"]["value"] <= report["observed_s"]
         assert report["provider_factor"] is None
     services = Coefficients.from_store(Store(store, create=False)).services
     assert list(services) == list(reports)  # where scoring looks them up
+    assert services["groq/llama3-70b-8192"].source == "latencies of 60 recorded requests"
 
 
 def test_eight_hosts_as_csv(data_dir: Path, store: Path) -> None:
@@ -60,6 +73,11 @@ def test_eight_hosts_as_csv(data_dir: Path, store: Path) -> None:
     assert result.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == 19
+    shown = [row for row in rows if f"│ {row['deployment']} " in PAGE]
+    assert len(shown) == 5
+    for row in shown:
+        told = (row["num_requests"], float(row["observed_s"]), float(row["denoised_s"]))
+        assert documented(row["deployment"]) == (told[0], *(pytest.approx(number, rel=0.01) for number in told[1:]))
     together = next(row for row in rows if row["deployment"] == "together/13b")
     assert float(together["observed_s"]) == pytest.approx(2.953, abs=0.001)  # one request took 102 s
     assert float(together["denoised_s_high"]) < 1.7
@@ -70,10 +88,10 @@ def test_eight_hosts_as_csv(data_dir: Path, store: Path) -> None:
 def test_table_of_one_deployment(data_dir: Path, store: Path) -> None:
     result = run(data_dir / "latency" / "llmperf", "--store", store, "--deployment", "groq/70b")
     assert result.exit_code == 0
-    cells = [cell.strip() for cell in result.stdout.splitlines()[4].split("│")[1:-1]]
+    cells = [cell.strip() for cell in result.stdout.splitlines()[3].split("│")[1:-1]]
     assert cells[:3] + cells[4:5] == ["groq/70b", "150", "0.8151", "0%"]
-    assert cells[3] == "0.815"  # its interval is folded below
-    assert cells[5] == "3.94"  # milliseconds a token
+    assert cells[3].startswith("0.815 (0.")
+    assert cells[5].startswith("3.94 (3.")  # milliseconds a token
     assert result.stderr == (
         "groq/70b: prefill not told apart from overhead: prompts of 550 to 550 tokens; "
         "probe a wider range of prompt lengths\n"
@@ -94,6 +112,20 @@ def test_provider_factor_on_a_stack(data_dir: Path, store: Path) -> None:
     assert report["idealized_stack"] == "a100"
     (other,) = json.loads(run(path, "--store", store, "--stack", "h100", "--format", "json").stdout)
     assert other["provider_factor"] is None
+
+
+def test_services_of_2022_come_with_helm(store: Path) -> None:
+    """HELM's own tables: davinci's API gave a token in 0.030 s, Megatron on eight A100 takes 0.081 s."""
+    assert CliRunner().invoke(app, ["import", "helm-packaged", "--store", str(store)]).exit_code == 0
+    coefficients = Coefficients.from_store(Store(store, create=False))
+    service = coefficients.services["openai/davinci"]
+    assert service.stack == service_stack("openai/davinci")
+    match = coefficients.match(coefficients.default_stack() or "", "openai/davinci", "openai/davinci")
+    assert match is not None
+    many_tokens = (1, 100_000)
+    factor = provider_factor(total_s(service.coefficients, *many_tokens), total_s(match.fit.coefficients, *many_tokens))
+    assert factor.value == pytest.approx(0.030 / 0.081, rel=0.001)
+    assert factor.low < factor.value < factor.high
 
 
 def test_weeks(data_dir: Path, store: Path) -> None:

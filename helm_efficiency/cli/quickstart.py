@@ -40,6 +40,8 @@ def quickstart(
     from helm_efficiency.store import Store
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported
+    # Read when torch is imported: threads that spin while they wait make small models crawl on a machine in use.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     places = pipeline.Places(output, plots, store or output / pipeline.SUITE / "efficiency.sqlite")
     _check_writable(output, plots)
     if places.store.exists():

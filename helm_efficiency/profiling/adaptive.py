@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helm_efficiency.core import design
-from helm_efficiency.core.design import Design, MeasuredBelief, first_cells
+from helm_efficiency.core.design import Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.profiling.cells import Cell, CellResult
@@ -91,7 +91,7 @@ def belief_of(results: Sequence[CellResult]) -> MeasuredBelief:
 
 def wanted(candidates: Sequence[design.Cell], target_error_fraction: float) -> Design:
     """A design for the requests that the candidates span, all alike."""
-    return Design(candidates, design.Requests(*np.array(candidates).T), target_error_fraction)
+    return Design(candidates, Requests(*np.array(candidates, dtype=np.float64).T), target_error_fraction)
 
 
 def expected_error_fraction(results: Sequence[CellResult]) -> float | None:

@@ -49,8 +49,8 @@ class Recipe:
 
 RECIPES = (
     Recipe("quickstart-small", num_layers=1, hidden_size=48, num_heads=2, num_steps=250, learning_rate=5e-3),
-    Recipe("quickstart-medium", num_layers=2, hidden_size=64, num_heads=2, num_steps=300, learning_rate=4e-3),
-    Recipe("quickstart-large", num_layers=3, hidden_size=96, num_heads=4, num_steps=300, learning_rate=3e-3),
+    Recipe("quickstart-medium", num_layers=2, hidden_size=64, num_heads=2, num_steps=350, learning_rate=4e-3),
+    Recipe("quickstart-large", num_layers=3, hidden_size=96, num_heads=4, num_steps=280, learning_rate=3e-3),
 )
 
 

@@ -230,14 +230,14 @@ def test_remote_folders_give_the_same_tables(runs: Path, tmp_path: Path) -> None
     from fsspec.implementations.memory import MemoryFileSystem
 
     MemoryFileSystem().put(str(runs), "/archive", recursive=True)
-    for name, place in (("local", str(runs)), ("file", f"file://{runs}"), ("memory", "memory://archive")):
+    for name, place in (("local", str(runs)), ("file", f"file://{runs}"), ("memory", "memory://rescored-archive")):
         output = tmp_path / name
         outcomes = rescore(plan_for(output), find_sources([place], besides=output), jobs=2)
         assert statuses(outcomes) == ["scored"] * 3
         assert contents(output) == contents(tmp_path / "local")
         assert statuses(rescore(plan_for(output), find_sources([place], besides=output))) == ["unchanged"] * 3
     in_place = plan_for(tmp_path / "memory", target=StatsTarget.in_place)
-    [outcome, *_] = rescore(in_place, find_sources(["memory://archive"], besides=tmp_path))
+    [outcome, *_] = rescore(in_place, find_sources(["memory://rescored-archive"], besides=tmp_path))
     assert "is remote and cannot be changed in place" in outcome.error
 
 

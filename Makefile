@@ -23,8 +23,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 run: setup
 	$(BIN)/helm-efficiency quickstart
 
+# The end-to-end tests compare times, so nothing else runs beside them.
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/end_to_end
+	$(BIN)/python -m pytest -q tests/end_to_end
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: tests ask no network for anything
+
 _ENV = "HELM_EFFICIENCY_DATA"
 
 

@@ -229,7 +229,7 @@ def test_other_harnesses_get_tables(data_dir: Path, tmp_path: Path) -> None:
 def test_remote_folders_give_the_same_tables(runs: Path, tmp_path: Path) -> None:
     from fsspec.implementations.memory import MemoryFileSystem
 
-    MemoryFileSystem().put(str(runs), "/archive", recursive=True)
+    MemoryFileSystem().put(str(runs), "/rescored-archive", recursive=True)
     for name, place in (("local", str(runs)), ("file", f"file://{runs}"), ("memory", "memory://rescored-archive")):
         output = tmp_path / name
         outcomes = rescore(plan_for(output), find_sources([place], besides=output), jobs=2)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -205,16 +206,18 @@ class RuntimeCoefficients:
             InputError: A value is missing or unknown.
         """
         try:
-            return cls(
-                **{
-                    **data,
-                    "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
-                    "prefill_error_s": tuple(data.get("prefill_error_s", ())),
-                    "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
-                    "domain": Domain(**data["domain"]),
-                }
+            return checked(
+                cls(
+                    **{
+                        **data,
+                        "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
+                        "prefill_error_s": tuple(data.get("prefill_error_s", ())),
+                        "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
+                        "domain": checked(Domain(**data["domain"])),
+                    }
+                )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"Not runtime coefficients of this package: {error}.") from error
 
 

@@ -187,7 +187,7 @@ class Profile:
                     }
                 )
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"Not a profile of this package: {error}.") from error
 
 

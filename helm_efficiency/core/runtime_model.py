@@ -132,9 +132,11 @@ class RuntimeCoefficients:
             Seconds with their intervals and whether each request lies in the domain.
 
         Raises:
-            InputError: A negative count.
+            InputError: A negative count, or one that no integer of 64 bits holds.
         """
         p, o, b = np.broadcast_arrays(prompt_tokens, output_tokens, batch_size)
+        if any(counts.dtype.kind == "O" for counts in (p, o, b)):
+            raise InputError("Counts of tokens must be numbers, and below 2**63.")
         if p.size and (p.min() < 0 or o.min() < 0 or b.min() < 1):
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
         one_row = not b.size or b.max() == 1

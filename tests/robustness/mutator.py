@@ -21,7 +21,20 @@ ODD_TEXTS = (
     "%s {0} {x!r}",
 )
 ODD_NUMBERS = (0, -1, 1, 2**31, 2**63, 2**64, 10**400, 1e308, 1e-320, -0.0, float("nan"), float("inf"), -float("inf"))
-_NUMBER_TEXTS = (b"NaN", b"Infinity", b"-Infinity", b"inf", b"1e999", b"-1", b"0", b"9" * 400, b"1e-400", b"1.5.2", b"")
+_NUMBER_TEXTS = (
+    b"NaN",
+    b"Infinity",
+    b"-Infinity",
+    b"inf",
+    b"1e999",
+    b"-1",
+    b"0",
+    b"9" * 400,
+    b"9" * 5000,
+    b"1e-400",
+    b"1.5.2",
+    b"",
+)
 _ODD_BYTES = (b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n", b'"', b"[" * 5000, b'{"a":' * 5000, b",", b"\x1a")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 

@@ -120,7 +120,7 @@ class Store:
         """Say which file it was that sqlite, JSON or a value in it failed on."""
         try:
             yield
-        except (sqlite3.Error, OSError, TypeError, ValueError, InputError) as error:
+        except (sqlite3.Error, OSError, TypeError, ValueError, RecursionError, InputError) as error:
             raise StoreError(f"{self.path} {what} ({error}). It was left as it was.") from error
 
     @contextmanager

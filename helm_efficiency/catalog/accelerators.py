@@ -168,7 +168,7 @@ def _packaged() -> Mapping[str, Accelerator]:
 def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{where}: not YAML ({str(error).splitlines()[0]}).") from error
 
 
@@ -181,7 +181,10 @@ def _merge(known: Mapping[str, Accelerator], document: Any, where: str) -> dict[
     given: dict[tuple[str, str], list[Price]] = {}
     for row, entry in enumerate(document.get("prices") or (), start=1):
         named, price = _price(entry, f"{where}, price {row}")
-        key = find_accelerator(named, _with_aliases(merged)).key
+        try:
+            key = find_accelerator(named, _with_aliases(merged)).key
+        except CatalogError as error:
+            raise CatalogError(f"{where}, price {row}: {error}") from error
         given.setdefault((key, price.price_list), []).append(price)
     for (key, price_list), prices in given.items():
         others = [price for price in merged[key].prices if price.price_list != price_list]

@@ -131,6 +131,10 @@ def _fitted(fit: "Fit") -> dict[str, Any]:
     }
 
 
+_MOST_DIGITS = 15
+"""Of a count of tokens; Python refuses to read thousands of them."""
+
+
 @app.command()
 def predict(
     *,
@@ -191,9 +195,9 @@ def _read_requests(path: Path) -> tuple[list[int], list[int]]:
     counts: tuple[list[int], list[int]] = ([], [])
     for number, row in read_rows(path, required=columns, known=columns):
         for column, values in zip(columns, counts, strict=True):
-            if not row[column].isdecimal():
+            if not row[column].isdecimal() or len(row[column]) > _MOST_DIGITS:
                 raise FileFormatError(
-                    f"{path}, line {number}: {column} is {row[column]!r}, expected a whole number, 0 or more."
+                    f"{path}, line {number}: {column} is {row[column][:30]!r}, expected a whole number, 0 or more."
                 )
             values.append(int(row[column]))
     if not counts[0]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from helm_efficiency.core.transformers_config import sizes_from_config
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
 
 _POSITIVE = ("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_size", "ffn_size", "vocab_size")
@@ -171,7 +172,7 @@ class Architecture:
             InputError: A size is missing, unknown or not positive.
         """
         try:
-            return cls(**data)
+            return checked(cls(**data))
         except TypeError as error:
             raise InputError(f"Not an architecture of this package: {error}.") from error
 

@@ -17,6 +17,7 @@ from helm_efficiency.core.paper import fit_paper_2022, fit_paper_2023
 from helm_efficiency.core.parametric import fit_parametric_curve
 from helm_efficiency.core.prefill import Curve, fit_curve, fit_tail
 from helm_efficiency.core.runtime_model import HELM_RULES, Domain, RuntimeCoefficients
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
 RULES = ("auto", "linear", "tile", "parametric", "helm", "paper-2022", "paper-2023")
@@ -74,15 +75,17 @@ class Fit:
             InputError: A value is missing or unknown.
         """
         try:
-            return cls(
-                **{
-                    **data,
-                    "stack": Stack(**data["stack"]),
-                    "coefficients": RuntimeCoefficients.from_dict(data["coefficients"]),
-                    "notes": tuple(data["notes"]),
-                }
+            return checked(
+                cls(
+                    **{
+                        **data,
+                        "stack": checked(Stack(**data["stack"])),
+                        "coefficients": RuntimeCoefficients.from_dict(data["coefficients"]),
+                        "notes": tuple(data["notes"]),
+                    }
+                )
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"Not a fit of this package: {error}.") from error
 
 

@@ -14,7 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
+
+_MOST_TOKENS = 10**9
+"""More than any request has; far more would overflow in squares of it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -96,8 +100,10 @@ class Measurement:
 
     def __post_init__(self) -> None:
         for what in ("prompt_tokens", "output_tokens", "batch_size", "num_repetitions"):
-            if getattr(self, what) < 1:
-                raise InputError(f"{what} is {getattr(self, what)}, expected 1 or more.")
+            if not 1 <= getattr(self, what) <= _MOST_TOKENS:
+                raise InputError(
+                    f"{what} is {str(getattr(self, what))[:30]}, expected 1 or more, at most {_MOST_TOKENS}."
+                )
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise InputError(f"seconds is {self.seconds}, expected a positive number.")
         if self.seconds_std is not None and not (math.isfinite(self.seconds_std) and self.seconds_std >= 0):
@@ -170,16 +176,18 @@ class Profile:
         """
         try:
             architecture = data.get("architecture")
-            return cls(
-                **{
-                    **data,
-                    "stack": Stack(**data["stack"]),
-                    "measurements": tuple(Measurement(**m) for m in data["measurements"]),
-                    "architecture": None if architecture is None else Architecture.from_dict(architecture),
-                    "notes": tuple(data.get("notes", ())),
-                }
+            return checked(
+                cls(
+                    **{
+                        **data,
+                        "stack": checked(Stack(**data["stack"])),
+                        "measurements": tuple(checked(Measurement(**m)) for m in data["measurements"]),
+                        "architecture": None if architecture is None else Architecture.from_dict(architecture),
+                        "notes": tuple(data.get("notes", ())),
+                    }
+                )
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"Not a profile of this package: {error}.") from error
 
 

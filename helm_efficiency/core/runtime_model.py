@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -131,9 +132,11 @@ class RuntimeCoefficients:
             Seconds with their intervals and whether each request lies in the domain.
 
         Raises:
-            InputError: A negative count.
+            InputError: A negative count, or one that no integer of 64 bits holds.
         """
         p, o, b = np.broadcast_arrays(prompt_tokens, output_tokens, batch_size)
+        if any(counts.dtype.kind == "O" for counts in (p, o, b)):
+            raise InputError("Counts of tokens must be numbers, and below 2**63.")
         if p.size and (p.min() < 0 or o.min() < 0 or b.min() < 1):
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
         one_row = not b.size or b.max() == 1
@@ -205,16 +208,18 @@ class RuntimeCoefficients:
             InputError: A value is missing or unknown.
         """
         try:
-            return cls(
-                **{
-                    **data,
-                    "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
-                    "prefill_error_s": tuple(data.get("prefill_error_s", ())),
-                    "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
-                    "domain": Domain(**data["domain"]),
-                }
+            return checked(
+                cls(
+                    **{
+                        **data,
+                        "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
+                        "prefill_error_s": tuple(data.get("prefill_error_s", ())),
+                        "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
+                        "domain": checked(Domain(**data["domain"])),
+                    }
+                )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"Not runtime coefficients of this package: {error}.") from error
 
 

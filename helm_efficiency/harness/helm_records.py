@@ -168,7 +168,7 @@ def record_of(
 
 
 def _cut_off_tokens(request: Any, result: Any) -> int | None:
-    completions = list(result.completions) if result is not None else []
+    completions = (result.completions or []) if result is not None else []
     if len(completions) != 1 or request.num_completions != 1:
         return None
     finish_reason = completions[0].finish_reason

@@ -52,16 +52,19 @@ def read_measurement_csv(path: Path, *, deployment: str | None = None, stack_nam
         groups.setdefault((str(key[0]), str(key[1])), []).append((measurement, row["seconds"]))
     if not groups:
         raise FileFormatError(f"{path}: no rows, expected at least one measurement.")
-    return [
-        Profile(
-            deployment=its_deployment,
-            stack=Stack(name=its_stack, accelerator=accelerator_of(its_stack)),
-            measurements=tuple(measurement for measurement, _ in rows),
-            resolution_s=resolution_s([text for _, text in rows]),
-            source=f"CSV {path.name}",
-        )
-        for (its_deployment, its_stack), rows in groups.items()
-    ]
+    try:
+        return [
+            Profile(
+                deployment=its_deployment,
+                stack=Stack(name=its_stack, accelerator=accelerator_of(its_stack)),
+                measurements=tuple(measurement for measurement, _ in rows),
+                resolution_s=resolution_s([text for _, text in rows]),
+                source=f"CSV {path.name}",
+            )
+            for (its_deployment, its_stack), rows in groups.items()
+        ]
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def read_rows(path: Path, *, required: Iterable[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

@@ -77,8 +77,12 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise FileFormatError(f"{path}, line {error.lineno}: not JSON ({error.msg}).") from error
+    except RecursionError as error:
+        raise FileFormatError(f"{path}: nested too deeply to be one of ours.") from error
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{path}: not a text file ({error.reason}).") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise FileFormatError(f"{path}: {error}.") from error
     except OSError as error:
         raise FileFormatError(f"{path}: {error.strerror}.") from error
 

@@ -57,12 +57,15 @@ def read_splitwise_csv(path: Path) -> list[Profile]:
                 ttft_s=prompt_s,
             )
             int(row["tensor_parallel"])
-        except (ValueError, EfficiencyError) as error:
+        except (ValueError, OverflowError, EfficiencyError) as error:
             raise FileFormatError(f"{path}, line {number}: {error}") from error
         groups.setdefault((row["model"], row["hardware"], row["tensor_parallel"]), []).append(measurement)
     if not groups:
         raise InputError(f"{path}: no measured rows.")
-    return [_profile(path, key, measurements) for key, measurements in groups.items()]
+    try:
+        return [_profile(path, key, measurements) for key, measurements in groups.items()]
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def _profile(path: Path, key: tuple[str, str, str], measurements: list[Measurement]) -> Profile:

@@ -73,11 +73,15 @@ def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     """One Parquet file, cast to the schema of the contract; further columns are left out."""
-    columns = REQUEST_COLUMNS if "scores" in schema.names else RUN_COLUMNS
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FileFormatError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from error
+        return _checked(pq.read_table(path), path, schema)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FileFormatError(f"{path}: not a Parquet file, or a damaged one: {reason}") from error
+
+
+def _checked(table: pa.Table, path: Path, schema: pa.Schema) -> pa.Table:
+    columns = REQUEST_COLUMNS if "scores" in schema.names else RUN_COLUMNS
     version = int((table.schema.metadata or {}).get(b"helm_efficiency_schema_version", SCHEMA_VERSION))
     if version > SCHEMA_VERSION:
         raise FileFormatError(
@@ -86,7 +90,9 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise FileFormatError(f"{path}: not a table of scored requests or runs: it lacks {', '.join(missing[:5])}.")
-    return table.select(schema.names).cast(schema)
+    table = table.select(schema.names).cast(schema)
+    table.validate(full=True)  # text that is not UTF-8, offsets that point elsewhere
+    return table
 
 
 def _score_name_of_each(requests: pa.Table, runs: pd.DataFrame) -> pa.Array:

@@ -20,9 +20,9 @@ from urllib.parse import quote
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, StoreError, UnknownDeploymentError
+from helm_efficiency.places import DEFAULT_STORE
 
 SCHEMA_VERSION = 2
-DEFAULT_STORE = Path("prod_env/efficiency.sqlite")
 SERVICE_STACK_PREFIX = "service"
 """Stack names that begin so are service models of a host, fitted to its own latencies: they denoise, not idealize."""
 

@@ -9,7 +9,7 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, narrowed, note
-from helm_efficiency.store import DEFAULT_STORE
+from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.core.fitting import Fit

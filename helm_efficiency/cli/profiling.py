@@ -13,7 +13,7 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, note
 from helm_efficiency.cli.profiling_output import progress, show
 from helm_efficiency.errors import InputError
-from helm_efficiency.store import DEFAULT_STORE
+from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.core.measurement import Profile, Stack

@@ -25,7 +25,7 @@ from helm_efficiency.cli.options import (
     note,
 )
 from helm_efficiency.errors import InputError
-from helm_efficiency.store import DEFAULT_STORE
+from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

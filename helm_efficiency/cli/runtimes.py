@@ -23,7 +23,7 @@ from helm_efficiency.cli.options import (
     note,
 )
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
-from helm_efficiency.store import DEFAULT_STORE
+from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price

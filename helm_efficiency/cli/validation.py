@@ -10,7 +10,7 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
 from helm_efficiency.cli.runtimes import Rule
 from helm_efficiency.errors import InputError
-from helm_efficiency.store import DEFAULT_STORE
+from helm_efficiency.places import DEFAULT_STORE
 
 
 class Protocol(StrEnum):

@@ -43,7 +43,8 @@ from helm_efficiency.harness.efficiency import Coefficients, score_requests
 from helm_efficiency.harness.helm_live import cached_usage, records_from_scenario_state
 from helm_efficiency.harness.helm_stats import STATS, is_efficiency_stat, request_stats
 from helm_efficiency.harness.pricing import Pricing
-from helm_efficiency.store import DEFAULT_STORE, Store
+from helm_efficiency.places import DEFAULT_STORE
+from helm_efficiency.store import Store
 
 STORE_VARIABLE = "HELM_EFFICIENCY_STORE"
 STACK_VARIABLE = "HELM_EFFICIENCY_STACK"

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -107,7 +108,7 @@ class Measurement:
                 raise InputError(
                     f"{what} is {str(getattr(self, what))[:30]}, expected 1 or more, at most {_MOST_TOKENS}."
                 )
-        if not 0 < self.seconds <= _MOST_S:
+        if not 0 < self.seconds <= sys.float_info.max:
             raise InputError(f"seconds is {self.seconds}, expected a positive number.")
         if self.seconds_std is not None and not (math.isfinite(self.seconds_std) and self.seconds_std >= 0):
             raise InputError(f"seconds_std is {self.seconds_std}, expected 0 or more.")

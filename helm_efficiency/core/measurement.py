@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -19,6 +20,9 @@ from helm_efficiency.errors import InputError
 
 _MOST_TOKENS = 10**9
 """More than any request has; far more would overflow in squares of it."""
+
+_MOST_S = 1e9
+"""Likewise of seconds."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,7 +108,7 @@ class Measurement:
                 raise InputError(
                     f"{what} is {str(getattr(self, what))[:30]}, expected 1 or more, at most {_MOST_TOKENS}."
                 )
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
+        if not 0 < self.seconds <= sys.float_info.max:
             raise InputError(f"seconds is {self.seconds}, expected a positive number.")
         if self.seconds_std is not None and not (math.isfinite(self.seconds_std) and self.seconds_std >= 0):
             raise InputError(f"seconds_std is {self.seconds_std}, expected 0 or more.")
@@ -139,6 +143,10 @@ class Profile:
     measured_on: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.resolution_s <= _MOST_S:
+            raise InputError(f"resolution_s is {self.resolution_s}, expected 0 to {_MOST_S:g}.")
 
     def cells(self) -> dict[tuple[int, int, int], list[Measurement]]:
         """Measurements by (prompt_tokens, output_tokens, batch_size), sorted by these."""

@@ -52,7 +52,8 @@ def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], ava
         available: Names of the scores that the run has.
     """
     schemas = _main_scores_of_groups() if groups else {}
-    asked_for = (name for args in metric_args for name in args.get("names") or () if isinstance(name, str))
+    lists = (names for args in metric_args if isinstance(names := args.get("names"), list))
+    asked_for = (name for names in lists for name in names if isinstance(name, str))
     of_groups = (name for group in groups for name in schemas.get(group, ()))
     for name in (*of_groups, *asked_for):
         if name in available:

@@ -192,12 +192,15 @@ def _stack(path: Path, arguments: Mapping[str, str], stages: int, name: str | No
     tensor = _integer(path, arguments, "tensor_model_parallel_size")
     pipeline = _integer(path, arguments, "pipeline_model_parallel_size") * stages
     dtype = arguments.get("params_dtype", "")
-    return Stack(
-        name=name,
-        accelerator=accelerator_of(name),
-        num_accelerators=tensor * pipeline,
-        engine="megatron",
-        dtype=_DTYPES.get(dtype, dtype),
-        tensor_parallel=tensor,
-        pipeline_parallel=pipeline,
-    )
+    try:
+        return Stack(
+            name=name,
+            accelerator=accelerator_of(name),
+            num_accelerators=tensor * pipeline,
+            engine="megatron",
+            dtype=_DTYPES.get(dtype, dtype),
+            tensor_parallel=tensor,
+            pipeline_parallel=pipeline,
+        )
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error

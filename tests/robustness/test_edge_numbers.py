@@ -15,6 +15,7 @@ from helm_efficiency.cli import app
 from helm_efficiency.core.fitting import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError
+from helm_efficiency.harness.scores import main_score
 from helm_efficiency.store import Store
 
 EVIL = ["=cmd()", "+1", "@SUM(A1)", "<script>alert(1)</script>", 'a"b,c', "line\nbreak"]
@@ -86,3 +87,24 @@ def test_no_instances(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["leaderboard", str(folder), "--format", "json"], catch_exceptions=False)
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
     assert "no scored request" in result.stderr
+
+
+@pytest.mark.parametrize("changed", [{"resolution_s": 1e300}, {"resolution_s": []}, {"deployment": 7}, {"notes": 1}])
+def test_a_profile_of_wrong_values_is_refused(store: Path, changed: dict[str, object]) -> None:
+    (profile,) = Store(store).profiles()
+    with pytest.raises(EfficiencyError):
+        Profile.from_dict(profile.to_dict() | changed)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 10**400, "1", True])
+def test_a_measurement_of_wrong_seconds_is_refused(store: Path, seconds: object) -> None:
+    (profile,) = Store(store).profiles()
+    wrong = {"prompt_tokens": 1, "output_tokens": 1, "seconds": seconds}
+    with pytest.raises(EfficiencyError):
+        Profile.from_dict(profile.to_dict() | {"measurements": [wrong]})
+
+
+def test_metric_names_that_are_no_list_are_passed_over() -> None:
+    assert (
+        main_score([], [{"names": 1.5}, {"names": ["exact_match"]}], {"f1": 0.5, "exact_match": 1.0}) == "exact_match"
+    )

@@ -112,6 +112,10 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
         return Coefficients.from_store(Store(self.store, create=False))
 
 
+def _as_stats(values: Mapping[str, float]) -> list[Stat]:
+    return [Stat(MetricName(name)).add(value) for name, value in values.items()]
+
+
 class _GenerationEfficiency(Metric):  # type: ignore[misc]
     """Precomputed stats of one request an instance, aggregated by HELM's rules."""
 
@@ -125,7 +129,7 @@ class _GenerationEfficiency(Metric):  # type: ignore[misc]
         metric_service: MetricService,
         eval_cache_path: str,
     ) -> list[Stat]:
-        return [Stat(MetricName(name)).add(value) for name, value in self.stats[id(request_state)].items()]
+        return _as_stats(self.stats[id(request_state)])
 
 
 class _ReferencesEfficiency(ReferenceMetric):  # type: ignore[misc]
@@ -143,8 +147,8 @@ class _ReferencesEfficiency(ReferenceMetric):  # type: ignore[misc]
     ) -> list[Stat]:
         merged: dict[MetricName, Stat] = {}
         for state in reference_request_states:
-            for name, value in self.stats[id(state)].items():
-                merge_stat(merged, Stat(MetricName(name)).add(value))
+            for stat in _as_stats(self.stats[id(state)]):
+                merge_stat(merged, stat)
         return list(merged.values())
 
 
@@ -162,7 +166,7 @@ class _LanguageModelingEfficiency(LanguageModelingMetric):  # type: ignore[misc]
         metric_service: MetricService,
         eval_cache_path: str,
     ) -> list[Stat]:
-        return [Stat(MetricName(name)).add(value) for name, value in self.stats[id(request_state)].items()]
+        return _as_stats(self.stats[id(request_state)])
 
     def derive_stats(self, stats_dict: dict[MetricName, Stat]) -> list[Stat]:
         return []

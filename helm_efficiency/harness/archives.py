@@ -1,6 +1,6 @@
 """One door to all harnesses: find what is a run of any of them, and read it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -76,6 +76,39 @@ def read_source(
             return (read_every_eval_ever(path),)
         case "llmperf":
             return (read_llmperf(path),)
+
+
+def read_runs(
+    places: Iterable[Path | str],
+    *,
+    caches: RequestCaches | None = None,
+    tokenizers: LocalTokenizers | None = None,
+    on_error: Callable[[InputError], None] | None = None,
+) -> Iterator[HarnessRun]:
+    """Every run at or below some places, one after the other; no model is called.
+
+    Args:
+        places: Run folders, logs, or folders of them, of HELM, Inspect, lm-eval, Every Eval Ever or LLMPerf.
+        caches: HELM's request caches, for the provider's own token counts.
+        tokenizers: For requests that nobody counted.
+        on_error: Called for a run that cannot be read, which is then passed over; None raises instead.
+
+    Raises:
+        FileFormatError: A file is damaged, and there is no `on_error`; names the file and the place.
+        InputError: There is no such place, or a file is of no harness; or, without `on_error`, one cannot be read.
+
+    Example:
+        >>> [run.scenario for run in read_runs(["runs/v1"])]
+        ['mmlu:subject=anatomy', 'mmlu:subject=anatomy']
+    """
+    for place in places:
+        for harness, path in find_sources(place):
+            try:
+                yield from read_source(harness, path, caches=caches, tokenizers=tokenizers)
+            except InputError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
 
 
 def _harness_of(file: Path) -> Harness | None:

@@ -9,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from helm_efficiency import __version__
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.scoring.sources import FileState, state_of
 from helm_efficiency.scoring.table import SCHEMA_VERSION
+from helm_efficiency.version import __version__
 
 
 class StatsTarget(StrEnum):

@@ -229,14 +229,16 @@ _HOMES: dict[str, str] = {
 """Where each name is at home: a module of this package and, where it is called otherwise there, its name."""
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, name_there = _HOMES[name].partition(":")
-    found: object = getattr(import_module(f"{__name__}.{module}"), name_there or name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, _, name_there = _HOMES[name].partition(":")
+        found: object = getattr(import_module(f"{__name__}.{module}"), name_there or name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

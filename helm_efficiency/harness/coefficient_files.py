@@ -47,6 +47,12 @@ def read_coefficient_files(
     Raises:
         FileFormatError: A file is of no known kind, or damaged; names the line and what was expected.
         InputError: Deployment or stack are not known, or do not tell different things apart.
+
+    Example:
+        >>> from helm_efficiency import read_coefficient_files
+        >>> found = read_coefficient_files(["megatron_logs/a100/openai_davinci.log"])
+        >>> len(found.profiles[0].measurements)
+        270
     """
     profiles: dict[tuple[str, str], Profile] = {}
     fits: dict[tuple[str, str], Fit] = {}

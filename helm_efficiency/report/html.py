@@ -74,6 +74,14 @@ def to_html(
         board: What to show: all its stacks and scenarios.
         title: Heading of the page.
         provenance: What the numbers come from, as term and meaning; see `provenance`.
+
+    Returns:
+        HTML that needs no network.
+
+    Example:
+        >>> from helm_efficiency import leaderboard_html, paper_leaderboard
+        >>> leaderboard_html(paper_leaderboard(), title="Ten models of 2023").startswith("<!DOCTYPE html>")
+        True
     """
     environment = Environment(
         loader=PackageLoader("helm_efficiency.report"),

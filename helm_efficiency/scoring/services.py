@@ -77,6 +77,15 @@ def services(records: Iterable[RequestRecord]) -> list[Service]:
 
     Args:
         records: Read once; of each, some numbers are kept.
+
+    Returns:
+        One for each deployment; requests that would mislead are set apart and counted by reason.
+
+    Example:
+        >>> from helm_efficiency import find_services, read_runs
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> [len(service.log) for service in find_services(record for run in runs for record in run.records)]
+        [60, 60, 60, 60, 60]
     """
     collected: dict[str, _Collected] = {}
     numbers: dict[tuple[str, str], int] = {}
@@ -108,8 +117,18 @@ def service_fit(service: Service, denoised: Denoised | None) -> Fit:
         service: What was seen.
         denoised: What was made of it; None for the paper's own estimator, the minimum over trials.
 
+    Returns:
+        The fit, for `Store.put_fit`.
+
     Raises:
         InsufficientMeasurementsError: The minima do not tell decode from prefill.
+
+    Example:
+        >>> from helm_efficiency import denoise, find_services, read_runs, service_fit
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> service = find_services(record for run in runs for record in run.records)[0]
+        >>> service_fit(service, denoise(service.log)).stack.name
+        'service-groq'
     """
     name = service.deployment
     fit = paper_minimum(service.log, name) if denoised is None else as_fit(denoised.service, name)

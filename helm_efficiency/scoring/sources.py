@@ -159,8 +159,17 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         places: Paths or addresses.
         besides: A folder whose runs are left out, as they were written by us.
 
+    Returns:
+        For `rescore`.
+
     Raises:
         InputError: A place is not there, or cannot be listed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from helm_efficiency import find_sources
+        >>> len(find_sources(["benchmark_output/runs"], besides=Path("scored")))
+        15
     """
     own = besides.resolve()
     found: dict[str, Source] = {}

@@ -80,9 +80,23 @@ class StackTransfer:
 def load_transfer(store: Store, stack_name: str) -> StackTransfer:
     """Calibrate on the profiles that a store holds of a stack.
 
+    Args:
+        store: Holds profiles with the architectures of their models.
+        stack_name: Of the stack.
+
+    Returns:
+        What predicts coefficients of other models there.
+
     Raises:
         InputError: The store holds no profile of the stack that says which architecture it is of.
         CatalogError: The stack's accelerator is in no catalog.
+
+    Example:
+        >>> from helm_efficiency import Store, load_architectures, load_transfer
+        >>> llama = load_architectures().find("meta/llama-3.1-70b-instruct").architecture
+        >>> fit = load_transfer(Store(), "a100-80gb-megatron-fp16").fit("me/llama", llama)
+        >>> fit.tier, fit.stack.num_accelerators
+        ('transferred', 2)
     """
     profiles = [profile for profile in store.profiles(stack=stack_name) if profile.architecture is not None]
     if not profiles:
@@ -100,9 +114,21 @@ def load_transfer(store: Store, stack_name: str) -> StackTransfer:
 def roofline(stack: Stack) -> StackTransfer:
     """The transfer model of a stack that nobody measured.
 
+    Args:
+        stack: With the key of an accelerator of the catalog and a dtype.
+
+    Returns:
+        What predicts coefficients there; intervals are wide.
+
     Raises:
         CatalogError: The stack's accelerator is in no catalog.
         InputError: The stack's dtype is unknown.
+
+    Example:
+        >>> from helm_efficiency import Stack, load_architectures, roofline
+        >>> llama = load_architectures().find("meta/llama-3.1-8b-instruct").architecture
+        >>> roofline(Stack("h100-roofline", "h100-sxm", dtype="bf16")).fit("me/llama", llama).tier
+        'roofline'
     """
     spec = spec_of(find_accelerator(stack.accelerator, load_accelerators()), stack.dtype)
     return StackTransfer(fit_transfer([], spec, stack=stack), {}, [])

@@ -98,8 +98,9 @@ def read_runs(
         InputError: There is no such place, or a file is of no harness; or, without `on_error`, one cannot be read.
 
     Example:
-        >>> [run.scenario for run in read_runs(["runs/v1"])]
-        ['mmlu:subject=anatomy', 'mmlu:subject=anatomy']
+        >>> from helm_efficiency import read_runs
+        >>> sum(len(run.records) for run in read_runs(["benchmark_output/runs"]))
+        300
     """
     for place in places:
         for harness, path in find_sources(place):

@@ -55,8 +55,8 @@ class Leaderboard:
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
         >>> board = build_leaderboard(load_tables("scored"))
-        >>> board.part().loc[0, ["deployment", "score", "idealized_s"]].to_list()
-        ['together/Llama-3-70b-chat-hf', 0.5, 0.2]
+        >>> board.part().loc[:1, ["score", "idealized_s"]].round(2).to_numpy().tolist()
+        [[0.55, 0.23], [0.53, 0.23]]
     """
 
     table: pd.DataFrame

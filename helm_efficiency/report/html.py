@@ -80,7 +80,7 @@ def to_html(
 
     Example:
         >>> from helm_efficiency import leaderboard_html, paper_leaderboard
-        >>> leaderboard_html(paper_leaderboard(), title="Ten models of 2023").startswith("<!DOCTYPE html>")
+        >>> leaderboard_html(paper_leaderboard(), title="Ten models of 2023").startswith("<!doctype html>")
         True
     """
     environment = Environment(

@@ -23,7 +23,7 @@ def records_frame(records: Iterable[RequestRecord]) -> pd.DataFrame:
 
     Example:
         >>> from helm_efficiency import read_runs, records_frame
-        >>> frame = records_frame(record for run in read_runs(["runs"]) for record in run.records)
+        >>> frame = records_frame(record for run in read_runs(["benchmark_output/runs"]) for record in run.records)
         >>> frame[["prompt_tokens", "output_tokens", "observed_s"]].dtypes.astype(str).to_list()
         ['Int64', 'Int64', 'float64']
     """

@@ -22,6 +22,10 @@ _BOXES: dict[str, Any] = {
     "medianprops": {"color": COLOURS[3], "linewidth": 2},
     "whiskerprops": {"color": MUTED},
     "capprops": {"color": MUTED},
+    "showfliers": False,
+    "patch_artist": True,
+    "widths": 0.55,
+    "manage_ticks": False,
 }
 _REQUEST = ["suite", "run", "instance_id", "train_trial", "perturbation", "request_mode", "reference_index"]
 
@@ -170,14 +174,7 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
         panel: Axes = _rows(len(names)) if axes is None else axes
         log_if_wide(panel, np.concatenate(values))
         rows = np.arange(len(names))
-        look: dict[str, Any] = {
-            "whis": (5, 95),
-            "showfliers": False,
-            "patch_artist": True,
-            "widths": 0.55,
-            "manage_ticks": False,
-        }
-        panel.boxplot(values, positions=rows, orientation="horizontal", **look, **_BOXES)
+        panel.boxplot(values, positions=rows, orientation="horizontal", whis=(5, 95), **_BOXES)
         panel.axvline(1, color=INK, lw=0.9, zorder=1)
         _name_rows(
             panel, rows, [f"{name} ({len(value):,})" for name, value in zip(short_names(names), values, strict=True)]

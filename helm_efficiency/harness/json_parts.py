@@ -11,11 +11,15 @@ from typing import BinaryIO, NamedTuple
 
 from helm_efficiency.errors import FileFormatError, InputError
 
-PART_BYTES = 1_000_000
+PART_BYTES = 250_000
 """Of one part, about: what stays in the processor's cache."""
 
 MAX_PIECE_BYTES = 200_000_000
 """What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
+
+
+_NEXT_KEY = b'\n  ],\n  "'
+"""What follows the list under a key may hold a list that looks alike."""
 
 
 class Part(NamedTuple):
@@ -39,24 +43,32 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
         InputError: It cannot be read.
     """
     indent, opening = (b"", rb"\A\[\n") if key is None else (b"  ", _opening_of(key))
-    rest, start = _read(opened, PART_BYTES, file=file), 0
-    head = re.match(opening + b"(?=" + indent + rb"  \{)", rest)
+    first, start = _read(opened, PART_BYTES, file=file), 0
+    pieces = [first]
+    head = re.match(opening + b"(?=" + indent + rb"  \{)", first)
     if head is not None:
         before, after = (b"[\n", b"\n]") if key is None else (b'{"%s": [\n' % key.encode(), b"\n]}")
-        divider, end_of_list = b"\n" + indent + b"  },\n", b"\n" + indent + b"]"
-        rest, start = rest[head.end() :], head.end()
-        while end_of_list not in rest and (block := _read(opened, max(PART_BYTES, len(rest)), file=file)):
-            end = rest.rfind(divider)
-            if end >= 0:
-                yield Part(b"".join([before, memoryview(rest)[: end + len(divider) - len(",\n")], after]), start)
-                rest, start = rest[end + len(divider) :], start + end + len(divider)
-            rest += block
-            _check_size(rest, file=file)
-        rest, start = head[0] + rest, start - head.end()
-    while len(rest) <= MAX_PIECE_BYTES and (block := _read(opened, MAX_PIECE_BYTES, file=file)):
-        rest += block
-    _check_size(rest, file=file)
-    yield Part(rest, start)
+        divider = b"\n" + indent + b"  },\n"
+        pieces, start = [first[head.end() :]], head.end()
+        while block := _read(opened, PART_BYTES, file=file):
+            end = block.rfind(divider) + len(divider)
+            if end < len(divider):
+                pieces.append(block)
+                _check_size(pieces, file=file)
+                continue
+            text = b"".join([before, *pieces, memoryview(block)[: end - len(",\n")], after])
+            if key is not None and text.rfind(_NEXT_KEY) >= 0:
+                pieces.append(block)
+                break
+            yield Part(text, start)
+            start += len(text) - len(before) - len(after) + len(",\n")
+            pieces = [block[end:]]
+        pieces.insert(0, head[0])
+        start -= head.end()
+    for block in blocks(opened, file=file):
+        pieces.append(block)
+        _check_size(pieces, file=file)
+    yield Part(b"".join(pieces), start)
 
 
 def blocks(opened: BinaryIO, *, file: str) -> Iterator[bytes]:
@@ -81,8 +93,8 @@ def _opening_of(key: str) -> bytes:
     return rb'\A\{\n(?:  .*\n)*?  "' + re.escape(key).encode() + rb'": \[\n'
 
 
-def _check_size(piece: bytes, *, file: str) -> None:
-    if len(piece) > MAX_PIECE_BYTES:
+def _check_size(pieces: list[bytes], *, file: str) -> None:
+    if sum(map(len, pieces)) > MAX_PIECE_BYTES:
         raise FileFormatError(
             f"{file}: more than {MAX_PIECE_BYTES / 1e6:.0f} MB in one piece; expected a list in the indented form in "
             "which HELM writes it. `python -m json.tool --indent 2` writes it so."

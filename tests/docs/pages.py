@@ -41,7 +41,7 @@ TOOLS = {
 }
 """What a shell of the page calls: this checkout, and a pip that asks no network and installs into the folder."""
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_SHELL = re.compile(r"[|<>;&*$]")
+_SHELL = re.compile(r"[|<>;&$]")
 _NUMBER = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -160,7 +160,7 @@ def run(text: str) -> Done:
     """Run a command: ours in this process, all else in a shell where `helm-efficiency` is this checkout's."""
     text = text.split("  #")[0].strip()
     if text.startswith(OURS) and not _SHELL.search(text):
-        result = CliRunner(env={"COLUMNS": COLUMNS}).invoke(app, shlex.split(text)[1:])
+        result = CliRunner(env={"COLUMNS": COLUMNS}).invoke(app, list(_expanded(shlex.split(text)[1:])))
         if isinstance(result.exception, EfficiencyError):
             return Done(2, "", str(result.exception))
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -174,6 +174,12 @@ def run(text: str) -> Done:
     )
     assert "Traceback" not in ran.stderr, ran.stderr
     return Done(ran.returncode, ran.stdout, ran.stdout + ran.stderr)
+
+
+def _expanded(words: list[str]) -> Iterator[str]:
+    """Words, with the files that a pattern matches in its place."""
+    for word in words:
+        yield from sorted(map(str, Path().glob(word))) if "*" in word else [word]
 
 
 def _comparable(lines: list[str], *, timings: bool) -> Iterator[str]:

@@ -14,6 +14,8 @@ import typer.main
 from helm_efficiency.cli import app
 
 README = pages.ROOT / "README.md"
+SMALL_RUNS = {"harnesses", "rescoring"}
+"""Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""
 CONFIG = """{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64,
 "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000}"""
 
@@ -70,15 +72,14 @@ def test_every_page_is_in_the_index() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(page: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the reader of a page stands: real logs and runs, and a model of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("megatron_logs", "latency", "helm_runs"):
         Path(name).symlink_to(data_dir / name)
-    for name, runs in (("runs", "mmlu_llama3"), ("small", "small")):
-        shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", name, "v1"))
-    shutil.copytree(data_dir / "other_harnesses" / "inspect", "inspect_logs")
+    runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
+    shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
     Path("prod_env", "cache").mkdir(parents=True)
     with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
         cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")

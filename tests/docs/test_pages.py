@@ -80,12 +80,22 @@ def folder(page: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.Monke
         Path(name).symlink_to(data_dir / name)
     runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
     shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
+    Path("logs").mkdir()
+    shutil.copy(data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json", "logs")
     Path("prod_env", "cache").mkdir(parents=True)
     with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
         cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")
     Path("my-model").mkdir()
     Path("my-model", "config.json").write_text(CONFIG)
+    if page.stem == "profiling":
+        _draw_weights(Path("my-model"))
     return tmp_path
+
+
+def _draw_weights(model: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).save_pretrained(model)
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)

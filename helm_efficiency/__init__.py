@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from helm_efficiency.core.fitting import Fit, fit_profile
     from helm_efficiency.core.measurement import Measurement, Profile, Stack
     from helm_efficiency.core.pareto import pareto_front
-    from helm_efficiency.core.runtime_model import Prediction, RuntimeCoefficients
+    from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
     from helm_efficiency.core.service_log import ServiceLog
+    from helm_efficiency.core.transfer import Parallel
     from helm_efficiency.core.validation import validate
     from helm_efficiency.errors import (
         CatalogError,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         StoreError,
         UnknownDeploymentError,
     )
-    from helm_efficiency.harness.archives import read_runs
+    from helm_efficiency.harness.archives import Adapter, read_runs
     from helm_efficiency.harness.coefficient_files import read_coefficient_files
     from helm_efficiency.harness.efficiency import Coefficients, ScoredRequests, score_requests
     from helm_efficiency.harness.helm_cache import RequestCaches
@@ -78,11 +79,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accelerator",
+    "Adapter",
     "Architecture",
     "CatalogError",
     "Coefficients",
     "CostPerCorrect",
     "Denoised",
+    "Domain",
     "EfficiencyError",
     "FileFormatError",
     "Fit",
@@ -94,6 +97,7 @@ __all__ = [
     "LeaderboardOptions",
     "Measurement",
     "OutputError",
+    "Parallel",
     "Prediction",
     "Price",
     "Pricing",
@@ -154,11 +158,13 @@ __all__ = [
 
 _HOMES: dict[str, str] = {
     "Accelerator": "catalog.accelerators",
+    "Adapter": "harness.archives",
     "Architecture": "core.architecture",
     "CatalogError": "errors",
     "Coefficients": "harness.efficiency",
     "CostPerCorrect": "core.cost",
     "Denoised": "core.denoising",
+    "Domain": "core.runtime_model",
     "EfficiencyError": "errors",
     "FileFormatError": "errors",
     "Fit": "core.fitting",
@@ -170,6 +176,7 @@ _HOMES: dict[str, str] = {
     "LeaderboardOptions": "report.board:Options",
     "Measurement": "core.measurement",
     "OutputError": "errors",
+    "Parallel": "core.transfer",
     "Prediction": "core.runtime_model",
     "Price": "catalog.accelerators",
     "Pricing": "harness.pricing",

@@ -114,6 +114,9 @@ def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilizatio
 def mean_power_w(profile: Profile) -> float | None:
     """Power that one accelerator drew on average while requests ran, where the profile measured energy.
 
+    Args:
+        profile: Of one stack; joules and seconds.
+
     Returns:
         Watts an accelerator; None where no measurement has an energy.
 
@@ -177,8 +180,7 @@ def serving_cost(
         InputError: A negative count, or a price that is not above 0.
 
     Example:
-        >>> from helm_efficiency import Fit, RuntimeCoefficients, Stack
-        >>> from helm_efficiency.core.runtime_model import Domain
+        >>> from helm_efficiency import Domain, Fit, RuntimeCoefficients, Stack
         >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
         >>> fit = Fit("me/model", Stack("a100", "a100-80gb", num_accelerators=2), numbers)
         >>> serving_cost(fit, [1000], [2], usd_per_accelerator_hour=Decimal("3.6")).accelerator_s.round(3).tolist()

@@ -48,7 +48,15 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What was measured: inclusive ranges of tokens and batch sizes."""
+    """What was measured: inclusive ranges of tokens and batch sizes.
+
+    Attributes:
+        min_prompt_tokens: Shortest prompt.
+        max_prompt_tokens: Longest prompt.
+        min_output_tokens: Shortest output.
+        max_output_tokens: Longest output.
+        max_batch_size: Largest batch.
+    """
 
     min_prompt_tokens: int
     max_prompt_tokens: int

@@ -7,11 +7,14 @@ A block is told by the words after its fence:
   the words of the output are compared, not its numbers), `status-1` (the command ends with 1: something was missing,
   and it says so), `elsewhere` (needs another machine, a network or hours: only its options are checked).
 - `python`: executed there, one block after another with the same names.
+- `text output`: what the Python block before it prints.
 - a language and a file name, such as `csv train.csv`: what the reader puts into that file.
 
 All else is not run.
 """
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -131,12 +134,18 @@ def run_page(page: Path) -> dict[str, Done]:
     """
     names: dict[str, Any] = {}
     done: dict[str, Done] = {}
+    printed = ""
     for block in blocks(page):
         if block.language == "console" and "elsewhere" not in block.words:
             for command in commands(block):
                 done[command.text] = _run_checked(page, command)
         elif block.language == "python" and not block.words:
-            exec(compile(block.text, page.name, "exec"), names)
+            with contextlib.redirect_stdout(io.StringIO()) as stdout:
+                exec(compile(block.text, page.name, "exec"), names)
+            printed = stdout.getvalue()
+        elif (block.language, block.words) == ("text", ("output",)):
+            shown, lines = (list(_comparable(text.splitlines(), timings=False)) for text in (block.text, printed))
+            assert _agrees(shown, lines), f"{page.name} prints\n{printed}"
         elif block.language != "console" and block.words:
             path = Path(block.words[0])
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, note
 from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def transfer(
     dtype: Annotated[str, typer.Option(help="Of the weights, with --accelerator.")] = "bf16",
     validate: Annotated[bool, typer.Option("--validate", help="Leave each profiled model out in turn.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show coefficients, keep none.")] = False,
+    prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
     architectures: FileOption = DEFAULT_FILE,
     format: FormatOption = Format.table,
@@ -124,7 +125,11 @@ def transfer(
         emit(_validated(store, stack), format)
         return
     catalog = _catalog(architectures)
-    found = _load(store, stack, accelerator=accelerator, dtype=dtype)
+    found = (
+        _calibrated(store, stack, prices)
+        if accelerator is None
+        else _roofline(accelerator, stack, dtype=dtype, prices=prices)
+    )
     fits, reasons = _fits(found, catalog, models)
     for model, reason in reasons.items():
         note(f"{model}: {reason}")
@@ -197,16 +202,23 @@ def _summary(entry: "CatalogEntry") -> dict[str, Any]:
     }
 
 
-def _load(store: Path, stack: str | None, *, accelerator: str | None, dtype: str) -> "StackTransfer":
+def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":
+    from helm_efficiency.catalog.accelerators import load_accelerators
     from helm_efficiency.core.measurement import Stack
-    from helm_efficiency.scoring.transfers import load_transfer, roofline
+    from helm_efficiency.scoring.transfers import roofline
+
+    name = stack or f"{accelerator}-roofline-{dtype}"
+    unmeasured = Stack(name, accelerator, engine="roofline", dtype=dtype)
+    return roofline(unmeasured, accelerators=load_accelerators(prices))
+
+
+def _calibrated(store: Path, stack: str | None, prices: Path | None) -> "StackTransfer":
+    from helm_efficiency.catalog.accelerators import load_accelerators
+    from helm_efficiency.scoring.transfers import load_transfer
     from helm_efficiency.store import Store
 
-    if accelerator is not None:
-        name = stack or f"{accelerator}-roofline-{dtype}"
-        return roofline(Stack(name, accelerator, engine="roofline", dtype=dtype))
     opened = Store(store, create=False)
-    return load_transfer(opened, stack or _only_stack(opened))
+    return load_transfer(opened, stack or _only_stack(opened), accelerators=load_accelerators(prices))
 
 
 def _only_stack(store: Any) -> str:

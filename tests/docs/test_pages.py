@@ -1,9 +1,7 @@
 """Every page of the documentation: its commands, in order, work and print what it says; its Python runs."""
 
 import re
-import shutil
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -14,10 +12,8 @@ import typer.main
 from helm_efficiency.cli import app
 
 README = pages.ROOT / "README.md"
-SMALL_RUNS = {"harnesses", "rescoring"}
-"""Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""
-CONFIG = """{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64,
-"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000}"""
+OWN_TESTS = {"tables", "trust"}
+"""Pages that are run, and whose figures are checked, in modules of their own."""
 
 
 def _group() -> click.Group:
@@ -71,33 +67,9 @@ def test_every_page_is_in_the_index() -> None:
         assert page.name == "index.md" or f"]({page.name}" in index, page.name
 
 
-@pytest.fixture
-def folder(page: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the reader of a page stands: real logs and runs, and a model of one's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("megatron_logs", "latency", "helm_runs"):
-        Path(name).symlink_to(data_dir / name)
-    runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
-    shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
-    Path("logs").mkdir()
-    shutil.copy(data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json", "logs")
-    Path("prod_env", "cache").mkdir(parents=True)
-    with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
-        cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")
-    Path("my-model").mkdir()
-    Path("my-model", "config.json").write_text(CONFIG)
-    if page.stem == "profiling":
-        _draw_weights(Path("my-model"))
-    return tmp_path
-
-
-def _draw_weights(model: Path) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).save_pretrained(model)
-
-
-@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)
-def test_the_page_works(page: Path, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in pages.PAGES if page.stem not in OWN_TESTS], ids=lambda page: page.stem
+)
+def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
+    reader(page)
     pages.run_page(page)

@@ -43,7 +43,9 @@ def helm_run(home: Path, *arguments: str, entries: list[str]) -> str:
     command = [sys.executable, "-c", "from helm.benchmark.run import main; main()", "--run-entries", *entries]
     command += ["--suite", "v1", "--max-eval-instances", "2", "--num-threads", "1", *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HELM_EFFICIENCY_STORE": str(home / "store.sqlite")}
-    (home / "prices.csv").write_text("accelerator,usd_per_accelerator_hour,date,source\na100-80gb,7.2,2026-01-01,ours\n")
+    (home / "prices.csv").write_text(
+        "accelerator,usd_per_accelerator_hour,date,source\na100-80gb,7.2,2026-01-01,ours\n"
+    )
     environment["HELM_EFFICIENCY_PRICES"] = str(home / "prices.csv")
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240, check=False)
     log = done.stdout + done.stderr

@@ -28,7 +28,7 @@ def reader(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def _furnish(page: Path, data_dir: Path) -> None:
-    for name in ("megatron_logs", "latency", "helm_runs"):
+    for name in ("megatron_logs", "latency", "helm_runs", "other_harnesses"):
         Path(name).symlink_to(data_dir / name)
     runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
     shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))

@@ -13,6 +13,7 @@ from helm_efficiency.places import DEFAULT_STORE
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
     from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.core.measurement import Profile
     from helm_efficiency.scoring.transfers import StackTransfer
 
 DEFAULT_FILE = Path("prod_env/architectures.yaml")
@@ -107,7 +108,9 @@ def transfer(
         str | None, typer.Option(help="Instead of a profiled stack: the roofline of this one.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of the weights, with --accelerator.")] = "bf16",
-    validate: Annotated[bool, typer.Option("--validate", help="Leave each profiled model out in turn.")] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Leave each profiled model out in turn, on each stack.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show coefficients, keep none.")] = False,
     prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -287,8 +290,17 @@ def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
 
     from helm_efficiency.catalog.specs import spec_of_stack
     from helm_efficiency.core.transfer_validation import leave_one_out
+    from helm_efficiency.errors import InputError
     from helm_efficiency.store import Store
 
-    opened = Store(store, create=False)
-    profiles = [p for p in opened.profiles(stack=stack or _only_stack(opened)) if p.architecture is not None]
-    return [asdict(row) for row in leave_one_out(profiles, spec_of_stack(profiles[0].stack))]
+    by_stack: dict[str, list[Profile]] = {}
+    for profile in Store(store, create=False).profiles(stack=stack):
+        if profile.architecture is not None:
+            by_stack.setdefault(profile.stack.name, []).append(profile)
+    if not by_stack:
+        raise InputError(f"{store} has no profile of a known architecture{f' on stack {stack}' if stack else ''}.")
+    return [
+        {"stack": name, **asdict(row)}
+        for name, profiles in sorted(by_stack.items())
+        for row in leave_one_out(profiles, spec_of_stack(profiles[0].stack))
+    ]

@@ -5,11 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import module_list
 import pages
 import pytest
 import typer.main
 
+from helm_efficiency import store
+from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.cli import app
+from helm_efficiency.harness import coefficient_files, every_eval_ever
+from helm_efficiency.profiling import checkpoint
+from helm_efficiency.scoring import table
 
 README = pages.ROOT / "README.md"
 OWN_TESTS = {"tables", "trust"}
@@ -73,3 +80,26 @@ def test_every_page_is_in_the_index() -> None:
 def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
     reader(page)
     pages.run_page(page)
+
+
+def test_the_list_of_modules_is_current() -> None:
+    stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/docs/module_list.py"
+    assert module_list.PAGE.read_text(encoding="utf-8") == module_list.page(), stale
+    assert all(module_list.purpose(file) for files in module_list.modules().values() for file in files)
+
+
+def test_versions_of_formats() -> None:
+    text = (pages.ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert f"| schema {store.SCHEMA_VERSION};" in text
+    assert f"`format_version` {coefficient_files.FORMAT_VERSION} |" in text
+    assert f"`helm_efficiency_schema_version` {table.SCHEMA_VERSION}," in text
+    assert f"| `records --every-eval-ever` | {every_eval_ever.SCHEMA_VERSION} |" in text
+    assert f"`{checkpoint.SCHEMA}`, in its first line" in text
+
+
+def test_counts_of_the_catalog() -> None:
+    num_architectures = len(load_architectures().entries)
+    num_accelerators = len({accelerator.key for accelerator in load_accelerators().values()})
+    assert f"sizes of {num_architectures} architectures" in (pages.ROOT / "docs" / "transfer.md").read_text("utf-8")
+    prices = (pages.ROOT / "docs" / "accelerator-prices.md").read_text("utf-8")
+    assert f"knows {num_accelerators} accelerators with dated prices, and the sizes of {num_architectures}" in prices

@@ -1,23 +1,26 @@
 """Every page of the documentation: its commands, in order, work and print what it says; its Python runs."""
 
 import re
-import shutil
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import module_list
 import pages
 import pytest
 import typer.main
 
+from helm_efficiency import store
+from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.cli import app
+from helm_efficiency.harness import coefficient_files, every_eval_ever
+from helm_efficiency.profiling import checkpoint
+from helm_efficiency.scoring import table
 
 README = pages.ROOT / "README.md"
-SMALL_RUNS = {"harnesses", "rescoring"}
-"""Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""
-CONFIG = """{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64,
-"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000}"""
+OWN_TESTS = {"tables", "trust"}
+"""Pages that are run, and whose figures are checked, in modules of their own."""
 
 
 def _group() -> click.Group:
@@ -71,33 +74,32 @@ def test_every_page_is_in_the_index() -> None:
         assert page.name == "index.md" or f"]({page.name}" in index, page.name
 
 
-@pytest.fixture
-def folder(page: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the reader of a page stands: real logs and runs, and a model of one's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("megatron_logs", "latency", "helm_runs"):
-        Path(name).symlink_to(data_dir / name)
-    runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
-    shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
-    Path("logs").mkdir()
-    shutil.copy(data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json", "logs")
-    Path("prod_env", "cache").mkdir(parents=True)
-    with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
-        cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")
-    Path("my-model").mkdir()
-    Path("my-model", "config.json").write_text(CONFIG)
-    if page.stem == "profiling":
-        _draw_weights(Path("my-model"))
-    return tmp_path
-
-
-def _draw_weights(model: Path) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).save_pretrained(model)
-
-
-@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)
-def test_the_page_works(page: Path, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in pages.PAGES if page.stem not in OWN_TESTS], ids=lambda page: page.stem
+)
+def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
+    reader(page)
     pages.run_page(page)
+
+
+def test_the_list_of_modules_is_current() -> None:
+    stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/docs/module_list.py"
+    assert module_list.PAGE.read_text(encoding="utf-8") == module_list.page(), stale
+    assert all(module_list.purpose(file) for files in module_list.modules().values() for file in files)
+
+
+def test_versions_of_formats() -> None:
+    text = (pages.ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert f"| schema {store.SCHEMA_VERSION};" in text
+    assert f"`format_version` {coefficient_files.FORMAT_VERSION} |" in text
+    assert f"`helm_efficiency_schema_version` {table.SCHEMA_VERSION}," in text
+    assert f"| `records --every-eval-ever` | {every_eval_ever.SCHEMA_VERSION} |" in text
+    assert f"`{checkpoint.SCHEMA}`, in its first line" in text
+
+
+def test_counts_of_the_catalog() -> None:
+    num_architectures = len(load_architectures().entries)
+    num_accelerators = len({accelerator.key for accelerator in load_accelerators().values()})
+    assert f"sizes of {num_architectures} architectures" in (pages.ROOT / "docs" / "transfer.md").read_text("utf-8")
+    prices = (pages.ROOT / "docs" / "accelerator-prices.md").read_text("utf-8")
+    assert f"knows {num_accelerators} accelerators with dated prices, and the sizes of {num_architectures}" in prices

@@ -39,7 +39,7 @@ _OUR_STAT = re.compile(
 _SEPARATOR = re.compile(rb"\s*,\s*")
 _START_OF_ARRAY = re.compile(rb"\s*\[")
 _END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
-_NO_STATS = re.compile(rb'"stats"\s*:\s*\[\s*\]')
+_EMPTY_LIST = re.compile(rb"\[\s*\]")
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 
@@ -74,7 +74,7 @@ def rewrite_per_instance_stats(source: BinaryIO, target: BinaryIO, added: Iterab
     before = b"["
     for part in list_parts(source, file=file):
         kept = _without(part.text, _spans_of_ours, file=file)
-        if _NO_STATS.search(kept):
+        if _EMPTY_LIST.search(kept):
             kept = _without(kept, _spans_of_empty_entries, file=file)
         start, end = _within_list(kept, file=file)
         if start < end:

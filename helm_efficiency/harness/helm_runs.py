@@ -182,8 +182,9 @@ def _better_facts(
 ) -> list[TokenFacts]:
     """The provider's counts in place of HELM's, else a tokenizer's where there are none; that takes the texts again."""
     if tokenizers is not None:
-        is_known = tokenizers.has(deployment=identity.deployment, model=identity.model)
-        tokenizers = tokenizers if is_known and any(map(_is_wanting, facts)) else None
+        may_help = caches is not None or any(map(_is_wanting, facts))
+        is_there = may_help and tokenizers.has(deployment=identity.deployment, model=identity.model)
+        tokenizers = tokenizers if is_there else None
     if caches is None and tokenizers is None:
         return facts
     states = chain.from_iterable(part.request_states for part in files.states())

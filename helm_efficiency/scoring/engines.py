@@ -21,6 +21,7 @@ from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.run import Outcome, rescore_run, score_run, write_run
 from helm_efficiency.scoring.sources import Source
+from helm_efficiency.scoring.workers import worker_context
 
 _BATCH = 4
 """Runs that a process is given at a time."""
@@ -68,9 +69,7 @@ def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) ->
     """
     packed = pickle.dumps(plan)
     batches = (sources[first : first + _BATCH] for first in range(0, len(sources), _BATCH))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # imported once, not by each process
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=worker_context(), initializer=_follow_parent) as pool:
         try:
             running = {pool.submit(_rescore_batch, packed, batch) for batch in itertools.islice(batches, 2 * jobs)}
             while running:

@@ -14,6 +14,8 @@ _UNFINISHED = ".unfinished-"
 """How the name of a file begins that is still being written."""
 
 
+_BUFFER_BYTES = 1_000_000
+
 Content = bytes | Callable[[BinaryIO], None]
 """Of a file, or what writes it."""
 
@@ -47,7 +49,7 @@ def write_files(contents: Mapping[Path, Content]) -> None:
 
 
 def _write(path: Path, content: Content) -> None:
-    with path.open("xb") as file:
+    with path.open("xb", buffering=_BUFFER_BYTES) as file:
         if isinstance(content, bytes):
             file.write(content)
         else:

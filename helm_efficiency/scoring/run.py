@@ -12,12 +12,13 @@ import itertools
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
@@ -282,10 +283,10 @@ def _rewrite_per_instance_stats(files: Files, layout: Layout, columns: Columns, 
         rewrite_per_instance_stats(source, target, per_instance_stats(layout, columns), file=file)
 
 
-def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> tuple[Matched, ...]:
-    counts: Counter[tuple[str, str, str | None, str | None, str | None]] = Counter()
+def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> Iterator[Matched]:
+    asked = dict.fromkeys((record.deployment, record.model) for record in run.records)
     for each in scored:
-        for record, match in zip(run.records, each.matches, strict=True):
+        num_requests = np.bincount(each.choice, minlength=len(asked)).tolist()
+        for (deployment, model), match, number in zip(asked, each.choices, num_requests, strict=True):
             coefficients, matched_by = (match.fit.deployment, match.matched_by) if match else (None, None)
-            counts[record.deployment, record.model, each.stack, coefficients, matched_by] += 1
-    return tuple(Matched(*key, num_requests) for key, num_requests in counts.items())
+            yield Matched(deployment, model, each.stack, coefficients, matched_by, number)

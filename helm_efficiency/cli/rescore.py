@@ -61,6 +61,10 @@ def rescore(
 
     Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
     """
+    from helm_efficiency.scoring.workers import begin_to_load
+
+    if jobs > 1 and scheduler is None:
+        begin_to_load()
     from helm_efficiency.harness.efficiency import Coefficients
     from helm_efficiency.harness.pricing import Pricing
     from helm_efficiency.scoring.plan import StatsTarget, make_plan

@@ -186,3 +186,10 @@ def _own_lines(o: FloatArray, seconds: FloatArray, index: NDArray[np.intp], num:
 
 def _spread(values: FloatArray) -> float:
     return float(_MAD_TO_STD * np.median(np.abs(values)))
+
+
+def monotone(values: FloatArray) -> FloatArray:
+    """The nearest values, by least squares, that never fall."""
+    from scipy.optimize import isotonic_regression  # here, as predictions need none of it
+
+    return np.asarray(isotonic_regression(values).x, dtype=np.float64)

@@ -7,9 +7,8 @@ curve therefore is a good work coordinate for one more model.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
-from helm_efficiency.core.lines import Lines
+from helm_efficiency.core.lines import Lines, monotone
 from helm_efficiency.core.work import TILES, Work, breakpoints, of_curve, tiled
 
 MIN_OTHERS = 3
@@ -31,7 +30,7 @@ def stack_work(lines: Lines, others: Sequence[Lines]) -> Work | None:
     points = np.union1d(breakpoints(first, last, TILES), knots[(knots >= first) & (knots <= last)])
     work = tiled(_DEFAULT_TILE)
     logs = [
-        np.log(np.interp(work(points), work(o.prompt_tokens), isotonic_regression(np.maximum(o.prefill_s, 1e-9)).x))
+        np.log(np.interp(work(points), work(o.prompt_tokens), monotone(np.maximum(o.prefill_s, 1e-9))))
         for o in reaching
     ]
     return of_curve(points, np.exp(np.mean(logs, axis=0)))

@@ -5,7 +5,6 @@ prefill_s(p) = max(floor, a0 + a1 * p + a2 * p²),  a1, a2 >= 0
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from helm_efficiency.core.lines import Lines
 from helm_efficiency.core.prefill import Curve
@@ -18,6 +17,8 @@ _NUM_POINTS = 257
 
 def fit_parametric_curve(lines: Lines) -> Curve:
     """Fit by relative error with a soft-L1 loss and tabulate: 257 prompt lengths from the first knot to the last."""
+    from scipy.optimize import least_squares  # here, as predictions need none of it
+
     p, seconds = lines.prompt_tokens, lines.prefill_s
     scale, floor = float(p[-1]), float(max(seconds[0], 1e-9))
     start = np.array([floor, 0.0, max(float(seconds[-1]) - floor, 1e-3 * floor), 0.0])

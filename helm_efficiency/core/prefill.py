@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from helm_efficiency.core import work
-from helm_efficiency.core.lines import Lines
+from helm_efficiency.core.lines import Lines, monotone
 from helm_efficiency.core.work import Work
 from helm_efficiency.errors import InputError
 
@@ -119,7 +118,7 @@ def smoothed(coordinate: Work, p: FloatArray, seconds: FloatArray, noise: float)
         fidelity = np.diag(seconds**-2.0)
         stiff = fidelity + (noise / _ROUGHNESS) ** 2 * bend.T @ bend
         seconds = np.asarray(np.linalg.solve(stiff, fidelity @ seconds), dtype=np.float64)
-    return np.asarray(isotonic_regression(np.maximum(seconds, 0.0)).x)
+    return monotone(np.maximum(seconds, 0.0))
 
 
 def _through(coordinate: Work, points: FloatArray, p: FloatArray, seconds: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ adapter call it, so that they give the same numbers.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ class ScoredRequests:
 
     Attributes:
         stack: Name of the stack asked for; None if the store has no idealized coefficients.
-        matches: What each record was matched to; None where nothing matched.
+        choices: What the deployments among the records were matched to; None where nothing matched.
+        choice: Place of each record's own among the choices.
         reasons: Why a record has no idealized runtime; empty where it has one.
         idealized: Idealized seconds.
         denoised: Denoised seconds of the deployment's own service.
@@ -45,7 +47,8 @@ class ScoredRequests:
     """
 
     stack: str | None
-    matches: tuple[Match | None, ...]
+    choices: tuple[Match | None, ...]
+    choice: NDArray[np.intp]
     reasons: tuple[str, ...]
     idealized: Prediction
     denoised: Prediction
@@ -54,6 +57,11 @@ class ScoredRequests:
     energy_j: FloatArray
     api_usd: FloatArray
     api_usd_today: FloatArray
+
+    @property
+    def matches(self) -> tuple[Match | None, ...]:
+        """What each record was matched to; None where nothing matched."""
+        return tuple(self.choices[place] for place in self.choice.tolist())
 
     @property
     def accelerator_s(self) -> FloatArray:
@@ -164,28 +172,30 @@ def score_requests(
     Returns:
         Arrays parallel to the records, for each stack.
     """
-    denoised = _predict(records, [coefficients.services.get(r.deployment) for r in records])
+    asked = _Asked.by(records)
     missing = np.full(len(records), np.nan)
     api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
     usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
-    asked = [(record.deployment, record.model) for record in records]
+    denoised = asked.predict([coefficients.services.get(deployment) for deployment, _ in asked.of_whom])
     scored = []
     for stack in stacks:
-        found = {key: coefficients.match(stack, *key) if stack else None for key in dict.fromkeys(asked)}
-        matches = [found[key] for key in asked]
-        fits = [match.fit if match else None for match in matches]
-        idealized = _predict(records, fits)
-        num_accelerators = _of_fits(fits, lambda fit: fit.stack.num_accelerators)
-        power_w = _of_fits(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
+        choices = tuple(coefficients.match(stack, *whom) if stack else None for whom in asked.of_whom)
+        fits = [match.fit if match else None for match in choices]
+        idealized = asked.predict(fits)
+        num_accelerators = asked.numbers(fits, lambda fit: fit.stack.num_accelerators)
+        power_w = asked.numbers(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
         scored.append(
             ScoredRequests(
                 stack=stack,
-                matches=tuple(matches),
-                reasons=tuple(_reason(r, m, stack) for r, m in zip(records, matches, strict=True)),
+                choices=choices,
+                choice=asked.choice,
+                reasons=asked.reasons(choices, stack),
                 idealized=idealized,
                 denoised=denoised,
                 num_accelerators=num_accelerators,
-                usd_per_accelerator_hour=_of_fits(fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)),
+                usd_per_accelerator_hour=asked.numbers(
+                    fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)
+                ),
                 energy_j=idealized.seconds * num_accelerators * power_w,
                 api_usd=api_usd,
                 api_usd_today=api_usd_today,
@@ -194,39 +204,59 @@ def score_requests(
     return scored
 
 
-def _of_fits(fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
-    """A number of each fit, computed once for each distinct one; NaN where there is none."""
-    distinct = {id(fit): fit for fit in fits if fit is not None}
-    numbers = {key: number(fit) for key, fit in distinct.items()}
-    return np.array([np.nan if fit is None else numbers[id(fit)] for fit in fits], dtype=np.float64)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What scoring needs of requests.
+
+    Attributes:
+        of_whom: Pairs of deployment and model, each once.
+        choice: Place of each request's own among these.
+        prompt_tokens: Of each request; NaN where nobody counted.
+        output_tokens: Likewise.
+        decoded_tokens: Likewise; see `decoded_tokens`.
+    """
+
+    of_whom: tuple[tuple[str, str], ...]
+    choice: NDArray[np.intp]
+    prompt_tokens: FloatArray
+    output_tokens: FloatArray
+    decoded_tokens: FloatArray
+
+    @classmethod
+    def by(cls, records: Sequence[RequestRecord]) -> Self:
+        places: dict[tuple[str, str], int] = {}
+        choice = [places.setdefault((record.deployment, record.model), len(places)) for record in records]
+        counts = [(record.prompt_tokens, record.output_tokens, decoded_tokens(record)) for record in records]
+        table = np.array(counts, dtype=np.float64).reshape(len(records), 3)  # None becomes NaN
+        return cls(tuple(places), np.array(choice, dtype=np.intp), *table.T)
+
+    def numbers(self, fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
+        """A number of each request's fit; NaN where it has none."""
+        return np.array([np.nan if fit is None else number(fit) for fit in fits], dtype=np.float64)[self.choice]
+
+    def reasons(self, choices: Sequence[Match | None], stack: str | None) -> tuple[str, ...]:
+        """Why each request has no idealized runtime; empty where it has one."""
+        unmatched = [_reason(*pair, stack) for pair in zip(choices, self.of_whom, strict=True)]
+        reasons = [unmatched[place] for place in self.choice.tolist()]
+        for tokens, whose in ((self.prompt_tokens, "prompt"), (self.output_tokens, "output")):
+            for row in np.flatnonzero(np.isnan(tokens)).tolist():
+                reasons[row] = reasons[row] or f"{whose} tokens missing"
+        return tuple(reasons)
+
+    def predict(self, fits: Sequence[Fit | None]) -> Prediction:
+        """Predict each request with its fit; NaN where a fit or a count is missing."""
+        seconds, low_s, high_s = (np.full(len(self.choice), np.nan) for _ in range(3))
+        in_domain: NDArray[np.bool_] = np.zeros(len(self.choice), dtype=np.bool_)
+        known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
+        for place, fit in enumerate(fits):
+            rows = np.flatnonzero(known & (self.choice == place))
+            if fit is not None and len(rows):
+                tokens = self.prompt_tokens[rows].astype(np.int64), self.decoded_tokens[rows].astype(np.int64)
+                seconds[rows], low_s[rows], high_s[rows], in_domain[rows] = fit.coefficients.predict(*tokens)
+        return Prediction(seconds, low_s, high_s, in_domain)
 
 
-def _reason(record: RequestRecord, match: Match | None, stack: str | None) -> str:
+def _reason(match: Match | None, of_whom: tuple[str, str], stack: str | None) -> str:
     if stack is None:
         return "the store has no coefficients"
-    if match is None:
-        return f"no coefficients for {record.deployment} on {stack}"
-    if record.prompt_tokens is None:
-        return "prompt tokens missing"
-    if record.output_tokens is None:
-        return "output tokens missing"
-    return ""
-
-
-def _predict(records: Sequence[RequestRecord], fits: Sequence[Fit | None]) -> Prediction:
-    """Predict each record with its fit, one call for each distinct fit; NaN where a fit or a count is missing."""
-    seconds, low_s, high_s = (np.full(len(records), np.nan) for _ in range(3))
-    in_domain: NDArray[np.bool_] = np.zeros(len(records), dtype=np.bool_)
-    rows_by_fit: dict[int, list[int]] = {}
-    for row, (record, fit) in enumerate(zip(records, fits, strict=True)):
-        if fit is not None and record.prompt_tokens is not None and record.output_tokens is not None:
-            rows_by_fit.setdefault(id(fit), []).append(row)
-    for rows in rows_by_fit.values():
-        fit = fits[rows[0]]
-        assert fit is not None
-        prediction = fit.coefficients.predict(
-            [records[row].prompt_tokens or 0 for row in rows],
-            [decoded_tokens(records[row]) or 0 for row in rows],
-        )
-        seconds[rows], low_s[rows], high_s[rows], in_domain[rows] = prediction
-    return Prediction(seconds, low_s, high_s, in_domain)
+    return "" if match else f"no coefficients for {of_whom[0]} on {stack}"

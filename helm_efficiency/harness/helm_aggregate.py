@@ -12,15 +12,15 @@ the same values, equal to the last bit and in the same order (crfm-helm 0.5.16, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from helm_efficiency.harness.helm_format import RequestState
 from helm_efficiency.harness.helm_means import (
     Context,
     Key,
@@ -30,6 +30,7 @@ from helm_efficiency.harness.helm_means import (
     running_total,
     worst_means,
 )
+from helm_efficiency.harness.helm_records import perturbation_key
 
 Columns = Mapping[str, Sequence[float]]
 """Values by stat name, one for each request in the order of the run; NaN where there is none. Ints stay ints."""
@@ -69,31 +70,6 @@ class PerInstanceStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stats: Sequence[Stat]
 
 
-class _Instance(Struct, gc=False):
-    id: str | int | None = None
-    split: str | None = None
-    sub_split: str | None = None
-    perturbation: Perturbation | None = None
-
-
-class _RequestState(Struct, gc=False):
-    instance: _Instance
-    train_trial_index: int = 0
-    reference_index: int | None = None
-
-
-class _AdapterSpec(Struct, frozen=True):
-    method: str = ""
-
-
-class _ScenarioState(Struct):
-    request_states: list[_RequestState]
-    adapter_spec: _AdapterSpec = _AdapterSpec()
-
-
-_SCENARIO_STATE = msgspec.json.Decoder(_ScenarioState)
-
-
 class Unit(NamedTuple):
     """What HELM evaluates at once."""
 
@@ -117,30 +93,25 @@ class Layout:
     has_worst: bool
 
 
-def read_layout(scenario_state: bytes) -> Layout:
+def layout_of(requests: Sequence[RequestState], *, method: str) -> Layout:
     """The layout of a run.
 
     Args:
-        scenario_state: Content of `scenario_state.json`.
-
-    Raises:
-        msgspec.DecodeError: It is not what HELM writes.
+        requests: Of the run, in order.
+        method: Of adaptation.
     """
-    state = _SCENARIO_STATE.decode(scenario_state)
-    requests = state.request_states
-    is_windows = state.adapter_spec.method == LANGUAGE_MODELING
+    is_windows = method == LANGUAGE_MODELING
     by_reference = any(request.reference_index is not None for request in requests)
-    numbers: dict[tuple[str | None, str | None, bytes | None], int] = {}
+    numbers: dict[tuple[str | None, str | None, bytes], int] = {}
     contexts: list[Context] = []
     order: dict[_UnitKey, None] = {}
     rows: dict[tuple[int, _UnitKey], list[int]] = {}
     for row, request in enumerate(requests):
         instance = request.instance
-        perturbation = instance.perturbation
-        described = None if perturbation is None else msgspec.json.encode(perturbation, order="sorted")
+        described = perturbation_key(instance.perturbation)
         context = numbers.setdefault((instance.split, instance.sub_split, described), len(contexts))
         if context == len(contexts):
-            contexts.append(Context(instance.split, instance.sub_split, perturbation))
+            contexts.append(Context(instance.split, instance.sub_split, instance.perturbation))
         unit = instance.id, context, row if is_windows else 0
         order[unit] = None
         if not by_reference or request.reference_index is not None:
@@ -172,21 +143,19 @@ def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
     return Stat(name, count, total, total_squared, min(values), max(values), mean, variance, math.sqrt(variance))
 
 
-def per_instance_stats(layout: Layout, columns: Columns) -> list[PerInstanceStats]:
+def per_instance_stats(layout: Layout, columns: Columns) -> Iterator[PerInstanceStats]:
     """Stats of each unit, in HELM's order; a unit without any is left out."""
     rows = list(zip(*columns.values(), strict=True))
     makers = [_StatMaker(list(columns), context) for context in layout.contexts]
-    return [
-        PerInstanceStats(
-            instance_id=unit.instance_id,
-            perturbation=layout.contexts[unit.context].perturbation,
-            train_trial_index=trial,
-            stats=stats,
-        )
-        for trial, units in layout.trials.items()
-        for unit in units
-        if (stats := makers[unit.context].stats([rows[row] for row in unit.rows]))
-    ]
+    for trial, units in layout.trials.items():
+        for unit in units:
+            if stats := makers[unit.context].stats([rows[row] for row in unit.rows]):
+                yield PerInstanceStats(
+                    instance_id=unit.instance_id,
+                    perturbation=layout.contexts[unit.context].perturbation,
+                    train_trial_index=trial,
+                    stats=stats,
+                )
 
 
 class _StatMaker:
@@ -217,8 +186,13 @@ class _StatMaker:
         variance = max(squared / 1 - mean**2, 0)
         name = self.names[column]
         stat = Stat(name, 1, value, squared, value, value, mean, variance, math.sqrt(variance))
-        self.made[column][value] = stat
+        if len(self.made[column]) < _MAX_MADE:
+            self.made[column][value] = stat
         return stat
+
+
+_MAX_MADE = 2000
+"""Stats of one name that are kept to be used again; beyond, values are rarely alike."""
 
 
 def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:

@@ -76,6 +76,7 @@ class Instance(Struct, gc=False):
 
     id: str | int | None = None
     split: str | None = None
+    sub_split: str | None = None
     perturbation: dict[str, Any] | None = None
 
 
@@ -91,8 +92,9 @@ class RequestState(Struct, gc=False):
 
 
 class AdapterSpec(Struct, frozen=True, gc=False):
-    """Who was asked."""
+    """Who was asked, and how."""
 
+    method: str | None = None
     model_deployment: str | None = None
     model: str | None = None
 
@@ -101,7 +103,7 @@ class ScenarioState(Struct, gc=False):
     """`scenario_state.json`."""
 
     request_states: list[RequestState]
-    adapter_spec: AdapterSpec = AdapterSpec()
+    adapter_spec: AdapterSpec | None = None
 
 
 class MetricSpec(Struct, gc=False):

@@ -4,6 +4,10 @@
 adapters make one for each reference (and calibration), and HELM adds up their tokens.
 """
 
+from collections.abc import Iterable
+from itertools import chain
+from typing import NamedTuple, Self
+
 import msgspec
 from msgspec import Struct
 
@@ -33,43 +37,74 @@ class Group(Struct, gc=False):
     members: list[int] = msgspec.field(default_factory=list)
 
 
-def stats_by_key(entries: list[fmt.PerInstanceStats], *, file: str) -> dict[_Key, list[InstanceStats]]:
-    """Stats of each instance; several of one key where HELM has several instances of one id, in order."""
+def stats_by_key(
+    parts: Iterable[Iterable[fmt.PerInstanceStats]] | None, *, file: str
+) -> dict[_Key, list[InstanceStats]] | None:
+    """Stats of each instance; several of one key where HELM has several instances of one id, in order.
+
+    Args:
+        parts: Those of `per_instance_stats.json`, in order; None without that file.
+        file: Its path, for messages.
+    """
+    if parts is None:
+        return None
     by_key: dict[_Key, list[InstanceStats]] = {}
-    for entry in entries:
-        if not entry.stats:
+    wanted: dict[tuple[str, ...], _Wanted] = {}
+    for entry in chain.from_iterable(parts):
+        stats = entry.stats
+        if not stats:
             continue
+        names = tuple([stat.name.name for stat in stats])
+        its = wanted.get(names) or wanted.setdefault(names, _Wanted.of(names))
         key = (str(entry.instance_id), entry.train_trial_index, perturbation_key(entry.perturbation))
-        # Each metric adds an entry. One that begins like an earlier entry is of the next instance of the same id.
-        slots = by_key.setdefault(key, [])
-        first = entry.stats[0].name.name
-        stats = next((slot for slot in slots if first not in slot.firsts), None)
-        if stats is None:
-            stats = InstanceStats()
-            slots.append(stats)
-        stats.firsts.append(first)
-        _add(stats, entry.stats, file=file)
+        _add(_slot(by_key.setdefault(key, []), its.first), stats, its, file=file)
     return by_key
 
 
-def _add(stats: InstanceStats, more: list[fmt.Stat], *, file: str) -> None:
-    scores = stats.scores
-    for stat in more:
-        name, count, total = stat.name.name, stat.count, stat.sum
-        if not count or total is None:
-            continue
-        if is_score(name):
-            if not isinstance(total, str):
-                scores[name] = total / count
-        elif name == "num_prompt_tokens":
-            stats.prompt_total, stats.num_requests = _as_count(total, name, file), int(count)
-        elif name == "num_output_tokens":
-            stats.output_total = _as_count(total, name, file)
+class _Wanted(NamedTuple):
+    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats."""
+
+    first: str
+    scores: list[tuple[int, str]]
+    prompt: int | None
+    output: int | None
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> Self:
+        places = {name: place for place, name in enumerate(names)}
+        scores = [(place, name) for place, name in enumerate(names) if is_score(name)]
+        return cls(names[0], scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
 
 
-def _as_count(value: float | str, name: str, file: str) -> int:
+def _slot(slots: list[InstanceStats], first: str) -> InstanceStats:
+    """Where an entry belongs: each metric adds one; one that begins like an earlier is of a next instance of its id."""
+    for stats in slots:
+        if first not in stats.firsts:
+            break
+    else:
+        stats = InstanceStats()
+        slots.append(stats)
+    stats.firsts.append(first)
+    return stats
+
+
+def _add(stats: InstanceStats, more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
+    for place, name in wanted.scores:
+        count, total = more[place].count, more[place].sum
+        if count and total is not None and not isinstance(total, str):
+            stats.scores[name] = total / count
+    if wanted.prompt is not None and (total := _total(more[wanted.prompt], file)) is not None:
+        stats.prompt_total, stats.num_requests = total, int(more[wanted.prompt].count)
+    if wanted.output is not None and (total := _total(more[wanted.output], file)) is not None:
+        stats.output_total = total
+
+
+def _total(stat: fmt.Stat, file: str) -> int | None:
+    value = stat.sum
+    if not stat.count or value is None:
+        return None
     if isinstance(value, str) or not 0 <= value <= 2**53 or value != int(value):
-        raise FileFormatError(f"{file}: {name} is {value}, expected a count.")
+        raise FileFormatError(f"{file}: {stat.name.name} is {value}, expected a count.")
     return int(value)
 
 

@@ -65,7 +65,15 @@ def shape_of(state: Any) -> RequestShape:
         echo=request.echo_prompt,
         success=result is not None and result.success,
         prompt_chars=len(request.prompt or "") + sum([len(part.text or "") for part in media]),
+        cut_off_tokens=_cut_off_tokens(request, completions) if len(completions) == 1 else None,
     )
+
+
+def _cut_off_tokens(request: Any, completions: Sequence[Any]) -> int | None:
+    finish_reason = completions[0].finish_reason
+    is_cut_off = isinstance(finish_reason, dict) and finish_reason.get("reason") == "length"
+    is_limited = request.num_completions == 1 and isinstance(request.max_tokens, int)
+    return request.max_tokens if is_cut_off and is_limited else None
 
 
 def _is_text(token: str | None) -> bool:
@@ -156,7 +164,7 @@ def record_of(
         output_provenance=facts.output_provenance,
         num_completions=request.num_completions,
         max_completion_tokens=facts.max_completion_tokens,
-        cut_off_tokens=_cut_off_tokens(request, result),
+        cut_off_tokens=facts.cut_off_tokens,
         batch_size=None if result is None else result.batch_size,
         observed_s=observed_s(result),
         requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),
@@ -165,15 +173,6 @@ def record_of(
         scores=scores,
         doubts=facts.doubts,
     )
-
-
-def _cut_off_tokens(request: Any, result: Any) -> int | None:
-    completions = (result.completions or []) if result is not None else []
-    if len(completions) != 1 or request.num_completions != 1:
-        return None
-    finish_reason = completions[0].finish_reason
-    is_cut_off = isinstance(finish_reason, dict) and finish_reason.get("reason") == "length"
-    return request.max_tokens if is_cut_off and isinstance(request.max_tokens, int) else None
 
 
 def observed_s(result: Any) -> float | None:

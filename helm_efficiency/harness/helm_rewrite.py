@@ -5,13 +5,15 @@ added at the end, where a live run has them.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Raw, Struct
 
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.harness.helm_stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+from helm_efficiency.harness.json_parts import list_parts
 
 
 class _Name(Struct, gc=False):
@@ -35,9 +37,9 @@ _OUR_STAT = re.compile(
 )
 """How a stat begins that may be ours. Within a JSON string its quotes would be escaped, so this is never one."""
 _SEPARATOR = re.compile(rb"\s*,\s*")
+_START_OF_ARRAY = re.compile(rb"\s*\[")
 _END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
-_EMPTY_ARRAY = re.compile(rb"\s*\[\s*\]\s*")
-_NO_STATS = re.compile(rb'"stats"\s*:\s*\[\s*\]')
+_EMPTY_LIST = re.compile(rb"\[\s*\]")
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 
@@ -55,23 +57,34 @@ def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
     return _with_added(_without(data, _spans_of_ours, file=file), added, file=file)
 
 
-def rewrite_per_instance_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
-    """`per_instance_stats.json` with our entries at its end and none of theirs of the same names.
+def rewrite_per_instance_stats(source: BinaryIO, target: BinaryIO, added: Iterable[Struct], *, file: str) -> None:
+    """Write `per_instance_stats.json` with our entries at its end and none of theirs of the same names.
 
-    An entry that has no other stats is left out, as a live run does.
+    An entry that has no other stats is left out, as a live run does. Memory holds a part of the file at a time.
 
     Args:
-        data: Its content.
+        source: The file as it is.
+        target: Where it is to be written.
         added: Stats of ours, one entry a unit.
         file: Its path, for messages.
 
     Raises:
         FileFormatError: It is not a list of per-instance stats.
     """
-    kept = _without(data, _spans_of_ours, file=file)
-    if _NO_STATS.search(kept):
-        kept = _without(kept, _spans_of_empty_entries, file=file)
-    return _with_added(kept, added, file=file)
+    before = b"["
+    for part in list_parts(source, file=file):
+        kept = _without(part.text, _spans_of_ours, file=file)
+        if _EMPTY_LIST.search(kept):
+            kept = _without(kept, _spans_of_empty_entries, file=file)
+        start, end = _within_list(kept, file=file)
+        if start < end:
+            target.writelines([before, memoryview(kept)[start:end]])
+            before = b","
+    for entry in added:
+        # As HELM's own entries end, so that the file can be divided into parts again.
+        target.writelines([before, b"\n  ", memoryview(msgspec.json.encode(entry))[:-1], b"\n  }"])
+        before = b","
+    target.write(b"\n]" if before == b"," else b"[]")
 
 
 _Spans = list[tuple[int, int]]
@@ -173,10 +186,17 @@ def _before_comma(data: bytes, start: int, kept_until: int) -> int:
 
 
 def _with_added(kept: bytes, added: Sequence[Struct], *, file: str) -> bytes:
-    end = _END_OF_ARRAY.search(kept, max(len(kept) - 100, 0))
-    if end is None or not kept.lstrip().startswith(b"["):
-        raise FileFormatError(f"{file}: expected a list.")
+    start, end = _within_list(kept, file=file)
     if not added:
         return kept
     lines = b",\n".join([msgspec.json.encode(element) for element in added])
-    return b"".join([memoryview(kept)[: end.start()], b"\n" if _EMPTY_ARRAY.fullmatch(kept) else b",\n", lines, b"\n]"])
+    return b"".join([memoryview(kept)[:end], b",\n" if start < end else b"\n", lines, b"\n]"])
+
+
+def _within_list(data: bytes, *, file: str) -> tuple[int, int]:
+    """Where the elements of a list begin and end, spaces and all; equal if there are none."""
+    opening = _START_OF_ARRAY.match(data)
+    ending = _END_OF_ARRAY.search(data, max(len(data) - 100, 0))
+    if opening is None or ending is None:
+        raise FileFormatError(f"{file}: expected a list.")
+    return opening.end(), ending.start()

@@ -4,38 +4,32 @@ Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json`
 `per_instance_stats.json` (HELM's token counts and the scores; without it both are missing).
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Struct
-
-from helm_efficiency.errors import InputError
 from helm_efficiency.harness import helm_format as fmt
 from helm_efficiency.harness.folders import walk
 from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_instances import Group, InstanceStats, group_requests, stats_by_key
-from helm_efficiency.harness.helm_records import (
-    perturbation_label,
-    record_of,
-    scenario_of,
-    shape_of,
-    with_tokenizer,
+from helm_efficiency.harness.helm_files import (
+    PER_INSTANCE_STATS,
+    RUN_SPEC,
+    SCENARIO_STATE,
+    OpenFile,
+    RunFiles,
+    open_local,
 )
-from helm_efficiency.harness.json_files import decode
+from helm_efficiency.harness.helm_instances import Group, group_requests, stats_by_key
+from helm_efficiency.harness.helm_records import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.harness.scores import main_score
 from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
 
-RUN_FILES = frozenset({"run_spec.json", "scenario_state.json"})
+RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
 """A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
-
-ReadBytes = Callable[[str], bytes]
-"""Reads one file, given its path; raises FileNotFoundError where there is none, else OSError."""
 
 
 class HelmRun(HarnessRun, frozen=True, kw_only=True):
@@ -43,9 +37,13 @@ class HelmRun(HarnessRun, frozen=True, kw_only=True):
 
     Attributes:
         groups: HELM's run groups.
+        method: Of adaptation.
+        states: What each record was made of, without its texts.
     """
 
     groups: tuple[str, ...]
+    method: str
+    states: tuple[fmt.RequestState, ...]
 
     @property
     def folder(self) -> str:
@@ -67,23 +65,21 @@ def find_runs(root: Path | str) -> Iterator[Path]:
             yield folder
 
 
-def read_local(path: str) -> bytes:
-    """Bytes of a file on this machine."""
-    return Path(path).read_bytes()
-
-
 def read_run(
     folder: Path | str,
     *,
-    read_bytes: ReadBytes = read_local,
+    open_file: OpenFile = open_local,
     caches: RequestCaches | None = None,
     tokenizers: LocalTokenizers | None = None,
 ) -> HelmRun:
     """Read one run folder.
 
+    Files are read in parts, and texts are let go at once, so that memory grows with the number of requests but not with
+    the size of the files.
+
     Args:
-        folder: Path of the folder, or its address where `read_bytes` reads elsewhere (as `cat_file` of fsspec does).
-        read_bytes: Reads one file.
+        folder: Path of the folder, or its address where `open_file` opens elsewhere (as `open` of fsspec does).
+        open_file: Opens one file.
         caches: HELM's request caches, for the provider's own token counts.
         tokenizers: For requests that neither provider nor HELM counted.
 
@@ -91,82 +87,15 @@ def read_run(
         FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
         InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
     """
-    files = _read_files(str(folder).rstrip("/"), read_bytes)
-    return _run(files, partial(_better_counts, caches=caches, tokenizers=tokenizers))
-
-
-class _Files(Struct, frozen=True):
-    """What the files of one run say; `entries` is None without per-instance stats."""
-
-    folder: str
-    suite: str
-    spec: fmt.RunSpec
-    states: list[fmt.RequestState]
-    entries: list[fmt.PerInstanceStats] | None
-
-
-def _read_files(folder: str, read_bytes: ReadBytes) -> _Files:
-    whole = folder if "://" in folder else os.path.abspath(folder)  # noqa: PTH100 (Path.absolute keeps `..`)
-    *_, around, own_name = ["", *whole.replace(os.sep, "/").split("/")]
-    state = _read(folder, "scenario_state.json", decoder=fmt.SCENARIO_STATE, read_bytes=read_bytes)
-    if state is None:
-        raise InputError(f"{folder}/scenario_state.json: not there, so the run has no requests to read.")
-    spec = _read(folder, "run_spec.json", decoder=fmt.RUN_SPEC, read_bytes=read_bytes)
-    entries = _read(folder, "per_instance_stats.json", decoder=fmt.PER_INSTANCE_STATS, read_bytes=read_bytes)
-    spec = spec or fmt.RunSpec(name=own_name, adapter_spec=state.adapter_spec)
-    return _Files(folder, around, spec, state.request_states, entries)
-
-
-def _better_counts(
-    facts: TokenFacts,
-    state: fmt.RequestState,
-    identity: RunIdentity,
-    *,
-    caches: RequestCaches | None,
-    tokenizers: LocalTokenizers | None,
-) -> TokenFacts:
-    """HELM's counts with the provider's in their place, else with a tokenizer's where there are none."""
-    usage = caches.find(state) if caches is not None else None
-    if usage is not None:
-        facts = with_usage(facts, usage, num_completions=state.request.num_completions)
-    if tokenizers is not None and (facts.prompt_tokens is None or facts.output_tokens is None or facts.doubts):
-        count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
-        facts = with_tokenizer(facts, state, count)
-    return facts
-
-
-_Better = Callable[[TokenFacts, fmt.RequestState, RunIdentity], TokenFacts]
-
-
-def _read(folder: str, name: str, *, decoder: msgspec.json.Decoder[Any], read_bytes: ReadBytes) -> Any:
-    """One decoded file of a run, None if there is none."""
-    file = f"{folder}/{name}"
-    try:
-        data = read_bytes(file)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}.") from error
-    return decode(data, decoder, file=file)
-
-
-def _run(files: _Files, better: _Better) -> HelmRun:
-    spec, states = files.spec, files.states
-    first = states[0].request if states else fmt.Request()
-    model = spec.adapter_spec.model or first.model or ""
-    identity = RunIdentity(
-        suite=files.suite,
-        run=spec.name,
-        scenario=scenario_of(spec.name),
-        model=model,
-        deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
-    )
-    by_key = stats_by_key(files.entries or [], file=f"{files.folder}/per_instance_stats.json")
-    groups = group_requests(states, by_key)
-    records = _records(states, groups, identity, better)
-    available: dict[str, float] = {}
-    for group in groups:
-        available |= group.stats.scores
+    files = RunFiles(str(folder).rstrip("/"), open_file)
+    asked = _read_asked(files)
+    counted = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
+    identity = _identity(files, asked)
+    groups = group_requests(asked.states, counted or {})
+    facts = _better_facts(files, _facts(asked, groups), identity, caches, tokenizers)
+    records = _records(asked.states, groups, facts, identity)
+    spec = asked.spec
+    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
     return HelmRun(
         source=files.folder,
         suite=identity.suite,
@@ -175,39 +104,135 @@ def _run(files: _Files, better: _Better) -> HelmRun:
         model=identity.model,
         deployment=identity.deployment,
         groups=tuple(spec.groups),
+        method=asked.method,
+        states=tuple(asked.states),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
-        warnings=tuple(_warnings(records, has_stats=files.entries is not None)),
+        warnings=tuple(_warnings(records, has_stats=counted is not None)),
     )
+
+
+class _Asked(NamedTuple):
+    """What `run_spec.json` and `scenario_state.json` say; the states without their texts, which the shapes sum up."""
+
+    spec: fmt.RunSpec
+    method: str
+    states: list[fmt.RequestState]
+    shapes: list[RequestShape]
+
+
+def _read_asked(files: RunFiles) -> _Asked:
+    adapter_spec = None
+    states: list[fmt.RequestState] = []
+    shapes: list[RequestShape] = []
+    for part in files.states():
+        shapes += map(shape_of, part.request_states)
+        states += map(_without_texts, part.request_states)
+        adapter_spec = part.adapter_spec or adapter_spec
+    adapter_spec = adapter_spec or fmt.AdapterSpec()
+    spec = files.spec() or fmt.RunSpec(name=files.place[1], adapter_spec=adapter_spec)
+    return _Asked(spec, adapter_spec.method or "", states, shapes)
+
+
+def _without_texts(state: fmt.RequestState) -> fmt.RequestState:
+    request, result = state.request, state.result
+    request.prompt = request.messages = request.multimodal_prompt = request.max_tokens = None
+    if result is not None:
+        result.completions = None
+    return state
+
+
+def _identity(files: RunFiles, asked: _Asked) -> RunIdentity:
+    spec = asked.spec
+    first = asked.states[0].request if asked.states else fmt.Request()
+    model = spec.adapter_spec.model or first.model or ""
+    return RunIdentity(
+        suite=files.place[0],
+        run=spec.name,
+        scenario=scenario_of(spec.name),
+        model=model,
+        deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
+    )
+
+
+def _facts(asked: _Asked, groups: list[Group]) -> list[TokenFacts]:
+    """HELM's own counts of each request."""
+    client_stores_tokens = any(any(shape.completion_tokens) for shape in asked.shapes)
+    facts = [TokenFacts()] * len(asked.states)
+    for group in groups:
+        stats, members = group.stats, group.members
+        counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
+        of_group = harness_facts(
+            [asked.shapes[place] for place in members],
+            prompt_total=stats.prompt_total if counted else None,
+            output_total=stats.output_total if counted else None,
+            client_stores_tokens=client_stores_tokens,
+        )
+        for place, its_facts in zip(members, of_group, strict=True):
+            facts[place] = its_facts
+    return facts
+
+
+def _better_facts(
+    files: RunFiles,
+    facts: list[TokenFacts],
+    identity: RunIdentity,
+    caches: RequestCaches | None,
+    tokenizers: LocalTokenizers | None,
+) -> list[TokenFacts]:
+    """The provider's counts in place of HELM's, else a tokenizer's where there are none; that takes the texts again."""
+    if tokenizers is not None:
+        may_help = caches is not None or any(map(_is_wanting, facts))
+        is_there = may_help and tokenizers.has(deployment=identity.deployment, model=identity.model)
+        tokenizers = tokenizers if is_there else None
+    if caches is None and tokenizers is None:
+        return facts
+    states = chain.from_iterable(part.request_states for part in files.states())
+    return [
+        _better(its_facts, state, identity, caches, tokenizers) for its_facts, state in zip(facts, states, strict=True)
+    ]
+
+
+def _is_wanting(facts: TokenFacts) -> bool:
+    return facts.prompt_tokens is None or facts.output_tokens is None or bool(facts.doubts)
+
+
+def _better(
+    facts: TokenFacts,
+    state: fmt.RequestState,
+    identity: RunIdentity,
+    caches: RequestCaches | None,
+    tokenizers: LocalTokenizers | None,
+) -> TokenFacts:
+    usage = caches.find(state) if caches is not None else None
+    if usage is not None:
+        facts = with_usage(facts, usage, num_completions=state.request.num_completions)
+    if tokenizers is not None and _is_wanting(facts):
+        count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
+        facts = with_tokenizer(facts, state, count)
+    return facts
 
 
 def _records(
-    states: list[fmt.RequestState], groups: list[Group], identity: RunIdentity, better: _Better
+    states: list[fmt.RequestState], groups: list[Group], facts: list[TokenFacts], identity: RunIdentity
 ) -> tuple[RequestRecord, ...]:
-    shapes = [shape_of(state) for state in states]
-    client_stores_tokens = any(any(shape.completion_tokens) for shape in shapes)
-    records: list[RequestRecord | None] = [None] * len(states)
+    scores = [_NO_SCORES] * len(states)
     for group in groups:
-        facts = _facts([shapes[i] for i in group.members], group.stats, client_stores_tokens=client_stores_tokens)
-        for i, its_facts in zip(group.members, facts, strict=True):
-            records[i] = record_of(
-                states[i],
-                identity=identity,
-                perturbation=perturbation_label(states[i].instance.perturbation),
-                facts=better(its_facts, states[i], identity),
-                scores=group.stats.scores,
-            )
-    return tuple(record for record in records if record is not None)
-
-
-def _facts(shapes: list[RequestShape], stats: InstanceStats, *, client_stores_tokens: bool) -> list[TokenFacts]:
-    counted = stats.num_requests == len(shapes)  # else HELM's totals are of other requests than these
-    return harness_facts(
-        shapes,
-        prompt_total=stats.prompt_total if counted else None,
-        output_total=stats.output_total if counted else None,
-        client_stores_tokens=client_stores_tokens,
+        for place in group.members:
+            scores[place] = group.stats.scores
+    return tuple(
+        record_of(
+            state,
+            identity=identity,
+            perturbation=perturbation_label(state.instance.perturbation),
+            facts=its_facts,
+            scores=its_scores,
+        )
+        for state, its_facts, its_scores in zip(states, facts, scores, strict=True)
     )
+
+
+_NO_SCORES: dict[str, float] = {}
 
 
 def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterator[str]:

@@ -42,11 +42,18 @@ class LocalTokenizers:
 
     def count(self, text: str, *, deployment: str, model: str) -> int | None:
         """Tokens of a text; None if the model's tokenizer is not on this machine."""
+        tokenizer = self._of(deployment, model)
+        return None if tokenizer is None else len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def has(self, *, deployment: str, model: str) -> bool:
+        """Whether the model's tokenizer is on this machine."""
+        return self._of(deployment, model) is not None
+
+    def _of(self, deployment: str, model: str) -> Tokenizer | None:
         key = (deployment, model)
         if key not in self._by_name:
             self._by_name[key] = self._find(deployment, model)
-        tokenizer = self._by_name[key]
-        return None if tokenizer is None else len(tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._by_name[key]
 
     def _find(self, deployment: str, model: str) -> Tokenizer | None:
         for name in (deployment, model):

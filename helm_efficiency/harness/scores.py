@@ -51,7 +51,7 @@ def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], ava
         metric_args: Arguments of the run's metrics, in order.
         available: Names of the scores that the run has.
     """
-    schemas = _main_scores_of_groups() if groups else {}
+    schemas = main_scores_of_groups() if groups else {}
     lists = (names for args in metric_args if isinstance(names := args.get("names"), list))
     asked_for = (name for names in lists for name in names if isinstance(name, str))
     of_groups = (name for group in groups for name in schemas.get(group, ()))
@@ -62,8 +62,8 @@ def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], ava
 
 
 @cache
-def _main_scores_of_groups() -> dict[str, tuple[str, ...]]:
-    """Main score names by run group, over all leaderboards inside the installed HELM; Classic's last."""
+def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
+    """Main score names by run group, over all leaderboards inside the installed HELM; Classic's last. Read once."""
     import yaml
 
     found: dict[str, dict[str, None]] = {}

@@ -54,6 +54,7 @@ class RequestShape(Struct, frozen=True, gc=False):
         echo: Whether the prompt's tokens stand among the stored ones.
         success: Whether the request was answered.
         prompt_chars: Length of the prompt, to divide what HELM counted for several requests together.
+        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so.
     """
 
     completion_tokens: tuple[int, ...]
@@ -65,6 +66,7 @@ class RequestShape(Struct, frozen=True, gc=False):
     echo: bool
     success: bool
     prompt_chars: int
+    cut_off_tokens: int | None = None
 
 
 class TokenFacts(Struct, frozen=True, gc=False):
@@ -78,6 +80,7 @@ class TokenFacts(Struct, frozen=True, gc=False):
     prompt_provenance: TokenProvenance = "missing"
     output_provenance: TokenProvenance = "missing"
     max_completion_tokens: int | None = None
+    cut_off_tokens: int | None = None
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -143,6 +146,7 @@ def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, clien
         prompt_provenance="missing" if prompt is None else "harness",
         output_provenance="missing" if output is None else "harness",
         max_completion_tokens=longest,
+        cut_off_tokens=shape.cut_off_tokens,
         doubts=_doubts(shape, prompt, output),
     )
 

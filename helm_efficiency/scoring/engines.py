@@ -15,36 +15,47 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from threadpoolctl import threadpool_limits
+
 from helm_efficiency.errors import EfficiencyError, InputError
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.run import Outcome, rescore_run, score_run, write_run
 from helm_efficiency.scoring.sources import Source
+from helm_efficiency.scoring.workers import worker_context
 
 _BATCH = 4
 """Runs that a process is given at a time."""
 
+_WRITERS = 2
+"""Threads that wait for the disk to take what they have written."""
+
 
 def rescore_here(plan: Plan, sources: Sequence[Source]) -> Iterator[Outcome]:
-    """Outcomes in order, computed in this process; while a run is written, the next one is scored.
+    """Outcomes in order, computed in this process; while runs are written, the next one is scored.
 
     Raises:
         OutputError: A file cannot be written.
     """
     writing: deque[Future[Outcome]] = deque()
-    with _without_garbage_collection(), ThreadPoolExecutor(1) as writer:
+    with _undisturbed(), ThreadPoolExecutor(_WRITERS) as writers:
         for source in sources:
-            writing.append(writer.submit(write_run, plan, source, score_run(plan, source)))
-            if len(writing) > 1:
+            writing.append(writers.submit(write_run, plan, source, score_run(plan, source)))
+            if len(writing) > _WRITERS:
                 yield writing.popleft().result()
         yield from (future.result() for future in writing)
 
 
 @contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A run is hundreds of thousands of objects without a cycle among them; walking them takes as long as the work."""
+def _undisturbed() -> Iterator[None]:
+    """One core for each process, all of it.
+
+    A run is hundreds of thousands of objects without a cycle among them, and walking them takes as long as the work.
+    Its sums are small, and threads of BLAS that wait for the next one take as much of the processor as the work.
+    """
     gc.disable()
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         gc.enable()
 
@@ -58,8 +69,7 @@ def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) ->
     """
     packed = pickle.dumps(plan)
     batches = (sources[first : first + _BATCH] for first in range(0, len(sources), _BATCH))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=worker_context(), initializer=_follow_parent) as pool:
         try:
             running = {pool.submit(_rescore_batch, packed, batch) for batch in itertools.islice(batches, 2 * jobs)}
             while running:
@@ -113,7 +123,7 @@ def rescore_on_cluster(plan: Plan, sources: Sequence[Source], *, address: str) -
 
 
 def _rescore_one(source: Source, *, packed: bytes) -> Outcome:
-    with _without_garbage_collection():
+    with _undisturbed():
         return rescore_run(_unpacked(packed), source)
 
 

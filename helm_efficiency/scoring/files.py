@@ -4,8 +4,9 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from helm_efficiency.errors import InputError, OutputError
 
@@ -13,7 +14,13 @@ _UNFINISHED = ".unfinished-"
 """How the name of a file begins that is still being written."""
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
+_BUFFER_BYTES = 1_000_000
+
+Content = bytes | Callable[[BinaryIO], None]
+"""Of a file, or what writes it."""
+
+
+def write_files(contents: Mapping[Path, Content]) -> None:
     """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
 
     Args:
@@ -41,9 +48,12 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
+def _write(path: Path, content: Content) -> None:
+    with path.open("xb", buffering=_BUFFER_BYTES) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,18 +1,18 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from helm_efficiency.core.cost import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
-from helm_efficiency.harness.efficiency import Match, ScoredRequests
+from helm_efficiency.harness.efficiency import ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
 from helm_efficiency.scoring.summary import mean_intervals
 from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema, run_schema
@@ -27,8 +27,9 @@ def request_table(records: Sequence[RequestRecord], scored: Sequence[ScoredReque
 
 
 def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
-    values = zip(*map(attrgetter(*_FACTS), records), strict=True) if records else [()] * len(_FACTS)
-    facts = dict(zip(_FACTS, values, strict=True))
+    fields = RequestRecord.__struct_fields__
+    values = zip(*map(astuple, records), strict=True) if records else [()] * len(fields)
+    facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
     scores = facts.pop("scores")
     columns = {name: pa.array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
     ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
@@ -38,26 +39,21 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
 
 
 def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
+    matches = scored.choices
     texts: dict[str, list[str | None]] = {
-        "stack": _of_matches(scored, lambda match: match.fit.stack.name),
-        "stack_detail": _of_matches(scored, lambda match: str(match.fit.stack)),
-        "tier": [tier or "none" for tier in _of_matches(scored, lambda match: match.fit.tier)],
-        "matched_by": _of_matches(scored, lambda match: match.matched_by),
-        "reason": [reason or None for reason in scored.reasons],
+        "stack": [match.fit.stack.name if match else None for match in matches],
+        "stack_detail": [str(match.fit.stack) if match else None for match in matches],
+        "tier": [match.fit.tier if match else "none" for match in matches],
+        "matched_by": [match.matched_by if match else None for match in matches],
     }
-    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    choice = pa.array(scored.choice)
+    columns = {name: pa.array(values, pa.string()).take(choice) for name, values in texts.items()}
+    columns["reason"] = pa.array([reason or None for reason in scored.reasons], pa.string())
     columns |= {name: pa.array(values, from_pandas=True) for name, values in _reals(scored).items()}
     columns["num_accelerators"] = pa.array(scored.num_accelerators, from_pandas=True).cast(pa.int64())
     columns["in_domain"] = pa.array(scored.idealized.in_domain, mask=np.isnan(scored.idealized.seconds))
-    nothing = {name: pa.nulls(len(scored.matches), kind) for name, kind in REQUEST_COLUMNS.items()}
+    nothing = {name: pa.nulls(len(choice), kind) for name, kind in REQUEST_COLUMNS.items()}
     return {name: columns.get(name, nothing[name]) for name in REQUEST_COLUMNS if name not in _FACTS}
-
-
-def _of_matches(scored: ScoredRequests, describe: Callable[[Match], str]) -> list[str | None]:
-    """A text about what each record was matched to, None where nothing matched."""
-    distinct = {id(match): match for match in scored.matches if match is not None}
-    texts = {key: describe(match) for key, match in distinct.items()}
-    return [None if match is None else texts[id(match)] for match in scored.matches]
 
 
 def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
@@ -170,7 +166,7 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _In
         "api_usd": scored.api_usd,
     }
     is_scored = ~np.isnan(scored.idealized.seconds)
-    match = next((match for match in scored.matches if match is not None), None)
+    match = next((match for match in scored.choices if match is not None), None)
     return {
         "stack": match and match.fit.stack.name,
         "stack_detail": match and str(match.fit.stack),

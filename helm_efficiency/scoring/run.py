@@ -12,24 +12,36 @@ import itertools
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.errors import EfficiencyError, InputError, OutputError
 from helm_efficiency.harness.efficiency import ScoredRequests, score_requests
-from helm_efficiency.harness.helm_aggregate import aggregated_stats, per_instance_stats, read_layout
+from helm_efficiency.harness.helm_aggregate import (
+    Columns,
+    Layout,
+    Stat,
+    aggregated_stats,
+    layout_of,
+    per_instance_stats,
+)
 from helm_efficiency.harness.helm_cache import RequestCaches
+from helm_efficiency.harness.helm_files import PER_INSTANCE_STATS, STATS
 from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
+from helm_efficiency.harness.helm_runs import HelmRun
 from helm_efficiency.harness.helm_stats import stat_columns
+from helm_efficiency.harness.json_parts import blocks
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
-from helm_efficiency.harness.records import HarnessRun, RequestRecord
-from helm_efficiency.scoring.files import locked, remove_unfinished, write_files
+from helm_efficiency.harness.records import HarnessRun
+from helm_efficiency.scoring.files import Content, locked, remove_unfinished, write_files
 from helm_efficiency.scoring.plan import Plan, StatsTarget
 from helm_efficiency.scoring.rows import request_table, run_rows
 from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read_source, state_of
@@ -37,7 +49,6 @@ from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
 """Folders of the output: parts of the requests table, copied suites, receipts."""
 
-STATS, PER_INSTANCE_STATS = "stats.json", "per_instance_stats.json"
 _DISPLAYED = frozenset({"instances.json", "display_predictions.json", "display_requests.json"})
 """What helm-summarize derives from a run; a copy gets its own."""
 
@@ -99,7 +110,7 @@ class ScoredRun(NamedTuple):
     """
 
     outcome: Outcome
-    files: dict[Path, bytes]
+    files: dict[Path, Content]
     receipt: Receipt | None
     lock: contextlib.ExitStack
 
@@ -140,7 +151,12 @@ def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
     """
     with scored.lock:
         if scored.receipt is not None:
-            write_files(scored.files)
+            try:
+                write_files(scored.files)
+            except OutputError:
+                raise
+            except EfficiencyError as error:
+                return Outcome(url=source.url, status="failed", error=str(error))
             states = {path: state_of(path) for path in scored.files}
             changed = {path.name: state for path, state in states.items() if path.parent == source.local_path}
             below = {path: state for path, state in states.items() if path.is_relative_to(plan.output)}
@@ -157,15 +173,17 @@ def _receipt_path(plan: Plan, source: Source) -> Path:
     return plan.output / RECEIPTS / f"{part_name(source)}.json"
 
 
-def _score(plan: Plan, source: Source, files: Files, states: dict[str, FileState]) -> tuple[dict[Path, bytes], Receipt]:
+def _score(
+    plan: Plan, source: Source, files: Files, states: dict[str, FileState]
+) -> tuple[dict[Path, Content], Receipt]:
     """What is to be written of a run, and what it was made from."""
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
     scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
     tables = [request_table(run.records, its) for run, its in zip(runs, scored, strict=True)]
-    contents = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
-    if source.harness == HELM and plan.target is not StatsTarget.none:
-        contents |= _suite_files(plan, source, files, runs[0].records, scored[0])
+    contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
+    if isinstance(runs[0], HelmRun) and plan.target is not StatsTarget.none:
+        contents |= _suite_files(plan, source, files, runs[0], scored[0])
     outcome = Outcome(
         url=source.url,
         status="scored",
@@ -226,8 +244,8 @@ def _parquet(tables: Sequence[pa.Table]) -> bytes:
 
 
 def _suite_files(
-    plan: Plan, source: Source, files: Files, records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]
-) -> dict[Path, bytes]:
+    plan: Plan, source: Source, files: Files, run: HelmRun, scored: Sequence[ScoredRequests]
+) -> dict[Path, Content]:
     """Files of a HELM run with our stats in them, by where they go."""
     in_place = source.local_path if plan.target is StatsTarget.in_place else None
     if plan.target is StatsTarget.in_place and in_place is None:
@@ -235,23 +253,40 @@ def _suite_files(
     target = in_place or plan.output / RUNS / source.suite / source.name
     remove_unfinished(target)
     names = files.names()
-    contents = {} if in_place else {name: files.read(name) for name in names if name not in _DISPLAYED}
-    layout = read_layout(files.read("scenario_state.json"))
-    columns = stat_columns(records, *scored)
+    contents: dict[str, Content] = {}
+    if not in_place:
+        contents = {name: partial(_copy, files, name) for name in names if name not in _DISPLAYED}
+    layout = layout_of(run.states, method=run.method)
+    columns = stat_columns(run.records, *scored)
     if STATS in names:
-        added = aggregated_stats(layout, columns)
-        contents[STATS] = rewrite_stats(files.read(STATS), added, file=f"{files.path}/{STATS}")
+        contents[STATS] = partial(_rewrite_stats, files, aggregated_stats(layout, columns))
     if PER_INSTANCE_STATS in names:
-        file = f"{files.path}/{PER_INSTANCE_STATS}"
-        entries = per_instance_stats(layout, columns)
-        contents[PER_INSTANCE_STATS] = rewrite_per_instance_stats(files.read(PER_INSTANCE_STATS), entries, file=file)
+        contents[PER_INSTANCE_STATS] = partial(_rewrite_per_instance_stats, files, layout, columns)
     return {target / name: content for name, content in contents.items()}
 
 
-def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> tuple[Matched, ...]:
-    counts: Counter[tuple[str, str, str | None, str | None, str | None]] = Counter()
+def _copy(files: Files, name: str, target: BinaryIO) -> None:
+    with files.open(f"{files.path}/{name}") as source:
+        for block in blocks(source, file=f"{files.path}/{name}"):
+            target.write(block)
+
+
+def _rewrite_stats(files: Files, added: Sequence[Stat], target: BinaryIO) -> None:
+    file = f"{files.path}/{STATS}"
+    with files.open(file) as source:
+        target.write(rewrite_stats(b"".join(blocks(source, file=file)), added, file=file))
+
+
+def _rewrite_per_instance_stats(files: Files, layout: Layout, columns: Columns, target: BinaryIO) -> None:
+    file = f"{files.path}/{PER_INSTANCE_STATS}"
+    with files.open(file) as source:
+        rewrite_per_instance_stats(source, target, per_instance_stats(layout, columns), file=file)
+
+
+def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> Iterator[Matched]:
+    asked = dict.fromkeys((record.deployment, record.model) for record in run.records)
     for each in scored:
-        for record, match in zip(run.records, each.matches, strict=True):
+        num_requests = np.bincount(each.choice, minlength=len(asked)).tolist()
+        for (deployment, model), match, number in zip(asked, each.choices, num_requests, strict=True):
             coefficients, matched_by = (match.fit.deployment, match.matched_by) if match else (None, None)
-            counts[record.deployment, record.model, each.stack, coefficients, matched_by] += 1
-    return tuple(Matched(*key, num_requests) for key, num_requests in counts.items())
+            yield Matched(deployment, model, each.stack, coefficients, matched_by, number)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -16,6 +16,7 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.harness import archives
 from helm_efficiency.harness.archives import Harness
 from helm_efficiency.harness.helm_cache import RequestCaches
+from helm_efficiency.harness.helm_files import open_local
 from helm_efficiency.harness.helm_runs import RUN_FILES, read_run
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
@@ -63,12 +64,11 @@ class Source(Struct, frozen=True):
 
 
 class Files:
-    """Reads the files of one folder, or one file, and remembers what was read for those who need it again."""
+    """The files of one folder, or one file and those that belong to it."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
         self.filesystem = filesystem
         self.path = path.rstrip("/")
-        self.contents: dict[str, bytes] = {}
 
     def names(self) -> list[str]:
         """Of the files, sorted; of a file those that belong to it."""
@@ -89,19 +89,15 @@ class Files:
         info: dict[str, Any] = self.filesystem.info(path)
         return info["size"], str(sorted((key, str(value)) for key, value in info.items()))
 
-    def read(self, name: str) -> bytes:
-        """Content of a file of the folder.
+    def open(self, path: str) -> BinaryIO:
+        """One of them by its path, to read.
 
         Raises:
             FileNotFoundError: There is none.
         """
-        if name not in self.contents:
-            self.contents[name] = self.filesystem.cat_file(f"{self.path}/{name}")
-        return self.contents[name]
-
-    def read_path(self, path: str) -> bytes:
-        """Content of a file of the folder, named by its path."""
-        return self.read(posixpath.basename(path))
+        is_local = isinstance(self.filesystem, LocalFileSystem)
+        opened: BinaryIO = open_local(path) if is_local else self.filesystem.open(path, "rb")
+        return opened
 
     @contextlib.contextmanager
     def local_file(self) -> Iterator[Path]:
@@ -147,7 +143,7 @@ def read_source(
         InputError: A file is missing or cannot be read.
     """
     if source.harness == HELM:
-        return (read_run(files.path, read_bytes=files.read_path, caches=caches, tokenizers=tokenizers),)
+        return (read_run(files.path, open_file=files.open, caches=caches, tokenizers=tokenizers),)
     with files.local_file() as path:
         return archives.read_source(source.harness, path, tokenizers=tokenizers)
 

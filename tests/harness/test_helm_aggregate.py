@@ -21,7 +21,8 @@ from helm.common.request import Request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helm_efficiency.harness.helm_aggregate import aggregated_stats, per_instance_stats, read_layout
+from helm_efficiency.harness.helm_aggregate import aggregated_stats, layout_of, per_instance_stats
+from helm_efficiency.harness.helm_format import SCENARIO_STATE
 
 COLUMNS = ("num_output_tokens", "inference_runtime", "inference_idealized_runtime")
 
@@ -145,11 +146,12 @@ def of_helm(metric: Any, state: ScenarioState) -> tuple[list[Any], list[Any]]:
 def of_ours(state: ScenarioState, values: Sequence[Mapping[str, float]]) -> tuple[list[Any], list[Any]]:
     import msgspec
 
-    layout = read_layout(json.dumps(asdict_without_nones(state), indent=2).encode())
+    document = json.dumps(asdict_without_nones(state)).encode()
+    layout = layout_of(SCENARIO_STATE.decode(document).request_states, method=state.adapter_spec.method)
     columns = {name: [row.get(name, float("nan")) for row in values] for name in COLUMNS}
     return tuple(  # type: ignore[return-value]
         json.loads(msgspec.json.encode(stats))
-        for stats in (per_instance_stats(layout, columns), aggregated_stats(layout, columns))
+        for stats in (list(per_instance_stats(layout, columns)), aggregated_stats(layout, columns))
     )
 
 

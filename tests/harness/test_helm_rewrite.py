@@ -1,14 +1,16 @@
 """Stats of HELM's files replaced without touching anything else."""
 
+import io
 import json
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helm_efficiency.errors import FileFormatError
+from helm_efficiency.harness import json_parts
 from helm_efficiency.harness.helm_aggregate import MetricName, PerInstanceStats, Stat, stat_of
 from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
 from helm_efficiency.harness.helm_stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
@@ -53,15 +55,26 @@ def test_stats(all_stats: list[Any], layout: Any, with_nan: bool) -> None:
     assert rewrite_stats(rewritten, added, file="stats.json") == rewritten
 
 
-@given(st.lists(stats, max_size=4), layouts)
-def test_per_instance_stats(of_entries: list[list[Any]], layout: Any) -> None:
+def rewrite_entries(data: bytes, added: list[PerInstanceStats]) -> bytes:
+    target = io.BytesIO()
+    rewrite_per_instance_stats(io.BytesIO(data), target, added, file="per_instance_stats.json")
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("part_bytes", [100, json_parts.PART_BYTES])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(of_entries=st.lists(stats, max_size=4), layout=layouts)
+def test_per_instance_stats(
+    of_entries: list[list[Any]], layout: Any, part_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_parts, "PART_BYTES", part_bytes)
     entries = [{"instance_id": f"id{i}", "more": 1, "stats": each} for i, each in enumerate(of_entries)]
     data = json.dumps(entries, **layout).encode()
     added = [PerInstanceStats(instance_id="id0", train_trial_index=0, stats=[ours("inference_runtime", 2.0)])]
-    rewritten = rewrite_per_instance_stats(data, added, file="per_instance_stats.json")
+    rewritten = rewrite_entries(data, added)
     kept = [entry | {"stats": left} for entry in entries if (left := kept_of(entry["stats"]))]
     assert json.loads(rewritten) == kept + json.loads(msgspec.json.encode(added))
-    assert rewrite_per_instance_stats(rewritten, added, file="per_instance_stats.json") == rewritten
+    assert rewrite_entries(rewritten, added) == rewritten
 
 
 def test_bytes_of_others_are_kept() -> None:

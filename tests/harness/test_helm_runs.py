@@ -459,7 +459,7 @@ def test_files_may_come_from_elsewhere() -> None:
         "run_spec.json": {"name": "x"},
     }.items():
         memory.pipe(f"/archive/v1/run/{name}", json.dumps(content).encode())
-    run = read_run("memory://archive/v1/run", read_bytes=memory.cat_file)
+    run = read_run("memory://archive/v1/run", open_file=memory.open)
     assert (run.suite, run.name, len(run.records)) == ("v1", "x", 1)
 
 

@@ -142,7 +142,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_full_disk(runs: Path, fast_folder: Path) -> None:

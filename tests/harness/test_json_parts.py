@@ -1,0 +1,72 @@
+"""A long list in parts: together they are the whole, whatever the form of the file and wherever it is divided."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helm_efficiency.errors import FileFormatError
+from helm_efficiency.harness import json_parts
+from helm_efficiency.harness.helm_runs import find_runs, read_run
+from helm_efficiency.harness.json_parts import list_parts
+
+ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+leaves = st.none() | st.booleans() | st.integers() | st.text() | st.just("\n  },\n  {")
+values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+elements = st.lists(st.dictionaries(st.text(), values, max_size=4), max_size=8)
+layouts = st.sampled_from([{"indent": 2}, {"indent": 1}, {"indent": 4}, {}, {"separators": (",", ":")}])
+
+
+def parts_of(document: Any, layout: Any, key: str | None) -> list[Any]:
+    text = json.dumps(document, **layout).encode()
+    parts = list(list_parts(io.BytesIO(text), file="x.json", key=key))
+    assert [part.start for part in parts] == sorted(part.start for part in parts)
+    return [json.loads(part.text) for part in parts]
+
+
+@ONE_AFTER_THE_OTHER
+@given(elements, layouts, st.integers(1, 200))
+def test_a_list(monkeypatch: pytest.MonkeyPatch, document: list[Any], layout: Any, part_bytes: int) -> None:
+    monkeypatch.setattr(json_parts, "PART_BYTES", part_bytes)
+    parts = parts_of(document, layout, None)
+    assert [element for part in parts for element in part] == document
+
+
+@ONE_AFTER_THE_OTHER
+@given(elements, values, st.lists(st.dictionaries(st.text(), leaves)), layouts, st.integers(1, 200))
+def test_a_list_under_a_key(
+    monkeypatch: pytest.MonkeyPatch, states: list[Any], before: Any, after: list[Any], layout: Any, part_bytes: int
+) -> None:
+    monkeypatch.setattr(json_parts, "PART_BYTES", part_bytes)
+    document = {"adapter_spec": before, "request_states": states, "annotator_specs": after}
+    parts = parts_of(document, layout, "request_states")
+    assert [state for part in parts for state in part["request_states"]] == states
+    assert parts[-1] | {"request_states": states} == document
+
+
+def test_parts_are_small() -> None:
+    text = json.dumps([{"number": number} for number in range(200_000)], indent=2).encode()
+    sizes = [len(part.text) for part in list_parts(io.BytesIO(text), file="x.json")]
+    assert len(sizes) > 4
+    assert max(sizes) < 2.1 * json_parts.PART_BYTES
+
+
+@pytest.mark.parametrize("layout", [{"indent": 2}, {}])
+def test_one_piece_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
+    monkeypatch.setattr(json_parts, "MAX_PIECE_BYTES", 10_000)
+    monkeypatch.setattr(json_parts, "PART_BYTES", 100)
+    with pytest.raises(FileFormatError, match=r"^run/x\.json: more than .* MB in one piece; expected a list"):
+        list(list_parts(io.BytesIO(json.dumps([{"text": "x" * 20_000}], **layout).encode()), file="run/x.json"))
+
+
+def test_real_runs_in_parts_are_the_same(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = list(find_runs(data_dir / "helm_runs" / "small"))
+    whole = [read_run(folder).records for folder in folders]
+    monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
+    assert [read_run(folder).records for folder in folders] == whole
+    assert sum(map(len, whole)) == 25

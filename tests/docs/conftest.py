@@ -38,7 +38,8 @@ def _furnish(page: Path, data_dir: Path) -> None:
     with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
         cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")
     Path("my-model").mkdir()
-    Path("my-model", "config.json").write_text(CONFIG)
+    for config in (Path("my-model", "config.json"), Path("config.json")):
+        config.write_text(CONFIG)
     if page.stem == "profiling":
         _draw_weights(Path("my-model"))
 

@@ -4,8 +4,9 @@ A block is told by the words after its fence:
 
 - `console`: commands behind `$ ` (in the README also without), each with the output shown below it. They are run in the
   order of the page, in one folder. `…` on a line of its own stands for lines left out. Further words: `timings` (only
-  the words of the output are compared, not its numbers), `status-1` (the command ends with 1: something was missing,
-  and it says so), `elsewhere` (needs another machine, a network or hours: only its options are checked).
+  the words of the output are compared, not its numbers), `status-1` (the last command ends with 1: something was
+  missing, and it says so), `elsewhere` (needs another machine, a network or hours, or is run on a page of its own: only
+  its options are checked).
 - `python`: executed there, one block after another with the same names.
 - `text output`: what the Python block before it prints.
 - a language and a file name, such as `csv train.csv`: what the reader puts into that file.
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
+import typer
 import typer.main
 from typer.testing import CliRunner
 
@@ -35,6 +36,8 @@ from helm_efficiency.errors import EfficiencyError
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURS = "helm-efficiency "
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""Click's; typer brings a click of its own, or uses the one that is installed, by its version."""
 COLUMNS = "120"
 TOOLS = {
     "helm-efficiency": 'helm_efficiency.cli "$@"',
@@ -107,22 +110,19 @@ def check_options(text: str) -> None:
     """Parse a command of ours without running it.
 
     Raises:
-        click.UsageError: There is no such command or option, or a value is wrong; files need not be there.
+        USAGE_ERROR: There is no such command or option, or a value is wrong; files need not be there.
     """
-    command: click.Command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     arguments = [word for word in shlex.split(text, comments=True)[1:] if word not in ("…", "...")]
     name = "helm-efficiency"
-    while isinstance(command, click.Group):
+    while hasattr(command, "commands"):
         name, *arguments = arguments
-        if name not in command.commands:
-            raise click.UsageError(f"no command {name}")
         command = command.commands[name]
     try:
         command.make_context(name, list(arguments)).close()
-    except click.MissingParameter:
-        pass  # a mention need not be whole
-    except click.BadParameter as error:
-        if "does not exist" not in error.message:
+    except USAGE_ERROR as error:
+        is_mention = type(error).__name__ == "MissingParameter"  # it need not be whole
+        if not is_mention and "does not exist" not in error.message:
             raise
 
 
@@ -137,8 +137,10 @@ def run_page(page: Path) -> dict[str, Done]:
     printed = ""
     for block in blocks(page):
         if block.language == "console" and "elsewhere" not in block.words:
-            for command in commands(block):
-                done[command.text] = _run_checked(page, command)
+            of_block = commands(block)
+            for command in of_block:
+                is_incomplete = "status-1" in block.words and command is of_block[-1]
+                done[command.text] = _run_checked(page, command, status=int(is_incomplete))
         elif block.language == "python" and not block.words:
             with contextlib.redirect_stdout(io.StringIO()) as stdout:
                 exec(compile(block.text, page.name, "exec"), names)
@@ -153,10 +155,10 @@ def run_page(page: Path) -> dict[str, Done]:
     return done
 
 
-def _run_checked(page: Path, command: Command) -> Done:
+def _run_checked(page: Path, command: Command, *, status: int) -> Done:
     done = run(command.text)
     where = f"{page.name}: {command.text}\n{done.output[-3000:]}"
-    assert done.status == int("status-1" in command.words), where
+    assert done.status == status, where
     if command.shown:
         timings = "timings" in command.words
         shown = list(_comparable(command.shown, timings=timings))

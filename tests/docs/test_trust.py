@@ -159,6 +159,37 @@ def token_rows(requests: dict[str, list[dict[str, Any]]]) -> Iterable[str]:
         yield f"| {title} | {len(of)} | {usage} | {doubtful} | {missing} | {failed} |"
 
 
+def readme_rows(scores: list[dict[str, Any]], left_out: list[dict[str, Any]]) -> Iterable[str]:
+    """The README's extract."""
+
+    def mean(accelerator: str, protocol: str, rule: str) -> dict[str, Any]:
+        wanted = ("mean", f"{accelerator}-megatron-fp16", protocol, rule)
+        (found,) = (s for s in scores if (s["deployment"], s["stack"], s["protocol"], s["rule"]) == wanted)
+        return found
+
+    def pair(of: dict[str, Any]) -> str:
+        errors = of["end_to_end_error_fraction"], of["one_token_error_fraction"]
+        return ", ".join(f"{100 * error:#.2g}".rstrip(".") + " %" for error in errors)
+
+    for accelerator in ("a100-80gb", "v100-32gb"):
+        ours, helm = (mean(accelerator, "leave-one-knot-out", rule) for rule in ("auto", "helm"))
+        yield f"| {pair(ours)} | {pair(helm)} |"
+    ours, helm = (mean("a100-80gb", "few-knots", rule)["end_to_end_error_fraction"] for rule in ("auto", "helm"))
+    yield f"| {100 * ours:.2g} % | {100 * helm:.2g} % |"
+    covered = [
+        mean(accelerator, protocol, "auto")["coverage_fraction"]
+        for accelerator in ("a100-80gb", "v100-32gb")
+        for protocol in ("leave-one-knot-out", "few-knots")
+    ]
+    yield f"| {percent(min(covered), 0)} to {percent(max(covered), 0)} |"
+    regular = [row for row in left_out if row["deployment"] != YALM]
+    errors = [
+        statistics.mean(row["error_fraction"] for row in regular if row["stack"].startswith(accelerator))
+        for accelerator in ("a100", "v100")
+    ]
+    yield f"| {', '.join(map(percent, errors))} |"
+
+
 @pytest.fixture
 def said(reader: Callable[[Path], Path]) -> Callable[[str], Any]:
     """What the page's commands wrote, by file."""
@@ -170,6 +201,7 @@ def said(reader: Callable[[Path], Path]) -> Callable[[str], Any]:
 def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
     require_rows(prefill_rows(said("validate.json")))
     require_rows(splitwise_rows(said("validate.json")))
+    require_rows(readme_rows(said("validate.json"), said("transfer.json")), pages.ROOT / "README.md")
     require_rows(transfer_rows(said("transfer.json")))
     require_rows(
         token_rows(

@@ -34,6 +34,16 @@ class Store:
     """Profiles and fits by deployment and stack name.
 
     One profile and one fit are kept for each pair; putting another replaces it.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, Store, fit_profile
+        >>> cells = [(1, 1), (1, 65), (512, 1), (512, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> profile = Profile("me/model", Stack("a100-80gb-vllm-bf16", "a100-80gb"), timed)
+        >>> store = Store("mine.sqlite")
+        >>> store.put_all([profile], [fit_profile(profile)])
+        >>> store.fit("me/model") == fit_profile(profile)
+        True
     """
 
     def __init__(self, path: Path | str = DEFAULT_STORE, *, create: bool = True) -> None:

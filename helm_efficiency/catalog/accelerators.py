@@ -120,6 +120,11 @@ def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
     Raises:
         FileFormatError: `extra` cannot be read, has an unknown or missing key or column, or a bad value.
         CatalogError: A price is for an accelerator that nobody described.
+
+    Example:
+        >>> from helm_efficiency import load_accelerators
+        >>> load_accelerators()["a100-80gb"].memory_bytes
+        80000000000.0
     """
     if extra is None:
         return _packaged()
@@ -153,6 +158,15 @@ def prices_as_of(
         accelerators: As `load_accelerators` gives them.
         on: The day; today by default.
         price_list: Which list.
+
+    Returns:
+        Exact prices in dollars, each with its date and source.
+
+    Example:
+        >>> from datetime import date
+        >>> from helm_efficiency import load_accelerators, prices_as_of
+        >>> prices_as_of(load_accelerators(), date(2023, 12, 1), "paper-2023")["a100-80gb"].usd_per_accelerator_hour
+        Decimal('4.096')
     """
     priced = {key: accelerator.price(on, price_list) for key, accelerator in accelerators.items()}
     return {key: price for key, price in priced.items() if price is not None}

@@ -103,7 +103,16 @@ class ArchitectureCatalog:
 
 @cache
 def load_architectures() -> ArchitectureCatalog:
-    """The packaged catalog."""
+    """The packaged catalog.
+
+    Returns:
+        Entries by name of the architecture; `find` looks one up by that or by HELM's name of a model.
+
+    Example:
+        >>> from helm_efficiency import load_architectures
+        >>> load_architectures().find("meta/llama-3.1-8b-instruct").architecture.num_layers
+        32
+    """
     text = files("helm_efficiency.catalog").joinpath("data/architectures.yaml").read_text(encoding="utf-8")
     document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast in C
     excluded = {model: reason for reason, models in document["excluded"].items() for model in models}

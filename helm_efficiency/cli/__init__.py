@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from helm_efficiency import __version__
 from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.version import __version__
 
 app = typer.Typer(
     name="helm-efficiency",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, note
 from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
     from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.core.measurement import Profile
     from helm_efficiency.scoring.transfers import StackTransfer
 
 DEFAULT_FILE = Path("prod_env/architectures.yaml")
@@ -107,8 +108,11 @@ def transfer(
         str | None, typer.Option(help="Instead of a profiled stack: the roofline of this one.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of the weights, with --accelerator.")] = "bf16",
-    validate: Annotated[bool, typer.Option("--validate", help="Leave each profiled model out in turn.")] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Leave each profiled model out in turn, on each stack.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show coefficients, keep none.")] = False,
+    prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
     architectures: FileOption = DEFAULT_FILE,
     format: FormatOption = Format.table,
@@ -124,7 +128,11 @@ def transfer(
         emit(_validated(store, stack), format)
         return
     catalog = _catalog(architectures)
-    found = _load(store, stack, accelerator=accelerator, dtype=dtype)
+    found = (
+        _calibrated(store, stack, prices)
+        if accelerator is None
+        else _roofline(accelerator, stack, dtype=dtype, prices=prices)
+    )
     fits, reasons = _fits(found, catalog, models)
     for model, reason in reasons.items():
         note(f"{model}: {reason}")
@@ -197,16 +205,23 @@ def _summary(entry: "CatalogEntry") -> dict[str, Any]:
     }
 
 
-def _load(store: Path, stack: str | None, *, accelerator: str | None, dtype: str) -> "StackTransfer":
+def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":
+    from helm_efficiency.catalog.accelerators import load_accelerators
     from helm_efficiency.core.measurement import Stack
-    from helm_efficiency.scoring.transfers import load_transfer, roofline
+    from helm_efficiency.scoring.transfers import roofline
+
+    name = stack or f"{accelerator}-roofline-{dtype}"
+    unmeasured = Stack(name, accelerator, engine="roofline", dtype=dtype)
+    return roofline(unmeasured, accelerators=load_accelerators(prices))
+
+
+def _calibrated(store: Path, stack: str | None, prices: Path | None) -> "StackTransfer":
+    from helm_efficiency.catalog.accelerators import load_accelerators
+    from helm_efficiency.scoring.transfers import load_transfer
     from helm_efficiency.store import Store
 
-    if accelerator is not None:
-        name = stack or f"{accelerator}-roofline-{dtype}"
-        return roofline(Stack(name, accelerator, engine="roofline", dtype=dtype))
     opened = Store(store, create=False)
-    return load_transfer(opened, stack or _only_stack(opened))
+    return load_transfer(opened, stack or _only_stack(opened), accelerators=load_accelerators(prices))
 
 
 def _only_stack(store: Any) -> str:
@@ -275,8 +290,17 @@ def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
 
     from helm_efficiency.catalog.specs import spec_of_stack
     from helm_efficiency.core.transfer_validation import leave_one_out
+    from helm_efficiency.errors import InputError
     from helm_efficiency.store import Store
 
-    opened = Store(store, create=False)
-    profiles = [p for p in opened.profiles(stack=stack or _only_stack(opened)) if p.architecture is not None]
-    return [asdict(row) for row in leave_one_out(profiles, spec_of_stack(profiles[0].stack))]
+    by_stack: dict[str, list[Profile]] = {}
+    for profile in Store(store, create=False).profiles(stack=stack):
+        if profile.architecture is not None:
+            by_stack.setdefault(profile.stack.name, []).append(profile)
+    if not by_stack:
+        raise InputError(f"{store} has no profile of a known architecture{f' on stack {stack}' if stack else ''}.")
+    return [
+        {"stack": name, **asdict(row)}
+        for name, profiles in sorted(by_stack.items())
+        for row in leave_one_out(profiles, spec_of_stack(profiles[0].stack))
+    ]

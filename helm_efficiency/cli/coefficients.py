@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, narrowed, note
+from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, narrowed, note
 from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def import_files(
     num_accelerators: Annotated[
         int | None, typer.Option(min=1, help="That the measured model occupied; a CSV counts as 1.")
     ] = None,
+    prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
@@ -57,7 +58,13 @@ def import_files(
     from helm_efficiency.harness.coefficient_files import read_coefficient_files
     from helm_efficiency.store import Store
 
-    found = read_coefficient_files(files, deployment=deployment, stack_name=stack, num_accelerators=num_accelerators)
+    found = read_coefficient_files(
+        files,
+        deployment=deployment,
+        stack_name=stack,
+        num_accelerators=num_accelerators,
+        accelerator_file=prices,
+    )
     opened = Store(store)
     num_replaced = _num_replaced(opened, found)
     opened.put_all(found.profiles, found.fits)

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from helm_efficiency.core.memory import Serving
 
 ApiPricesOption = Annotated[
-    Path | None, typer.Option("--api-prices", help="Your own API prices, CSV; see docs/costs.md.")
+    Path | None,
+    typer.Option(
+        "--api-prices",
+        help="Your own API prices, CSV; see docs/accelerator-prices.md.",
+        envvar="HELM_EFFICIENCY_API_PRICES",
+    ),
 ]
 
 

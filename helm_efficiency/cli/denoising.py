@@ -1,8 +1,6 @@
 """The command that fits service models to recorded latencies."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,44 +77,30 @@ def denoise(
 
 def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
     """Records of every run that can be read; the others are put among the problems."""
-    from helm_efficiency.harness.archives import find_sources, read_source
+    from helm_efficiency.harness.archives import read_runs
     from helm_efficiency.harness.helm_cache import RequestCaches
 
-    caches = RequestCaches() if cache else None
-    if caches is not None:
-        for place in cache:
-            if place.is_file():
-                caches.add_sqlite(place)
-            else:
-                caches.add_folder(place)
-        problems.extend(caches.problems)
-    for path in paths:
-        for harness, source in find_sources(path):
-            try:
-                for run in read_source(harness, source, caches=caches):
-                    yield from run.records
-            except InputError as error:
-                text = str(error)
-                is_negative_time = "`float` >= 0.0" in text and any(
-                    name in text for name in ("time", "latency", "ttft")
-                )
-                hint = " A time below 0: the client's clock was set back. Run it again." if is_negative_time else ""
-                problems.append(text + hint)
+    caches = RequestCaches.of(cache) if cache else None
+    problems.extend(caches.problems if caches else ())
+    for run in read_runs(paths, caches=caches, on_error=lambda error: problems.append(_with_hint(str(error)))):
+        yield from run.records
+
+
+def _with_hint(problem: str) -> str:
+    is_negative_time = "`float` >= 0.0" in problem and any(name in problem for name in ("time", "latency", "ttft"))
+    return problem + " A time below 0: the client's clock was set back. Run it again." * is_negative_time
 
 
 def _report(
     service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
 ) -> dict[str, Any]:
     """Denoise one service, keep its model in the store, and say what came out."""
-    from helm_efficiency import __version__
-    from helm_efficiency.core.denoising import as_fit, denoise, paper_minimum
+    from helm_efficiency.core.denoising import denoise
     from helm_efficiency.scoring.service_report import service_report
+    from helm_efficiency.scoring.services import service_fit
 
     denoised = denoise(service.log, num_resamples=num_resamples)
-    name = service.deployment
-    fit = paper_minimum(service.log, name) if minimum else as_fit(denoised.service, name)
-    source, today = f"latencies of {len(service.log)} recorded requests", datetime.now().date().isoformat()
-    store.put_fit(replace(fit, source=source, fitted_on=today, versions={"helm-efficiency": __version__}))
+    store.put_fit(service_fit(service, None if minimum else denoised))
     return service_report(service, denoised, _idealized(service, store, stack))
 
 

@@ -16,7 +16,12 @@ StoreOption = Annotated[
 ]
 
 PricesOption = Annotated[
-    Path | None, typer.Option("--prices", help="Your own accelerators and prices, YAML or CSV; see docs/costs.md.")
+    Path | None,
+    typer.Option(
+        "--prices",
+        help="Your own accelerators and prices, YAML or CSV; see docs/accelerator-prices.md.",
+        envvar="HELM_EFFICIENCY_PRICES",
+    ),
 ]
 PriceListOption = Annotated[
     str, typer.Option("--price-list", help="Which prices: on-demand, modal, lambda, paper-2023 or your own.")

@@ -40,21 +40,23 @@ def records(
 
     Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
     """
+    from helm_efficiency.harness.archives import read_runs
     from helm_efficiency.harness.helm_cache import RequestCaches
     from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 
     named = dict(_pair(text) for text in tokenizer)
     tokenizers = LocalTokenizers(named) if count_tokens or named else None
-    caches = RequestCaches()
-    for place in cache:
-        if place.is_file():
-            caches.add_sqlite(place)
-        else:
-            caches.add_folder(place)
+    caches = RequestCaches.of(cache)
     problems = list(caches.problems)
     rows: list[dict[str, Any]] = []
     num_runs = 0
-    for run in _runs(paths, problems, caches=caches if cache else None, tokenizers=tokenizers):
+    runs = read_runs(
+        paths,
+        caches=caches if cache else None,
+        tokenizers=tokenizers,
+        on_error=lambda error: problems.append(str(error)),
+    )
+    for run in runs:
         num_runs += 1
         rows.extend([_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv))
         for warning in run.warnings:
@@ -74,18 +76,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and place):
         raise InputError(f"--tokenizer {text}: expected NAME=PLACE, such as host/model=org/repository.")
     return name, place
-
-
-def _runs(paths: list[Path], problems: list[str], **options: Any) -> Iterator["HarnessRun"]:
-    """Every run that can be read; the others are put among the problems."""
-    from helm_efficiency.harness.archives import find_sources, read_source
-
-    for path in paths:
-        for harness, source in find_sources(path):
-            try:
-                yield from read_source(harness, source, **options)
-            except InputError as error:
-                problems.append(str(error))
 
 
 def _summary(run: "HarnessRun") -> dict[str, Any]:

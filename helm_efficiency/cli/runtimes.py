@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,13 +20,12 @@ from helm_efficiency.cli.options import (
     narrowed,
     note,
 )
-from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.errors import InputError
 from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting import Fit
-    from helm_efficiency.core.measurement import Profile
 
 
 _FITTED_IN_TABLES = ("deployment", "stack", "rule", "max_prompt_tokens", "decode_s_per_token")
@@ -59,6 +56,7 @@ def fit(
 
     Example: helm-efficiency fit --store efficiency.sqlite --deployment together/bloom
     """
+    from helm_efficiency.profiling.fits import fit_profiles
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)
@@ -68,7 +66,7 @@ def fit(
         asked = " on ".join(filter(None, (deployment, stack)))
         known = ", ".join(sorted({p.deployment for p in everything})) or "none"
         raise InputError(f"{store} has no measurements{asked and f' of {asked}'}. It has those of: {known}.")
-    fits, failures = _fit_all(chosen, everything, rule)
+    fits, failures = fit_profiles(chosen, rule=rule, known=everything)
     opened.put_all((), fits)
     rows = [_fitted(each) for each in fits]
     emit(narrowed(rows, _FITTED_IN_TABLES) if format is Format.table else rows, format)
@@ -87,34 +85,6 @@ def _by_note(fits: "Sequence[Fit]") -> dict[str, list[str]]:
         for text in each.notes:
             found.setdefault(text, []).append(f"{each.deployment} on {each.stack.name}")
     return found
-
-
-def _fit_all(chosen: "Sequence[Profile]", known: "Sequence[Profile]", rule: Rule) -> "tuple[list[Fit], list[str]]":
-    """Fits, and why the others have none; `auto` learns from all that was measured on the same stack."""
-    from dataclasses import replace
-    from importlib.metadata import version
-
-    from helm_efficiency import __version__
-    from helm_efficiency.core.fitting import fit_among, profile_lines
-
-    versions = {"helm-efficiency": __version__} | {name: version(name) for name in ("numpy", "scipy")}
-    stacks = {profile.stack.name for profile in chosen} if rule is Rule.auto else set()
-    lines = {}
-    for profile in known:
-        if profile.stack.name in stacks:
-            with suppress(InsufficientMeasurementsError):
-                lines[profile.stack.name, profile.deployment] = profile_lines(profile)
-    fits, failures = [], []
-    for profile in chosen:
-        others = [x for (s, d), x in lines.items() if s == profile.stack.name and d != profile.deployment]
-        try:
-            found = fit_among(profile, others, rule=rule)
-        except InsufficientMeasurementsError as error:
-            failures.append(str(error))
-            continue
-        today = datetime.now().date().isoformat()
-        fits.append(replace(found, versions={**profile.versions, **versions}, source=profile.source, fitted_on=today))
-    return fits, failures
 
 
 def _fitted(fit: "Fit") -> dict[str, Any]:

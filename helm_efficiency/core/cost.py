@@ -99,6 +99,10 @@ def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilizatio
 
     Raises:
         InputError: A utilization outside (0, 1].
+
+    Example:
+        >>> estimated_energy_j([2.0, 4.0], tdp_w=400.0, utilization_fraction=0.5).tolist()
+        [400.0, 800.0]
     """
     if not 0 < utilization_fraction <= 1:
         raise InputError(f"Utilization is {utilization_fraction}, expected a fraction above 0 and up to 1.")
@@ -110,8 +114,17 @@ def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilizatio
 def mean_power_w(profile: Profile) -> float | None:
     """Power that one accelerator drew on average while requests ran, where the profile measured energy.
 
+    Args:
+        profile: Of one stack; joules and seconds.
+
     Returns:
         Watts an accelerator; None where no measurement has an energy.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack
+        >>> timed = tuple(Measurement(256, o, seconds=o / 50, energy_j=6.0 * o) for o in (64, 128))
+        >>> mean_power_w(Profile("me/model", Stack("a100", "a100-80gb"), timed))
+        300.0
     """
     measured = [m for m in profile.measurements if m.energy_j is not None]
     if not measured:
@@ -128,8 +141,15 @@ def co2_g(energy_j: ArrayLike, grid_g_per_kwh: float) -> FloatArray:
         energy_j: Any shape.
         grid_g_per_kwh: Grams of CO2 equivalent for each kWh of the grid that the user names.
 
+    Returns:
+        Grams, shaped like `energy_j`.
+
     Raises:
         InputError: A negative grid factor.
+
+    Example:
+        >>> co2_g([3.6e6], grid_g_per_kwh=400.0).tolist()
+        [400.0]
     """
     if not grid_g_per_kwh >= 0:
         raise InputError(f"The grid factor is {grid_g_per_kwh} g/kWh, expected 0 or more.")
@@ -158,6 +178,13 @@ def serving_cost(
 
     Raises:
         InputError: A negative count, or a price that is not above 0.
+
+    Example:
+        >>> from helm_efficiency import Domain, Fit, RuntimeCoefficients, Stack
+        >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
+        >>> fit = Fit("me/model", Stack("a100", "a100-80gb", num_accelerators=2), numbers)
+        >>> serving_cost(fit, [1000], [2], usd_per_accelerator_hour=Decimal("3.6")).accelerator_s.round(3).tolist()
+        [0.26]
     """
     seconds = fit.coefficients.predict(prompt_tokens, output_tokens, batch_size=batch_size).seconds
     if batch_size > fit.coefficients.domain.max_batch_size:

@@ -107,6 +107,14 @@ def fit_profile(profile: Profile, *, rule: str = "auto", others: Sequence[Profil
 
     References:
         Narayanan et al., NeurIPS 2023, equations 1 and 2.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, fit_profile
+        >>> cells = [(1, 1), (1, 65), (512, 1), (512, 65), (1024, 1), (1024, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> fit = fit_profile(Profile("me/model", Stack("a100-80gb-vllm-bf16", "a100-80gb"), timed), rule="linear")
+        >>> fit.coefficients.predict([512, 256], [65, 1]).seconds.round(3).tolist()
+        [1.341, 0.036]
     """
     neighbours = []
     for other in others if rule == "auto" else ():

@@ -42,6 +42,9 @@ class Stack:
         dtype: Of the weights: `fp32`, `fp16`, `bf16`, `fp8`, `int8`, `int4` …; empty if unknown.
         tensor_parallel: Ways each layer is split.
         pipeline_parallel: Stages the layers are split into.
+
+    Raises:
+        InputError: A name with spaces, commas or equals signs, or a count below 1.
     """
 
     name: str
@@ -90,6 +93,13 @@ class Measurement:
         ttft_s: Request sent to first token (s), if it was seen.
         peak_memory_bytes: Most memory in use at once while it ran, weights included, if it was seen.
         energy_j: Energy (J) of all accelerators for the whole batch, if it was measured.
+
+    Raises:
+        InputError: A count below 1, or seconds that are not above 0.
+
+    Example:
+        >>> Measurement(prompt_tokens=512, output_tokens=16, seconds=0.42, seconds_std=0.01, num_repetitions=5).seconds
+        0.42
     """
 
     prompt_tokens: int
@@ -132,6 +142,14 @@ class Profile:
         measured_on: ISO date, empty if unknown.
         versions: Versions of the software involved, by package.
         notes: What a reader should know: cells that ran out of memory, noise that remained.
+
+    Raises:
+        InputError: A `resolution_s` out of range.
+
+    Example:
+        >>> profile = Profile("me/model", Stack("a100", "a100-80gb"), (Measurement(512, 16, seconds=0.42),))
+        >>> sorted(profile.cells())
+        [(512, 16, 1)]
     """
 
     deployment: str

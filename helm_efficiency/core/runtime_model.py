@@ -48,7 +48,15 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What was measured: inclusive ranges of tokens and batch sizes."""
+    """What was measured: inclusive ranges of tokens and batch sizes.
+
+    Attributes:
+        min_prompt_tokens: Shortest prompt.
+        max_prompt_tokens: Longest prompt.
+        min_output_tokens: Shortest output.
+        max_output_tokens: Longest output.
+        max_batch_size: Largest batch.
+    """
 
     min_prompt_tokens: int
     max_prompt_tokens: int
@@ -76,6 +84,11 @@ class RuntimeCoefficients:
         tail_s_per_token_squared: Quadratic term of prefill beyond the last knot.
         resolution_s: Step (s) that measurements are rounded to, which an interval for them has to allow for.
         batch_knots: (batch size, prefill factor, decode seconds per token) triples, ascending; empty for batch 1 alone.
+
+    Example:
+        >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
+        >>> numbers.predict([1000, 2000], [2, 2]).in_domain.tolist()
+        [True, False]
     """
 
     rule: str

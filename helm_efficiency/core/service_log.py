@@ -47,6 +47,11 @@ class ServiceLog:
 
         Raises:
             InputError: A count or a duration is out of range.
+
+        Example:
+            >>> log = ServiceLog.of([120, 900], [16, 16], [0.9, 1.1], requested_at=[60.0, 0.0])
+            >>> log.seconds.tolist()
+            [1.1, 0.9]
         """
         columns = np.broadcast_arrays(prompt_tokens, output_tokens, seconds, requested_at, run, ttft_s)
         p, o, s, at, runs, ttft = (np.array(column, dtype=np.float64).reshape(-1) for column in columns)

@@ -51,7 +51,12 @@ _NOVELTY_LOG_SD = {
 
 
 class Parallel(NamedTuple):
-    """How a model is spread: ways each layer is split, stages the layers are split into."""
+    """How a model is spread over accelerators.
+
+    Attributes:
+        tensor: Ways each layer is split.
+        pipeline: Stages the layers are split into.
+    """
 
     tensor: int = 1
     pipeline: int = 1

@@ -64,6 +64,18 @@ def validate(profiles: Sequence[Profile], *, rule: str = "auto", protocols: Sequ
 
     Returns:
         By stack, protocol and deployment, each mean over deployments last.
+
+    Raises:
+        InputError: No such rule.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, validate
+        >>> cells = [(p, o) for p in (1, 256, 512, 1024) for o in (1, 33, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> profile = Profile("me/model", Stack("a100-80gb-vllm-bf16", "a100-80gb"), timed)
+        >>> score, mean = validate([profile], rule="linear", protocols=["leave-one-knot-out"])
+        >>> score.num_requests, round(score.end_to_end_error_fraction, 6)
+        (6, 0.0)
     """
     lines = {(p.stack.name, p.deployment): found for p in profiles if (found := _lines_or_none(p))}
     scores = []

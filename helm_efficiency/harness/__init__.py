@@ -1,1 +1,1 @@
-"""Adapter classes, one per evaluation harness: request records in, efficiency stats out."""
+"""Readers, one per evaluation harness: request records in, efficiency stats out."""

@@ -1,7 +1,7 @@
 """Measurements and coefficients from files of any kind, and the file that holds all of a store."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def read_coefficient_files(
     deployment: str | None = None,
     stack_name: str | None = None,
     num_accelerators: int | None = None,
+    accelerator_file: Path | None = None,
 ) -> Found:
     """Read files of measurements or coefficients, each kind told from the content.
 
@@ -40,6 +41,7 @@ def read_coefficient_files(
         deployment: Whose; replaces what the files say.
         stack_name: On what; replaces what the files say. An accelerator of the catalog that it begins with is set.
         num_accelerators: That the measured model occupied; a CSV cannot say, and counts as 1.
+        accelerator_file: A user's own accelerators, beside the catalog's.
 
     Returns:
         Measurements of one deployment and stack from several files are put together.
@@ -47,11 +49,18 @@ def read_coefficient_files(
     Raises:
         FileFormatError: A file is of no known kind, or damaged; names the line and what was expected.
         InputError: Deployment or stack are not known, or do not tell different things apart.
+
+    Example:
+        >>> from helm_efficiency import read_coefficient_files
+        >>> found = read_coefficient_files(["megatron_logs/a100/openai_davinci.log"])
+        >>> len(found.profiles[0].measurements)
+        270
     """
     profiles: dict[tuple[str, str], Profile] = {}
     fits: dict[tuple[str, str], Fit] = {}
+    accelerators = load_accelerators(accelerator_file)
     for file in files:
-        found = _read(file, deployment, stack_name)
+        found = _read(file, deployment, stack_name, accelerators)
         _require_distinct(file, found.profiles)
         _require_distinct(file, found.fits)
         for profile in found.profiles:
@@ -72,7 +81,7 @@ def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[st
     }
 
 
-def _read(file: str, deployment: str | None, stack_name: str | None) -> Found:
+def _read(file: str, deployment: str | None, stack_name: str | None, accelerators: Collection[str]) -> Found:
     if file == PACKAGED:
         if deployment or stack_name:
             raise InputError(f"{PACKAGED} has names of its own: leave out --deployment and --stack.")
@@ -88,7 +97,7 @@ def _read(file: str, deployment: str | None, stack_name: str | None) -> Found:
                 raise InputError(f"{path} has names of its own: leave out --deployment and --stack.")
             return found
     profiles = read_profiles(path, deployment=deployment, stack_name=stack_name)
-    return Found(tuple(_on_known_accelerator(profile) for profile in profiles))
+    return Found(tuple(_on_known_accelerator(profile, accelerators) for profile in profiles))
 
 
 def _is_json(path: Path) -> bool:
@@ -114,9 +123,8 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
     return Found(tuple(profiles_from_json(path, data.get("profiles", []))), tuple(fits))
 
 
-def _on_known_accelerator(profile: Profile) -> Profile:
-    """With the accelerator of the catalog that the stack's name begins with, if the file names none."""
-    known = load_accelerators()
+def _on_known_accelerator(profile: Profile, known: Collection[str]) -> Profile:
+    """With the known accelerator that the stack's name begins with, if the file names none."""
     if profile.stack.accelerator in known:
         return profile
     return replace(

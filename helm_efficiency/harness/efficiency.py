@@ -83,6 +83,11 @@ class Coefficients:
         services: Fits of services by deployment.
         power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
         by_architecture: Fits by stack name, then name of the architecture: what a model of the same layers shares.
+
+    Example:
+        >>> from helm_efficiency import Coefficients, Store
+        >>> Coefficients.from_store(Store()).default_stack()
+        'a100-80gb-megatron-fp16'
     """
 
     idealized: dict[str, dict[str, Fit]] = field(default_factory=dict)
@@ -171,6 +176,15 @@ def score_requests(
 
     Returns:
         Arrays parallel to the records, for each stack.
+
+    Example:
+        >>> from helm_efficiency import Coefficients, RequestRecord, Store, score_requests
+        >>> names = {"harness": "mine", "suite": "", "run": "chat", "scenario": "chat", "model": "openai/davinci"}
+        >>> names |= {"deployment": "openai/davinci", "instance_id": "1"}
+        >>> asked = RequestRecord(**names, prompt_tokens=512, output_tokens=16)
+        >>> (scored,) = score_requests([asked], Coefficients.from_store(Store()), stacks=["a100-80gb-megatron-fp16"])
+        >>> scored.accelerator_s.round(1).tolist(), scored.matches[0].matched_by
+        ([11.2], 'name')
     """
     asked = _Asked.by(records)
     missing = np.full(len(records), np.nan)

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -64,6 +64,29 @@ class RequestCaches:
         self.problems: list[str] = []
         self._by_seconds: dict[float, list[_Response]] = {}
         self._families: dict[bytes, list[Usage]] = {}
+
+    @classmethod
+    def of(cls, places: Iterable[Path | str]) -> Self:
+        """Those of several folders and files.
+
+        Args:
+            places: Folders of `*.sqlite`, or such files.
+
+        Raises:
+            InputError: There is no such place, or no cache in a folder.
+            FileFormatError: A file is not a cache of HELM's.
+
+        Example:
+            >>> RequestCaches.of([]).num_responses
+            0
+        """
+        caches = cls()
+        for place in places:
+            if Path(place).is_file():
+                caches.add_sqlite(place)
+            else:
+                caches.add_folder(place)
+        return caches
 
     def add_folder(self, folder: Path | str) -> None:
         """Read every `*.sqlite` of a folder; one that cannot be read is reported in `problems`.

@@ -5,7 +5,8 @@
 
 All three end in `EfficiencyMetric`, which runs a run's own metrics, drops the efficiency stats that HELM made, and adds
 ours. Which store and stack: the arguments of the metric, else the environment variables HELM_EFFICIENCY_STORE and
-HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most deployments.
+HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most deployments. Prices of the user's own:
+the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
 """
 
 import os
@@ -48,6 +49,7 @@ from helm_efficiency.store import Store
 
 STORE_VARIABLE = "HELM_EFFICIENCY_STORE"
 STACK_VARIABLE = "HELM_EFFICIENCY_STACK"
+PRICES_VARIABLE, API_PRICES_VARIABLE = "HELM_EFFICIENCY_PRICES", "HELM_EFFICIENCY_API_PRICES"
 METRIC_CLASS_NAME = f"{__name__}.EfficiencyMetric"
 
 StatsOfRequests = Mapping[int, Mapping[str, float]]
@@ -98,7 +100,7 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
         )
         coefficients = self._coefficients()
         stack = self.stack or coefficients.default_stack()
-        [scored] = score_requests(records, coefficients, stacks=[stack], pricing=Pricing.as_of(date.today()))
+        [scored] = score_requests(records, coefficients, stacks=[stack], pricing=_pricing())
         missing = sorted({reason for reason in scored.reasons if reason})
         for reason in missing:
             hwarn(f"No idealized runtime: {reason}")
@@ -110,6 +112,15 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
             hwarn(f"No coefficient store at {self.store}: observed facts only. Name one with {STORE_VARIABLE}.")
             return Coefficients()
         return Coefficients.from_store(Store(self.store, create=False))
+
+
+def _pricing() -> Pricing:
+    accelerators, apis = (os.environ.get(variable) for variable in (PRICES_VARIABLE, API_PRICES_VARIABLE))
+    return Pricing.as_of(
+        date.today(),
+        accelerator_file=Path(accelerators) if accelerators else None,
+        api_file=Path(apis) if apis else None,
+    )
 
 
 def _as_stats(values: Mapping[str, float]) -> list[Stat]:

@@ -21,6 +21,12 @@ class Pricing:
         day: Whose prices.
         usd_per_accelerator_hour: By accelerator; absent where no price is known.
         api: Prices of APIs, on the day of a request and on `day`.
+
+    Example:
+        >>> from datetime import date
+        >>> from helm_efficiency import Pricing
+        >>> Pricing.as_of(date(2023, 12, 1), price_list="paper-2023").usd_per_accelerator_hour["a100-80gb"]
+        4.096
     """
 
     day: date

@@ -54,6 +54,12 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         success: Whether the request was answered.
         scores: Scores of the instance by metric name, higher is better or as the harness has them.
         doubts: Why the counts may be too low, though they are the harness's own; empty for the provider's.
+
+    Example:
+        >>> from helm_efficiency import RequestRecord
+        >>> names = {"harness": "mine", "suite": "", "run": "chat", "scenario": "chat", "model": "me/model"}
+        >>> RequestRecord(**names, deployment="me/model", instance_id="1", prompt_tokens=512).output_tokens is None
+        True
     """
 
     harness: str

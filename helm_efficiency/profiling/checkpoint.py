@@ -16,7 +16,7 @@ from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.profiling.cells import CellResult
 
-_SCHEMA = "helm-efficiency cells 1"
+SCHEMA = "helm-efficiency cells 1"
 
 
 class Checkpoint:
@@ -35,7 +35,7 @@ class Checkpoint:
         """
         self.path = path
         self.results: list[CellResult] = []
-        header = {"schema": _SCHEMA, **identity}
+        header = {"schema": SCHEMA, **identity}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             content = path.read_bytes() if path.exists() else b""
@@ -62,7 +62,7 @@ class Checkpoint:
         first, *others = text.splitlines() or [""]
         try:
             found = json.loads(first)
-            if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
+            if not isinstance(found, dict) or found.get("schema") != SCHEMA:
                 raise FileFormatError(f"{self.path} is not a file of profiled cells. It was left as it was.")
             wanted = json.loads(json.dumps(header))
             if found != wanted:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from helm_efficiency import __version__
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
@@ -14,6 +13,7 @@ from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load, stack_under_load
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, run_session
+from helm_efficiency.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

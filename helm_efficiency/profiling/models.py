@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import transformers
 
-from helm_efficiency import __version__
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
@@ -30,6 +29,7 @@ from helm_efficiency.profiling.devices import (
 from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.families import transformers_config
 from helm_efficiency.profiling.parallel import num_processes
+from helm_efficiency.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,14 +226,14 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 def _denoise(places: Places, store: Store) -> None:
     """Service models from the latencies that the runs hold; a service that they do not determine has none."""
-    from helm_efficiency.core.denoising import as_fit, denoise
-    from helm_efficiency.harness.helm_runs import find_runs, read_run
-    from helm_efficiency.scoring.services import services
+    from helm_efficiency.core.denoising import denoise
+    from helm_efficiency.harness.archives import read_runs
+    from helm_efficiency.scoring.services import service_fit, services
 
-    records = (record for folder in find_runs(places.suite) for record in read_run(folder).records)
+    records = (record for run in read_runs([places.suite]) for record in run.records)
     for service in services(records):
         with suppress(InsufficientMeasurementsError):
-            store.put_fit(as_fit(denoise(service.log).service, service.deployment))
+            store.put_fit(service_fit(service, denoise(service.log)))
 
 
 def summarize(places: Places, start: StartStep) -> None:

@@ -24,6 +24,12 @@ class Options:
             as on HELM's own leaderboards.
         lower_is_better: Direction of the score.
         num_draws: Bootstrap draws; fewer where there are thousands of models.
+
+    Example:
+        >>> from helm_efficiency import LeaderboardOptions, build_leaderboard, load_tables
+        >>> board = build_leaderboard(load_tables("scored"), LeaderboardOptions(sort="idealized_s"))
+        >>> board.part()["deployment"][0]
+        'huggingface/Meta-Llama-3-8B'
     """
 
     by: str = "deployment"
@@ -45,6 +51,12 @@ class Leaderboard:
         notes: What was left out, mixed or missing.
         options: How it was made, with the number of draws that were.
         draws: What the intervals come from.
+
+    Example:
+        >>> from helm_efficiency import build_leaderboard, load_tables
+        >>> board = build_leaderboard(load_tables("scored"))
+        >>> board.part().loc[:1, ["score", "idealized_s"]].round(2).to_numpy().tolist()
+        [[0.55, 0.23], [0.53, 0.23]]
     """
 
     table: pd.DataFrame

@@ -19,13 +19,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from helm_efficiency import __version__
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Detail, Display, display, front_axis, has_numbers
 from helm_efficiency.report.measures import COSTS, MEASURES
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables
+from helm_efficiency.version import __version__
 
 _HEIGHTS = ("score", "win_rate")
 
@@ -74,6 +74,14 @@ def to_html(
         board: What to show: all its stacks and scenarios.
         title: Heading of the page.
         provenance: What the numbers come from, as term and meaning; see `provenance`.
+
+    Returns:
+        HTML that needs no network.
+
+    Example:
+        >>> from helm_efficiency import leaderboard_html, paper_leaderboard
+        >>> leaderboard_html(paper_leaderboard(), title="Ten models of 2023").startswith("<!doctype html>")
+        True
     """
     environment = Environment(
         loader=PackageLoader("helm_efficiency.report"),

@@ -37,8 +37,20 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
 
     Intervals are of instances drawn anew and of the error of each model's predicted runtime.
 
+    Args:
+        tables: As `load_tables` reads them.
+        options: What is compared, and how; None for the defaults.
+
+    Returns:
+        One row a stack, scenario and model, best first; seconds, dollars and joules for one request.
+
     Raises:
         InputError: There is no such stack or measure.
+
+    Example:
+        >>> from helm_efficiency import build_leaderboard, load_tables
+        >>> build_leaderboard(load_tables("scored")).part()["idealized_s_front"].sum()
+        np.int64(2)
     """
     options = options or Options()
     if options.sort not in ESTIMATED:

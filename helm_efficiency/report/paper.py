@@ -49,8 +49,19 @@ _Reals = npt.NDArray[np.float64]
 def leaderboard(options: Options | None = None) -> Leaderboard:
     """Ten models, four scenarios, two stacks, from the catalog's figures.
 
+    Args:
+        options: As for `build_leaderboard`; None for the defaults.
+
+    Returns:
+        Seconds, dollars and FLOPs for one request.
+
     Raises:
         InputError: The paper has no such stack.
+
+    Example:
+        >>> from helm_efficiency import paper_leaderboard
+        >>> len(paper_leaderboard().part(stack="a100"))
+        10
     """
     options = options or Options()
     paper = paper_2023()

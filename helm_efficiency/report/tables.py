@@ -35,9 +35,18 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
         folder: Holds `runs.parquet` and `requests/*.parquet`.
         score: Name of the score to read; None for each run's main score.
 
+    Returns:
+        Both tables; seconds, dollars, joules.
+
     Raises:
         InputError: There are no such tables, or no request has the score asked for.
         FileFormatError: A file is not a scored table.
+
+    Example:
+        >>> from helm_efficiency import load_tables
+        >>> tables = load_tables("scored")
+        >>> len(tables.requests), len(tables.runs)
+        (300, 15)
     """
     folder = Path(folder)
     runs_path, paths = folder / "runs.parquet", sorted((folder / "requests").glob("*.parquet"))

@@ -67,6 +67,7 @@ def read_totals(path: Path) -> pd.DataFrame:
         num_billed=("answers_usd", "count"),
     )
     totals.reset_index(inplace=True)
+    totals["stack"] = totals["stack"].astype(object).where(totals["stack"].notna(), None)
     return totals
 
 
@@ -89,7 +90,7 @@ def measuring_costs(
     for total in totals.to_dict("records"):
         row, reasons = _row(total, store, prices=prices, trials=trials, service_trials=service_trials)
         rows.append(row)
-        missing += [f"{row['deployment']} on {row['stack']}: {reason}" for reason in reasons]
+        missing += [f"{row['deployment']} on {row['stack'] or 'no stack'}: {reason}" for reason in reasons]
     return rows, missing
 
 

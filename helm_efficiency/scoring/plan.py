@@ -9,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from helm_efficiency import __version__
 from helm_efficiency.errors import InputError
 from helm_efficiency.harness.efficiency import Coefficients
 from helm_efficiency.harness.pricing import Pricing
 from helm_efficiency.scoring.sources import FileState, state_of
 from helm_efficiency.scoring.table import SCHEMA_VERSION
+from helm_efficiency.version import __version__
 
 
 class StatsTarget(StrEnum):
@@ -98,8 +98,17 @@ def make_plan(
         caches: Folders of HELM's request caches.
         pricing: Prices; today's if None.
 
+    Returns:
+        The plan; relative paths are those of the folder it was made in.
+
     Raises:
         InputError: There are no coefficients for a stack, or no caches in a folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from helm_efficiency import Coefficients, Store, make_plan
+        >>> make_plan(Coefficients.from_store(Store()), stacks=[], output=Path("scored")).stacks
+        ('a100-80gb-megatron-fp16',)
     """
     for stack in stacks:
         if stack not in coefficients.idealized:

@@ -44,6 +44,14 @@ def rescore(
         InputError: Another rescore writes into the same folder, or the scheduler does not answer.
         OutputError: A file cannot be written; earlier ones are unharmed.
         EfficiencyError: A worker was killed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from helm_efficiency import Coefficients, Store, find_sources, make_plan, rescore
+        >>> output = Path("scored").absolute()
+        >>> plan = make_plan(Coefficients.from_store(Store()), stacks=[], output=output)
+        >>> {outcome.status for outcome in rescore(plan, find_sources(["benchmark_output/runs"], besides=output))}
+        {'unchanged'}
     """
     with locked(plan.output, wait=False):
         for name in (REQUESTS, RECEIPTS, ""):
@@ -104,6 +112,14 @@ def summarize(outcomes: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
     Args:
         outcomes: Of all runs.
         seconds: It took.
+
+    Returns:
+        Counts of runs and requests, speed, matches, and all that is missing, doubtful or failed, with its reason.
+
+    Example:
+        >>> from helm_efficiency import summarize
+        >>> summarize([], seconds=1.0)["num_failed"]
+        0
     """
     statuses = Counter(outcome.status for outcome in outcomes)
     fresh = [outcome for outcome in outcomes if outcome.status == "scored"]

@@ -19,6 +19,17 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
         service: What was seen.
         denoised: What was made of it.
         idealized: Coefficients of the same model on a stack, for the provider factor; None leaves it out.
+
+    Returns:
+        By name; an estimate has its value with the low and the high end of a nominal 90 % interval.
+
+    Example:
+        >>> from helm_efficiency import denoise, find_services, read_runs, service_report
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> service = find_services(record for run in runs for record in run.records)[0]
+        >>> report = service_report(service, denoise(service.log, num_resamples=10), None)
+        >>> report["deployment"], round(report["observed_s"], 2)
+        ('groq/llama3-70b-8192', 6.22)
     """
     log, fit, contention = denoised.log, denoised.service, denoised.contention
     mean = Interval(*(total / len(log) for total in fit.total_s(log.prompt_tokens, log.output_tokens)))

@@ -3,13 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 
+from helm_efficiency.core.denoising import Denoised, as_fit, paper_minimum
+from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.service_log import ServiceLog
 from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.version import __version__
 
 _REQUESTED_TOKENS = re.compile(r"^efficiency_probe:.*\boutput_tokens=(\d+)")
 
@@ -73,6 +77,15 @@ def services(records: Iterable[RequestRecord]) -> list[Service]:
 
     Args:
         records: Read once; of each, some numbers are kept.
+
+    Returns:
+        One for each deployment; requests that would mislead are set apart and counted by reason.
+
+    Example:
+        >>> from helm_efficiency import find_services, read_runs
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> [len(service.log) for service in find_services(record for run in runs for record in run.records)]
+        [60, 60, 60, 60, 60]
     """
     collected: dict[str, _Collected] = {}
     numbers: dict[tuple[str, str], int] = {}
@@ -95,6 +108,36 @@ def services(records: Iterable[RequestRecord]) -> list[Service]:
         if reason is not None:
             its.set_apart[reason] += 1
     return [Service(name, its.model, _log(its.runs), its.set_apart) for name, its in sorted(collected.items())]
+
+
+def service_fit(service: Service, denoised: Denoised | None) -> Fit:
+    """A service model as the store keeps it, under the stack `service-HOST`, with what it was made from and when.
+
+    Args:
+        service: What was seen.
+        denoised: What was made of it; None for the paper's own estimator, the minimum over trials.
+
+    Returns:
+        The fit, for `Store.put_fit`.
+
+    Raises:
+        InsufficientMeasurementsError: The minima do not tell decode from prefill.
+
+    Example:
+        >>> from helm_efficiency import denoise, find_services, read_runs, service_fit
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> service = find_services(record for run in runs for record in run.records)[0]
+        >>> service_fit(service, denoise(service.log, num_resamples=10)).stack.name
+        'service-groq'
+    """
+    name = service.deployment
+    fit = paper_minimum(service.log, name) if denoised is None else as_fit(denoised.service, name)
+    return replace(
+        fit,
+        source=f"latencies of {len(service.log)} recorded requests",
+        fitted_on=datetime.now().date().isoformat(),
+        versions={"helm-efficiency": __version__},
+    )
 
 
 def _output_tokens(record: RequestRecord) -> int | None:

@@ -4,6 +4,7 @@ import contextlib
 import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,6 @@ FileState = tuple[int, str]
 """Size in bytes, and what else changes when the file does: time, version or checksum, as its file system tells."""
 
 HELM: Harness = "helm"
-_HEAD_BYTES = 4096
 
 
 class Source(Struct, frozen=True):
@@ -155,8 +155,17 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         places: Paths or addresses.
         besides: A folder whose runs are left out, as they were written by us.
 
+    Returns:
+        For `rescore`.
+
     Raises:
         InputError: A place is not there, or cannot be listed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from helm_efficiency import find_sources
+        >>> len(find_sources(["benchmark_output/runs"], besides=Path("scored")))
+        15
     """
     own = besides.resolve()
     found: dict[str, Source] = {}
@@ -186,19 +195,11 @@ def _remote(place: str) -> Iterator[Source]:
     folders = {posixpath.dirname(file) for file in files if posixpath.basename(file) in RUN_FILES}
     for folder in sorted(folders):
         yield Source(HELM, filesystem.unstrip_protocol(folder))
+    adapters = archives.installed_adapters()
     for file in files:
-        if posixpath.dirname(file) not in folders and (harness := _harness_of(filesystem, file)):
+        if posixpath.dirname(file) in folders:
+            continue
+        head = partial(filesystem.cat_file, file, start=0, end=archives.HEAD_BYTES)
+        harness = archives.harness_of(posixpath.basename(file), head, adapters)
+        if harness is not None:
             yield Source(harness, filesystem.unstrip_protocol(file))
-
-
-def _harness_of(filesystem: Any, file: str) -> Harness | None:
-    """Whose a remote file is, by its name and its first bytes."""
-    if posixpath.splitext(file)[1] not in (".eval", ".json", ".jsonl"):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        head = Path(folder) / posixpath.basename(file)
-        head.write_bytes(filesystem.cat_file(file, start=0, end=_HEAD_BYTES))
-        try:
-            return next((harness for harness, _ in archives.find_sources(head)), None)
-        except InputError:
-            return None

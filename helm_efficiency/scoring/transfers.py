@@ -12,7 +12,7 @@ An architecture is spread over as many accelerators as it needs (`core.memory`).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
+from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, load_accelerators
 from helm_efficiency.catalog.architectures import CatalogEntry
 from helm_efficiency.catalog.specs import spec_of
 from helm_efficiency.core.architecture import Architecture
@@ -35,11 +35,13 @@ class StackTransfer:
         model: The calibrated transfer model.
         measured: Fits of the stack by deployment.
         profiles: Of the stack, with their architectures.
+        accelerator: Of the stack.
     """
 
     model: TransferModel
     measured: Mapping[str, Fit]
     profiles: Sequence[Profile]
+    accelerator: Accelerator
 
     def fit(self, name: str, architecture: Architecture, parallel: Parallel | None = None) -> Fit:
         """The best coefficients there are for a model.
@@ -69,20 +71,37 @@ class StackTransfer:
         Raises:
             InputError: It fits on none.
         """
-        accelerator = find_accelerator(self.model.stack.accelerator, load_accelerators())
-        if accelerator.memory_bytes is None or not self.model.spec.link_bytes_per_s:
+        memory_bytes = self.accelerator.memory_bytes
+        if memory_bytes is None or not self.model.spec.link_bytes_per_s:
             return Parallel()
         serving = Serving(dtype=self.model.stack.dtype or "fp16")
-        placed = place(architecture, serving, memory_bytes=accelerator.memory_bytes, node_size=accelerator.node_size)
+        placed = place(architecture, serving, memory_bytes=memory_bytes, node_size=self.accelerator.node_size)
         return Parallel(placed.tensor_parallel, placed.pipeline_parallel)
 
 
-def load_transfer(store: Store, stack_name: str) -> StackTransfer:
+def load_transfer(
+    store: Store, stack_name: str, *, accelerators: Mapping[str, Accelerator] | None = None
+) -> StackTransfer:
     """Calibrate on the profiles that a store holds of a stack.
+
+    Args:
+        store: With the profiles, which say what architectures they are of.
+        stack_name: Which stack.
+        accelerators: All that are known; the packaged ones by default.
+
+    Returns:
+        What predicts coefficients of other models there.
 
     Raises:
         InputError: The store holds no profile of the stack that says which architecture it is of.
         CatalogError: The stack's accelerator is in no catalog.
+
+    Example:
+        >>> from helm_efficiency import Store, load_architectures, load_transfer
+        >>> llama = load_architectures().find("meta/llama-3.1-70b-instruct").architecture
+        >>> fit = load_transfer(Store(), "a100-80gb-megatron-fp16").fit("me/llama", llama)
+        >>> fit.tier, fit.stack.num_accelerators
+        ('transferred', 2)
     """
     profiles = [profile for profile in store.profiles(stack=stack_name) if profile.architecture is not None]
     if not profiles:
@@ -92,20 +111,34 @@ def load_transfer(store: Store, stack_name: str) -> StackTransfer:
             f"Stacks with profiles: {', '.join(names) or 'none'}. Without any, name --accelerator for the roofline."
         )
     stack = profiles[0].stack
-    spec = spec_of(find_accelerator(stack.accelerator, load_accelerators()), stack.dtype)
+    accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
+    spec = spec_of(accelerator, stack.dtype)
     measured = {fit.deployment: fit for fit in store.fits(stack=stack_name) if fit.tier == "measured"}
-    return StackTransfer(fit_transfer(profiles, spec), measured, profiles)
+    return StackTransfer(fit_transfer(profiles, spec), measured, profiles, accelerator)
 
 
-def roofline(stack: Stack) -> StackTransfer:
+def roofline(stack: Stack, *, accelerators: Mapping[str, Accelerator] | None = None) -> StackTransfer:
     """The transfer model of a stack that nobody measured.
+
+    Args:
+        stack: Which; its accelerator and dtype count.
+        accelerators: All that are known; the packaged ones by default.
+
+    Returns:
+        What predicts coefficients there; intervals are wide.
 
     Raises:
         CatalogError: The stack's accelerator is in no catalog.
         InputError: The stack's dtype is unknown.
+
+    Example:
+        >>> from helm_efficiency import Stack, load_architectures, roofline
+        >>> llama = load_architectures().find("meta/llama-3.1-8b-instruct").architecture
+        >>> roofline(Stack("h100-roofline", "h100-sxm", dtype="bf16")).fit("me/llama", llama).tier
+        'roofline'
     """
-    spec = spec_of(find_accelerator(stack.accelerator, load_accelerators()), stack.dtype)
-    return StackTransfer(fit_transfer([], spec, stack=stack), {}, [])
+    accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
+    return StackTransfer(fit_transfer([], spec_of(accelerator, stack.dtype), stack=stack), {}, [], accelerator)
 
 
 def catalog_fits(transfer: StackTransfer, entries: Iterable[CatalogEntry]) -> tuple[list[Fit], dict[str, str]]:

@@ -235,7 +235,7 @@ def test_one_door_to_all_harnesses(data_dir: Path, tmp_path: Path) -> None:
     }
     [alone] = find_sources(sources[0][1])
     assert alone == sources[0]
-    with pytest.raises(InputError, match="is no log of Inspect"):
+    with pytest.raises(InputError, match="is no log of Inspect, LLMPerf or an installed adapter"):
         list(find_sources(tmp_path / "x.txt"))
     (tmp_path / "l.eval").write_bytes(b"")
     assert list(find_sources(tmp_path / "l.eval")) == [("inspect", tmp_path / "l.eval")]

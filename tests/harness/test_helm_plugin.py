@@ -43,6 +43,10 @@ def helm_run(home: Path, *arguments: str, entries: list[str]) -> str:
     command = [sys.executable, "-c", "from helm.benchmark.run import main; main()", "--run-entries", *entries]
     command += ["--suite", "v1", "--max-eval-instances", "2", "--num-threads", "1", *arguments]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HELM_EFFICIENCY_STORE": str(home / "store.sqlite")}
+    (home / "prices.csv").write_text(
+        "accelerator,usd_per_accelerator_hour,date,source\na100-80gb,7.2,2026-01-01,ours\n"
+    )
+    environment["HELM_EFFICIENCY_PRICES"] = str(home / "prices.csv")
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240, check=False)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-3000:]
@@ -112,6 +116,7 @@ def test_idealized_runtime_is_that_of_the_tokens(home: Path, run: str) -> None:
         expected = 0.1 + 0.001 * (p - 1) + 0.01 * max(o - 1, 0)
         assert values["inference_idealized_runtime"] == pytest.approx(expected)
         assert values["idealized_accelerator_seconds"] == pytest.approx(2 * expected)
+        assert values["idealized_cost_usd"] == pytest.approx(2 * expected * 7.2 / 3600)
 
 
 def test_the_probe_is_an_entry_of_helm_run(home: Path) -> None:

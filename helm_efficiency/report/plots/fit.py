@@ -1,10 +1,12 @@
 """How well coefficients fit what was measured: decode, prefill, residuals."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Profile
@@ -14,7 +16,7 @@ from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, cap
 _MOST_LINES = 5
 
 
-def fit_quality(fit: Fit, profile: Profile) -> Any:
+def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
     """Three panels: runtime against output tokens, prefill against prompt tokens with its knots, residuals.
 
     Args:
@@ -22,7 +24,14 @@ def fit_quality(fit: Fit, profile: Profile) -> Any:
         profile: What was measured, of the same deployment and stack.
 
     Returns:
-        The three axes, in that order, shape (3,).
+        The three axes, in that order.
+
+    Example:
+        >>> from helm_efficiency import Store, plot_fit
+        >>> fit = Store().fit("openai/davinci", "a100-80gb-megatron-fp16")
+        >>> (profile,) = Store().profiles(deployment="openai/davinci")
+        >>> [axes.get_title(loc="left") for axes in plot_fit(fit, profile)[:2]]
+        ['Decode', 'Prefill']
     """
     p, o, seconds = _singles(profile)
     with style():
@@ -32,7 +41,7 @@ def fit_quality(fit: Fit, profile: Profile) -> Any:
         _residuals(grid[2], fit, p, o, seconds)
         text = f"{fit.deployment} on {fit.stack}, batch size 1. Points: means of what was measured. Lines: fitted. "
         caption(figure, plain(text + "Bands: nominal 90 % intervals; crosses lie outside."))
-    return grid
+    return list(grid)
 
 
 def _singles(profile: Profile) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:

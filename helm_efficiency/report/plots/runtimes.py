@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.report.display import short_names
@@ -16,16 +17,20 @@ from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, capti
 _FASTER, _SLOWER = COLOURS[0], COLOURS[3]
 _ARROW = {"arrowstyle": "-|>", "lw": 1.6, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 11}
 _ROW_INCHES = 0.3
-_BOXES = {
+_BOXES: dict[str, Any] = {
     "boxprops": {"facecolor": FAINT, "edgecolor": MUTED, "linewidth": 0.8},
     "medianprops": {"color": COLOURS[3], "linewidth": 2},
     "whiskerprops": {"color": MUTED},
     "capprops": {"color": MUTED},
+    "showfliers": False,
+    "patch_artist": True,
+    "widths": 0.55,
+    "manage_ticks": False,
 }
 _REQUEST = ["suite", "run", "instance_id", "train_trial", "perturbation", "request_mode", "reference_index"]
 
 
-def providers(part: pd.DataFrame, *, axes: Any = None) -> Any:
+def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     """For each model an arrow from its idealized to its observed runtime: what the provider adds or hides.
 
     The factor between them stands at the right; where a denoised runtime is known, it is marked.
@@ -33,25 +38,33 @@ def providers(part: pd.DataFrame, *, axes: Any = None) -> Any:
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
         axes: Where to draw, without caption; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> from helm_efficiency import paper_leaderboard, plot_providers
+        >>> plot_providers(paper_leaderboard().part()).get_xlabel()
+        'Runtime (s)'
     """
     both = part[part["observed_s"].gt(0) & part["idealized_s"].gt(0)]
     both = both.assign(factor=both["observed_s"] / both["idealized_s"]).sort_values("factor", ascending=False)
     with style():
         alone = axes is None
-        axes = _rows(len(both)) if alone else axes
-        log_if_wide(axes, both[["observed_s", "idealized_s"]].to_numpy(dtype=float).ravel())
+        panel: Axes = _rows(len(both)) if axes is None else axes
+        log_if_wide(panel, both[["observed_s", "idealized_s"]].to_numpy(dtype=float).ravel())
         runtimes = both[["idealized_s", "denoised_s", "observed_s"]].to_numpy(dtype=float)
         for at, (idealized, denoised, observed) in enumerate(runtimes):
-            _arrow(axes, at, idealized, denoised, observed)
-        _name_rows(axes, np.arange(len(both)), list(both["deployment"].astype(str)))
-        axes.set(xlabel="Runtime (s)")
-        axes.set_title(plain(_scenario(part)))
+            _arrow(panel, at, idealized, denoised, observed)
+        _name_rows(panel, np.arange(len(both)), list(both["deployment"].astype(str)))
+        panel.set(xlabel="Runtime (s)")
+        panel.set_title(plain(_scenario(part)))
         if alone:
             text = (
                 f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed. Right: their factor."
             )
-            caption(axes.get_figure(), plain(text))
-    return axes
+            caption(panel.get_figure(), plain(text))
+    return panel
 
 
 def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: float) -> None:
@@ -65,7 +78,9 @@ def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: floa
     axes.annotate(f"×{number(observed / idealized)}", (1, at), **beside, va="center", fontsize=8.5, color=colour)
 
 
-def stacks(first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealized_s", axes: Any = None) -> Any:
+def stacks(
+    first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealized_s", axes: Axes | None = None
+) -> Axes:
     """One stack against another: each model's number on the first across, on the second up, with lines of equal ratio.
 
     Args:
@@ -73,6 +88,15 @@ def stacks(first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealiz
         second: The same scenario on another stack.
         measure: What is compared.
         axes: Where to draw, without caption; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> from helm_efficiency import paper_leaderboard, plot_stacks
+        >>> board = paper_leaderboard()
+        >>> plot_stacks(board.part(stack="a100"), board.part(stack="v100")).get_xlabel()
+        'Idealized runtime (s), a100'
     """
     m = MEASURES[measure]
     both = first.merge(second, on="deployment", suffixes=("", "_second"))
@@ -81,18 +105,18 @@ def stacks(first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealiz
     names = [str(part["stack"].iloc[0]) if len(part) else "" for part in (first, second)]
     with style():
         alone = axes is None
-        axes = plt.subplots(figsize=(6, 5.4))[1] if alone else axes
-        lines = _ratio_lines(axes, points) if len(points) else []
-        axes.plot(*points.T, "o", ms=8, mfc="white", mec=COLOURS[0], mew=1.4, zorder=4)
-        axes.set(xlabel=f"{m.axis_label}, {names[0]}", ylabel=f"{m.axis_label}, {names[1]}")
-        axes.set_title(plain(_scenario(first)))
+        panel: Axes = plt.subplots(figsize=(6, 5.4))[1] if axes is None else axes
+        lines = _ratio_lines(panel, points) if len(points) else []
+        panel.plot(*points.T, "o", ms=8, mfc="white", mec=COLOURS[0], mew=1.4, zorder=4)
+        panel.set(xlabel=f"{m.axis_label}, {names[0]}", ylabel=f"{m.axis_label}, {names[1]}")
+        panel.set_title(plain(_scenario(first)))
         if alone:
             caption(
-                axes.get_figure(),
+                panel.get_figure(),
                 plain(f"{len(points)} models on both stacks. Above the black line {names[1]} takes more."),
             )
-        write_names(axes, points, short_names(list(both["deployment"].astype(str))), lines=lines)
-    return axes
+        write_names(panel, points, short_names(list(both["deployment"].astype(str))), lines=lines)
+    return panel
 
 
 def _ratio_lines(axes: Any, points: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
@@ -113,7 +137,7 @@ def _ratio_lines(axes: Any, points: npt.NDArray[np.float64]) -> list[npt.NDArray
     return lines
 
 
-def contention(requests: pd.DataFrame, *, axes: Any = None) -> Any:
+def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     """Distribution of observed ÷ denoised runtime by deployment: how much contention and noise a service had.
 
     Boxes hold the middle half of the requests, whiskers 90 %, the line is the median.
@@ -122,8 +146,19 @@ def contention(requests: pd.DataFrame, *, axes: Any = None) -> Any:
         requests: Rows of the requests table with `observed_s` and `denoised_s`.
         axes: Where to draw, without caption; None for a figure of its own.
 
+    Returns:
+        The axes.
+
     Raises:
         InputError: No request has both runtimes.
+
+    Example:
+        >>> import pandas as pd
+        >>> from helm_efficiency import plot_contention
+        >>> seen = pd.DataFrame({"instance_id": ["1", "2", "3"], "observed_s": [1.0, 1.5, 3.0], "denoised_s": 1.0})
+        >>> seen = seen.assign(deployment="me/model", suite="v1", run="chat", train_trial=0, perturbation="")
+        >>> plot_contention(seen.assign(request_mode="", reference_index=0)).get_xlabel()
+        'Observed ÷ denoised runtime'
     """
     known = requests[requests["observed_s"].gt(0) & requests["denoised_s"].gt(0)]
     known = known.drop_duplicates(_REQUEST)  # each stack repeats it
@@ -136,23 +171,22 @@ def contention(requests: pd.DataFrame, *, axes: Any = None) -> Any:
     values = [ratio.get_group(name).to_numpy(dtype=float) for name in names]
     with style():
         alone = axes is None
-        axes = _rows(len(names)) if alone else axes
-        log_if_wide(axes, np.concatenate(values))
+        panel: Axes = _rows(len(names)) if axes is None else axes
+        log_if_wide(panel, np.concatenate(values))
         rows = np.arange(len(names))
-        look = {"whis": (5, 95), "showfliers": False, "patch_artist": True, "widths": 0.55, "manage_ticks": False}
-        axes.boxplot(values, positions=rows, orientation="horizontal", **look, **_BOXES)
-        axes.axvline(1, color=INK, lw=0.9, zorder=1)
+        panel.boxplot(values, positions=rows, orientation="horizontal", whis=(5, 95), **_BOXES)
+        panel.axvline(1, color=INK, lw=0.9, zorder=1)
         _name_rows(
-            axes, rows, [f"{name} ({len(value):,})" for name, value in zip(short_names(names), values, strict=True)]
+            panel, rows, [f"{name} ({len(value):,})" for name, value in zip(short_names(names), values, strict=True)]
         )
-        axes.set(xlabel="Observed ÷ denoised runtime")
-        axes.set_title("Contention and noise")
+        panel.set(xlabel="Observed ÷ denoised runtime")
+        panel.set_title("Contention and noise")
         if alone:
             caption(
-                axes.get_figure(),
+                panel.get_figure(),
                 "Box: middle half of the requests. Whiskers: 90 %. Line: median. In brackets: requests.",
             )
-    return axes
+    return panel
 
 
 def _rows(count: int) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -105,11 +106,23 @@ def caption(figure: Any, text: str) -> None:
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
 
 
-def save(drawn: Any, path: Path | str) -> Path:
+def save(drawn: Axes | Figure, path: Path | str) -> Path:
     """Write a figure, or that of some axes, as PNG, SVG or PDF, without the date or the version of anything.
+
+    Args:
+        drawn: A figure, or axes of one.
+        path: Where; its ending says the format.
+
+    Returns:
+        The path.
 
     Raises:
         InputError: The name ends in something else.
+
+    Example:
+        >>> from helm_efficiency import paper_leaderboard, plot_tradeoff, save_figure
+        >>> save_figure(plot_tradeoff(paper_leaderboard().part()), "paper.png").name
+        'paper.png'
     """
     path = Path(path)
     kind = path.suffix.lstrip(".").lower()

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
@@ -25,7 +26,7 @@ _LEGEND = {"borderpad": 0, "borderaxespad": 0.4, "handletextpad": 0.1, "columnsp
 _BARS = "#C4C4C4"
 
 
-def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", axes: Any = None) -> Any:
+def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", axes: Axes | None = None) -> Axes:
     """Scatter of one leaderboard table: a point a model, bars for 90 % intervals, steps for the front.
 
     The likelier a model is on the front, the fuller its point; colour and shape say whose model it is. With more than
@@ -42,6 +43,11 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
 
     Raises:
         InputError: The table has no such measure.
+
+    Example:
+        >>> from helm_efficiency import paper_leaderboard, plot_tradeoff
+        >>> plot_tradeoff(paper_leaderboard().part(), x="idealized_usd").get_xlabel()
+        'Idealized cost ($ per 1,000 requests), less is better'
     """
     for name in (x, y):
         if name not in MEASURES or name not in part:
@@ -49,19 +55,19 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
             raise InputError(f"No measure {name!r} to plot. There are: {known}.")
     with style():
         alone = axes is None
-        axes = plt.subplots()[1] if alone else axes
+        panel: Axes = plt.subplots()[1] if axes is None else axes
         shown = _with_both(part, x, y)
         view = _View(MEASURES[x], MEASURES[y], _owners(part["deployment"]))
-        lines = _draw(axes, shown, view)
+        lines = _draw(panel, shown, view)
         handles = _owner_handles(view.owners, shown["deployment"])
         if handles:
             columns = min(len(handles), _LEGEND_COLUMNS)
-            axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
-            axes.set_title(axes.get_title(loc="left"), pad=9 + 15 * -(-len(handles) // columns))
+            panel.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
+            panel.set_title(panel.get_title(loc="left"), pad=9 + 15 * -(-len(handles) // columns))
         if alone:
-            caption(axes.get_figure(), _caption([part], x, y))
-        _name(axes, shown, view, lines)
-    return axes
+            caption(panel.get_figure(), _caption([part], x, y))
+        _name(panel, shown, view, lines)
+    return panel
 
 
 def tradeoff_by_scenario(parts: Sequence[pd.DataFrame], *, x: str = "idealized_s", y: str = "score") -> Any:

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-setup
 PYTHON ?= python3
+# What is installed is what counts.
+unexport PYTHONPATH
 
 help:
 	@echo "make run | test | lint | setup | clean | bench | wheel-check | compat HELM=0.5.12"

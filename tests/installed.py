@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+STACK = "a100-80gb-test-fp16"
+MEASUREMENTS = "prompt_tokens,output_tokens,batch_size,seconds\n1,1,1,0.1\n64,1,1,0.2\n64,16,1,0.4\n256,1,1,0.5\n"
 RUNNER = "helm_efficiency.harness.helm_plugin.EfficiencyRunner"
 
 
@@ -62,18 +64,20 @@ def check_without_extras(folder: Path) -> None:
 
 def check_helm(folder: Path) -> None:
     """`helm-run` finds the plugin by itself, and what it writes can be scored again."""
-    call(folder, "helm-efficiency", "import", "helm-packaged", "--store", "prod_env/efficiency.sqlite")
-    stack = "a100-80gb-megatron-fp16"
+    (folder / "measured.csv").write_text(MEASUREMENTS)
+    call(folder, "helm-efficiency", "import", "measured.csv", "--deployment", "simple/model1", "--stack", STACK)
+    call(folder, "helm-efficiency", "fit")
     common = ("--max-eval-instances", "2", "--num-threads", "1", "--suite")
-    call(folder, "helm-run", "--run-entries", f"simple1:model=simple/model1,efficiency={stack}", *common, "expander")
-    call(
-        folder, "helm-run", "--run-entries", "simple1:model=simple/model1", "--runner-class-name", RUNNER, *common, "v1"
-    )
+    entry = "simple1:model=simple/model1"
+    call(folder, "helm-run", "--run-entries", f"{entry},efficiency={STACK}", *common, "expander")
+    call(folder, "helm-run", "--run-entries", entry, "--runner-class-name", RUNNER, *common, "v1")
     for suite in ("expander", "v1"):
         (stats,) = (folder / "benchmark_output" / "runs" / suite).glob("simple1*/stats.json")
-        assert "num_accelerators" in stats.read_text() or "api_cost_usd" in stats.read_text(), stats.read_text()
+        assert any(each["name"]["name"] == "num_accelerators" for each in json.loads(stats.read_bytes())), stats
     call(folder, "helm-efficiency", "rescore", "benchmark_output/runs/v1", "--output", "scored")
-    assert json.loads(call(folder, "helm-efficiency", "leaderboard", "scored", "--format", "json"))
+    rows = json.loads(call(folder, "helm-efficiency", "leaderboard", "scored", "--format", "json"))
+    assert rows
+    assert all(row["idealized_s"] > 0 for row in rows), rows
 
 
 def check_main_job(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A real model with random weights, a real OpenAI-compatible server, and real HELM runs made by HELM's own runner."""
 
+import importlib.util
 import json
 import socket
 import subprocess
@@ -52,8 +53,12 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log"
-    program = "from transformers.cli.transformers import main; main()"
-    command = [sys.executable, "-c", program, "serve", str(tiny_model), "--port", str(port), "--device", "cpu"]
+    if importlib.util.find_spec("transformers.cli"):
+        program, model = "from transformers.cli.transformers import main; main()", [str(tiny_model)]
+    else:  # transformers 4, as crfm-helm up to 0.5.14 has it
+        program = "from transformers.commands.transformers_cli import main; main()"
+        model = ["--force-model", str(tiny_model)]
+    command = [sys.executable, "-c", program, "serve", *model, "--port", str(port), "--device", "cpu"]
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=output, stderr=output)
 

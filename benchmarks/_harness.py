@@ -1,7 +1,7 @@
 """What the benchmarks share: a command line, how time and memory are taken, and the file of raw results.
 
-A benchmark is a module with a `BENCHMARK`. It measures, keeps every single round, and says in `section` what the results
-mean; statistics are derived there and nowhere else, so that `docs/benchmarks.md` can be written again from the files.
+A benchmark is a module with a `BENCHMARK`. It measures, keeps every single round, and says in `section` what the
+results mean; `docs/benchmarks.md` is made of the sections, so that it can be written again from the files alone.
 """
 
 import argparse
@@ -91,7 +91,8 @@ def cpu_seconds(work: Callable[[], object], *, rounds: int) -> list[float]:
 def usage_of(command: Sequence[str | Path], *, cwd: Path | None = None) -> Usage:
     """Run a command to its end, output thrown away.
 
-    A process counts the memory of the one that started it, up to that moment, as its own. So a small one stands between.
+    A process counts the memory of the one that started it, up to that moment, as its own: so a small one stands
+    between.
     """
     program = (
         "import os, subprocess, sys, time; began = time.perf_counter()\n"
@@ -136,8 +137,8 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [list(header), ["---"] * len(header), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
 def run(benchmark: Benchmark, options: Options) -> Results:
@@ -166,23 +167,17 @@ def write(document: Mapping[str, Any], folder: Path) -> None:
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--quick", action="store_true", help="seconds rather than minutes; figures of little worth")
+    made.add_argument("--quick", action="store_true", help="seconds rather than minutes; keeps nothing")
     made.add_argument("--data", type=Path, default=_data_folder(), help="real logs and runs (HELM_EFFICIENCY_DATA)")
-    made.add_argument("--results", type=Path, help="folder for raw results; a quick run keeps none by default")
     return made
-
-
-def results_folder(arguments: argparse.Namespace) -> Path | None:
-    """Where raw results go, if they are kept."""
-    return arguments.results or (None if arguments.quick else RESULTS)
 
 
 def main(benchmark: Benchmark, description: str | None) -> None:
     """The command line of one benchmark."""
     arguments = parser(description).parse_args()
     document = run(benchmark, Options(arguments.quick, arguments.data))
-    if folder := results_folder(arguments):
-        write(document, folder)
+    if not arguments.quick:
+        write(document, RESULTS)
     print(benchmark.section(document["results"]))
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/predict.py
 
-Predicts a million requests (prompts of 1 to 1,920 tokens, outputs of 1 to 64) with what `fit --rule auto` gives for a log
-of the paper, always with intervals, and calls HELM's function as HELM does, once a request. Both read the same table under
-the rule `paper-2022`, and must agree.
+Predicts a million requests (prompts of 1 to 1,920 tokens, outputs of 1 to 64) with what `fit --rule auto` gives for a
+log of the paper, always with intervals, and calls HELM's function as HELM does, once a request. Both read the same
+table under the rule `paper-2022`, and must agree.
 """
 
 from types import SimpleNamespace
@@ -62,9 +62,9 @@ def section(results: Results) -> str:
     rates = {name: found["requests"] / min(found["cpu_s"]) for name, found in results.items()}
     rows = [[name, times(rate / rates[HELM]), f"{rate:,.0f}"] for name, rate in rates.items()]
     return (
-        "Requests predicted with intervals, on one core, whole columns at a time; HELM's function is called once a request, "
-        "as HELM does, and gives no interval. Under `paper-2022` both read one table and agree. Best of "
-        f"{len(results['auto']['cpu_s'])} rounds.\n\n" + table(["rule", "of HELM's rate", "requests a second"], rows)
+        "Requests predicted with intervals, on one core, whole columns at a time; HELM's function is called once a "
+        "request, as HELM does, and gives no interval. Under `paper-2022` both read one table and agree. Best of "
+        f"{len(results['auto']['cpu_s'])} rounds.\n\n" + table(["rule", "times HELM's rate", "requests a second"], rows)
     )
 
 

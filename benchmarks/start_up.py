@@ -1,11 +1,23 @@
 """CPU seconds until `--help` is printed: ours beside `helm-run` and a bare Python, in turns.
 
-    python benchmarks/start_up.py
+python benchmarks/start_up.py
 """
 
 from statistics import median
 
-from _harness import Benchmark, Options, Results, helm_run, main, our_command, percent, python_program, table, times, usage_of
+from _harness import (
+    Benchmark,
+    Options,
+    Results,
+    helm_run,
+    main,
+    our_command,
+    percent,
+    python_program,
+    table,
+    times,
+    usage_of,
+)
 
 COMMANDS = {
     "python -c pass": python_program("pass"),
@@ -35,7 +47,7 @@ def section(results: Results) -> str:
         for name, values in results.items()
     ]
     return (
-        f"`{PEER}` takes {times(cpu_s[PEER] / cpu_s[OURS])} the CPU time of `{OURS}`, because commands import what they "
+        f"`{PEER}` takes {times(cpu_s[PEER] / cpu_s[OURS])} the CPU time of `{OURS}`, whose commands import what they "
         f"need when they are called. Medians of {len(results[OURS]['cpu_s'])} rounds.\n\n"
         + table(["command", f"of `{PEER}`", "CPU time", "peak memory"], rows)
     )

@@ -103,10 +103,15 @@ def usage_of(command: Sequence[str | Path], *, cwd: Path | None = None) -> Usage
         "print(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)\n"
     )
     between = [sys.executable, "-S", "-c", program, *map(str, command)]
-    done = subprocess.run(between, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(between, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command} failed: {done.stderr}")
     return Usage(*map(float, done.stdout.split()))
+
+
+def environment() -> dict[str, str]:
+    """This checkout first, one thread, no network."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def python_program(program: str, *arguments: str | Path) -> list[str | Path]:
@@ -185,11 +190,6 @@ def _data_folder() -> Path | None:
     named = os.environ.get("HELM_EFFICIENCY_DATA")
     path = Path(named) if named else ROOT.parent / "shared" / "data"
     return path if path.is_dir() else None
-
-
-def _environment() -> dict[str, str]:
-    """This checkout first, one thread, no network."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def _commit() -> str | None:

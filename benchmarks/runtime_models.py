@@ -57,7 +57,7 @@ def section(results: Results) -> str:
     header = ["log", "held out", "HELM's error ÷ ours, end to end", "one token", "errors end to end"]
     return (
         "Mean absolute errors over held-out requests and then over models, ours / HELM's rule between the same knots; "
-        "coverage is of the nominal 90 % interval. The constants of the model were set while looking at these logs: see "
+        "coverage is of the nominal 90 % interval. The model's constants were set while looking at these logs: see "
         "[runtime models](runtime-models.md).\n\n"
         + table([*header, "one token", "coverage", "requests held out"], lines)
     )

@@ -50,7 +50,7 @@ def test_what_a_process_takes() -> None:
 def test_quick_run_prints_a_section_and_keeps_nothing(name: str, data_dir: Path) -> None:
     before = (_harness.RESULTS / f"{name}.json").read_bytes()
     command = [sys.executable, _harness.ROOT / "benchmarks" / f"{name}.py", "--quick", "--data", data_dir]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_harness._environment())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_harness.environment())
     assert done.returncode == 0, done.stderr
     assert re.search(r"\|---.*\n\| .*×", done.stdout)
     assert (_harness.RESULTS / f"{name}.json").read_bytes() == before

@@ -4,6 +4,7 @@ The environment borrows the packages of the one that runs the tests; `make wheel
 environment of its own.
 """
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -25,12 +26,17 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made of the source distribution, as `python -m build` does."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("helm_efficiency", "run_specs", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        (folder / name).symlink_to(ROOT / name)  # setuptools leaves a build folder where it works
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):  # setuptools leaves folders where it works
+        shutil.copy(ROOT / name, folder)
+    for name in ("helm_efficiency", "run_specs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run(sys.executable, "-c", "from setuptools.build_meta import build_sdist; build_sdist('dist')", cwd=folder)
+    (source,) = (folder / "dist").glob("*.tar.gz")
     run(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"),
-        *("--disable-pip-version-check", "--wheel-dir", folder / "dist", folder),
+        *("--disable-pip-version-check", "--wheel-dir", folder / "dist", source),
     )
     (wheel,) = (folder / "dist").glob("*.whl")
     return wheel

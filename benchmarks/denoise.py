@@ -14,11 +14,13 @@ the truth as our interval is wide.
     python benchmarks/denoise.py
 """
 
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
-from _harness import SEED, Benchmark, Options, Results, main, percent, table
+from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
 
 from helm_efficiency.core.denoising import denoise
 from helm_efficiency.core.envelope import FloatArray, weighted_nnls
@@ -83,10 +85,15 @@ def measure(options: Options) -> Results:
     """A row for each kind of contention, share of contended requests and coefficient."""
     repeats, shares = (1, SHARES[1:2]) if options.quick else (40, SHARES)
     service = SyntheticService()
-    rows = []
-    for kind in CONTENTION:
-        for share in shares:
-            rows += summary(kind, share, [try_service(service, kind, share, seed) for seed in range(repeats)])
+    asked = list(itertools.product(CONTENTION, shares))
+    jobs = [(service, kind, share, seed) for kind, share in asked for seed in range(repeats)]
+    with ProcessPoolExecutor() as pool:
+        tries = list(pool.map(try_service, *zip(*jobs, strict=True)))
+    rows = [
+        row
+        for i, (kind, share) in enumerate(asked)
+        for row in summary(kind, share, tries[i * repeats : (i + 1) * repeats])
+    ]
     return {"repeats": repeats, "num_trials": NUM_TRIALS, "rows": rows}
 
 
@@ -111,7 +118,7 @@ def section(results: Results) -> str:
     for kind, share in dict.fromkeys((row["kind"], row["contended_share"]) for row in rows):
         group = [row for row in rows if (row["kind"], row["contended_share"]) == (kind, share)]
         error = {name: _over(group, name) for name in ESTIMATORS}
-        ratios = [f"{error[name] / error['ours']:.1f} ×" for name in ESTIMATORS[1:]]
+        ratios = [times(error[name] / error["ours"]) for name in ESTIMATORS[1:]]
         lines.append([kind, f"{share:.0%}", *ratios, percent(error["ours"]), percent(_coverage(group))])
     header = [
         "contention",

@@ -131,9 +131,9 @@ def section(results: Results) -> str:
         rows.append([label, *ratios, times(helm_us / each_us), f"{each_us:,.0f} µs", f"{found['peak_mb']:.0f} MB"])
     header = [
         "",
-        "CPU, of bare decode",
-        "wall, of bare decode",
-        "`helm-run` takes",
+        "CPU ÷ bare decode",
+        "wall ÷ bare decode",
+        "`helm-run` ÷ this, wall",
         "wall a request",
         "peak of a process",
     ]

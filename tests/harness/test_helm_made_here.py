@@ -93,8 +93,10 @@ def test_usage_comes_back_from_the_cache(chat_folder: Path, caches: RequestCache
 
 
 def test_tokenizer_counts_what_nobody_else_did(chat_folder: Path, tiny_model: Path, client_counts: bool) -> None:
+    if client_counts:
+        pytest.skip("the chat client of this HELM counted")
     run = read_run(chat_folder, tokenizers=LocalTokenizers({"tiny/chat": str(tiny_model)}))
-    assert {r.output_provenance for r in run.records} == {"harness" if client_counts else "tokenizer"}
+    assert {r.output_provenance for r in run.records} == {"tokenizer"}
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     states = json.loads((chat_folder / "scenario_state.json").read_text())["request_states"]
     texts = [state["result"]["completions"][0]["text"] for state in states]

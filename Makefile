@@ -1,23 +1,28 @@
-.PHONY: run test lint setup clean
+.PHONY: run test lint setup clean bench wheel-check compat
 .DEFAULT_GOAL := help
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-setup
 PYTHON ?= python3
+# What is installed is what counts.
+unexport PYTHONPATH
 
 help:
-	@echo "make run | test | lint | setup | clean"
+	@echo "make run | test | lint | setup | clean | bench | wheel-check | compat HELM=0.5.12"
 
 setup: $(STAMP)
 
 # torchvision comes with crfm-helm as a CUDA build that a CPU-only torch cannot import; transformers then fails to
 # import any model class. Nothing here needs it, so it is removed wherever it cannot be imported.
+drop_broken_torchvision = @$(1)/python -c 'import torchvision' 2>/dev/null || $(1)/pip uninstall --quiet --yes torchvision
+QUIETLY := --quiet --disable-pip-version-check
+
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/pip uninstall --quiet --yes torchvision
+	$(BIN)/pip install $(QUIETLY) -c constraints.txt torch
+	$(BIN)/pip install $(QUIETLY) -c constraints.txt -e '.[dev]'
+	$(call drop_broken_torchvision,$(BIN))
 	@touch $@
 
 run: setup
@@ -33,6 +38,40 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# All benchmarks, and docs/benchmarks.md from their results. Wants an idle machine, and the real data where it is.
+bench: setup
+	$(BIN)/python benchmarks/run_all.py
+
+# The wheel in an environment of its own, away from the checkout: without extras, then with figures.
+CHECK := build/wheel-check
+wheel-check:
+	rm -rf $(CHECK) build/lib
+	$(PYTHON) -m venv $(CHECK)/venv
+	$(CHECK)/venv/bin/pip wheel $(QUIETLY) --no-deps --wheel-dir $(CHECK) .
+	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt torch
+	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt $(CHECK)/*.whl
+	$(call drop_broken_torchvision,$(CHECK)/venv/bin)
+	cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --without-extras
+	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt "$$(ls $(CHECK)/*.whl)[report]"
+	$(call drop_broken_torchvision,$(CHECK)/venv/bin)
+	cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --full
+	rm -rf $(CHECK)
+
+# The tests that touch HELM, with another version of it: make compat HELM=0.5.12. Up to 0.5.14 it keeps to transformers 4,
+# whose server refuses HELM's requests; that of the usual environment serves the tests instead.
+HELM ?= 0.5.12
+COMPAT := build/compat-$(HELM)
+compat: setup
+	rm -rf $(COMPAT)
+	$(PYTHON) -m venv $(COMPAT)
+	sed 's/^crfm-helm==.*/crfm-helm==$(HELM)/' constraints.txt > $(COMPAT)/constraints.txt
+	$(COMPAT)/bin/pip install $(QUIETLY) -c $(COMPAT)/constraints.txt torch
+	$(COMPAT)/bin/pip install $(QUIETLY) -c $(COMPAT)/constraints.txt -e '.[dev]'
+	$(call drop_broken_torchvision,$(COMPAT)/bin)
+	HELM_EFFICIENCY_SERVER_PYTHON=$(abspath $(BIN)/python) \
+		$(COMPAT)/bin/python -m pytest -q tests/harness tests/quickstart tests/scoring tests/report/test_helm_schema.py
+	rm -rf $(COMPAT)
 
 clean:
 	rm -rf $(VENV)

@@ -11,17 +11,16 @@ Bias and root mean square error are fractions of the true coefficient. Coverage 
 lies in our interval; the last two columns are the share of services in which the minimum or the mean comes as close to
 the truth as our interval is wide.
 
-Example: python benchmarks/denoise.py --repeats 40 --output benchmarks/results/denoise.json
+    python benchmarks/denoise.py
 """
 
-import argparse
 import itertools
-import json
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
+from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
 
 from helm_efficiency.core.denoising import denoise
 from helm_efficiency.core.envelope import FloatArray, weighted_nnls
@@ -30,6 +29,7 @@ from helm_efficiency.core.service_model import RequestShape
 from helm_efficiency.core.service_noise import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService
 
 SHARES = (0.05, 0.2, 0.5)
+ESTIMATORS = ("ours", "minimum", "mean")
 COEFFICIENTS = ("overhead_s", "prefill_s_per_token", "decode_s_per_token")
 SHAPE = RequestShape(PAPER_PROMPT_TOKENS, has_decode=True)
 NUM_TRIALS = 10
@@ -50,7 +50,7 @@ def of_cells(log: ServiceLog, statistic: Callable[[FloatArray], float]) -> Float
 
 def try_service(service: SyntheticService, kind: str, share: float, seed: int) -> dict[str, FloatArray]:
     """Relative errors of the three coefficients (3) by estimator, and the half-width of our interval."""
-    rng = np.random.default_rng([seed, list(CONTENTION).index(kind), round(100 * share)])
+    rng = np.random.default_rng([SEED + seed, list(CONTENTION).index(kind), round(100 * share)])
     log = service.serve(kind, contended_share=share, num_trials=NUM_TRIALS, rng=rng)
     fit = denoise(log, num_resamples=60).service
     intervals = [fit.overhead_s(), fit.prefill_s_per_token(), fit.decode_s_per_token()]
@@ -81,44 +81,71 @@ def summary(kind: str, share: float, tries: list[dict[str, FloatArray]]) -> list
     ]
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for the documentation."""
-    names = ("ours", "minimum", "mean")
-    lines = [
-        "| contention | share | coefficient | ours: bias / RMSE | minimum: bias / RMSE | mean: bias / RMSE | coverage "
-        "| minimum as close | mean as close |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        errors = [f"{row[f'{name}_bias']:+.1%} / {row[f'{name}_rmse']:.1%}" for name in names]
-        within = [f"{row[f'{name}_within']:.0%}" for name in names]
-        cells = [row["kind"], f"{row['contended_share']:.0%}", row["coefficient"].split("_s")[0], *errors, *within]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Try every kind of contention at every share, and write the rows of all tries so far."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=40, help="services of each kind and share")
-    parser.add_argument("--kind", choices=list(CONTENTION), action="append", help="only these")
-    parser.add_argument("--share", type=float, choices=SHARES, action="append", help="only these")
-    parser.add_argument("--output", type=Path, help="file of rows, as JSON; other rows in it are kept")
-    arguments = parser.parse_args()
+def measure(options: Options) -> Results:
+    """A row for each kind of contention, share of contended requests and coefficient."""
+    repeats, shares = (1, SHARES[1:2]) if options.quick else (40, SHARES)
     service = SyntheticService()
-    asked = list(itertools.product(arguments.kind or CONTENTION, arguments.share or SHARES))
-    kept = json.loads(arguments.output.read_text())["rows"] if arguments.output and arguments.output.exists() else []
-    rows = [row for row in kept if (row["kind"], row["contended_share"]) not in asked]
-    for kind, share in asked:
-        tries = [try_service(service, kind, share, seed) for seed in range(arguments.repeats)]
-        rows += summary(kind, share, tries)
-    rows.sort(key=lambda row: (list(CONTENTION).index(row["kind"]), row["contended_share"]))
-    if arguments.output:
-        document = {"repeats": arguments.repeats, "num_trials": NUM_TRIALS, "rows": rows}
-        arguments.output.write_text(json.dumps(document, indent=1) + "\n")
-    print(markdown(rows))
-    print(f"\nCoverage over all rows: {np.mean([row['ours_within'] for row in rows]):.1%}")
+    asked = list(itertools.product(CONTENTION, shares))
+    jobs = [(service, kind, share, seed) for kind, share in asked for seed in range(repeats)]
+    with ProcessPoolExecutor() as pool:
+        tries = list(pool.map(try_service, *zip(*jobs, strict=True)))
+    rows = [
+        row
+        for i, (kind, share) in enumerate(asked)
+        for row in summary(kind, share, tries[i * repeats : (i + 1) * repeats])
+    ]
+    return {"repeats": repeats, "num_trials": NUM_TRIALS, "rows": rows}
 
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of docs/denoising.md."""
+    lines = []
+    for row in rows:
+        errors = [f"{row[f'{name}_bias']:+.1%} / {row[f'{name}_rmse']:.1%}" for name in ESTIMATORS]
+        within = [f"{row[f'{name}_within']:.0%}" for name in ESTIMATORS]
+        lines.append(
+            [row["kind"], f"{row['contended_share']:.0%}", row["coefficient"].split("_s")[0], *errors, *within]
+        )
+    errors_of = [f"{name}: bias / RMSE" for name in ESTIMATORS]
+    header = ["contention", "share", "coefficient", *errors_of, "coverage", "minimum as close", "mean as close"]
+    return table(header, lines)
+
+
+def section(results: Results) -> str:
+    """What the page says: over the three coefficients, root mean squares by kind of contention and share."""
+    rows = results["rows"]
+    lines = []
+    for kind, share in dict.fromkeys((row["kind"], row["contended_share"]) for row in rows):
+        group = [row for row in rows if (row["kind"], row["contended_share"]) == (kind, share)]
+        error = {name: _over(group, name) for name in ESTIMATORS}
+        ratios = [times(error[name] / error["ours"]) for name in ESTIMATORS[1:]]
+        lines.append([kind, f"{share:.0%}", *ratios, percent(error["ours"]), percent(_coverage(group))])
+    header = [
+        "contention",
+        "share of requests",
+        "the minimum's error ÷ ours",
+        "the mean's ÷ ours",
+        "our error",
+        "coverage",
+    ]
+    total = {name: _over(rows, name) for name in ESTIMATORS}
+    return (
+        f"{results['repeats']} synthetic services a row, {results['num_trials']} trials of each pair of lengths. Over "
+        f"all rows the root mean square error of a coefficient is {percent(total['ours'])}, of the minimum over trials "
+        f"{percent(total['minimum'])}, of the mean {percent(total['mean'])}; nominal 90 % intervals hold the truth in "
+        f"{percent(_coverage(rows))}. Each coefficient by itself: [denoising](denoising.md).\n\n" + table(header, lines)
+    )
+
+
+def _over(rows: list[dict[str, Any]], estimator: str) -> float:
+    return float(np.sqrt(np.mean([row[f"{estimator}_rmse"] ** 2 for row in rows])))
+
+
+def _coverage(rows: list[dict[str, Any]]) -> float:
+    return float(np.mean([row["ours_within"] for row in rows]))
+
+
+BENCHMARK = Benchmark("denoise", measure, section, needs_data=False)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK, __doc__)

@@ -1,6 +1,6 @@
 """How cheap profiling can be: the design of experiments replayed on the paper's A100 logs.
 
-    python benchmarks/design.py DATA            # DATA holds megatron_logs; about a minute
+    python benchmarks/design.py
 
 For each log, cells are chosen one after another as if they had yet to be timed, until the belief's own error is below
 the target. Printed are, as means over models, the cells, their share of the seconds of the authors' whole grid, the
@@ -8,21 +8,19 @@ belief's own error and the true mean error over that grid. Once from nothing, an
 calibrated on the other logs (YaLM is neither calibrated on nor counted there: reference/paper.md calls it an artefact).
 """
 
-import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _harness import Benchmark, Options, Results, main, percent, table, times
+from runtime_models import profiles_of
 
 from helm_efficiency.catalog.specs import spec_of_stack
 from helm_efficiency.core.calibration import architecture_of
 from helm_efficiency.core.design import Belief, Cell, Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.core.transfer import Parallel, fit_transfer
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
 
 OUTPUT_TOKENS = (1, 16)
 MAX_CELLS = 20
@@ -65,20 +63,45 @@ def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    logs = sorted((parser.parse_args().data / "megatron_logs" / "a100").glob("*.log"))
-    profiles = [read_megatron_log(path) for path in logs]
-    regular = [p for p in profiles if p.deployment != "together/yalm"]
+def measure(options: Options) -> Results:
+    """A row for each start and target, means over models."""
+    profiles = profiles_of(options.real_data, "a100", quick=options.quick)
+    regular = [profile for profile in profiles if profile.deployment != "together/yalm"]
     rows: list[dict[str, Any]] = []
     for target in (0.02, 0.01):
-        rows.append({"from": "nothing", "target": target} | mean([from_nothing(p, target) for p in profiles]))
+        found = mean([from_nothing(profile, target) for profile in profiles])
+        rows.append({"from": "nothing", "target": target, "num_models": len(profiles), **found})
     for cells in (0, 1, 4):
-        found = [from_transfer(p, [x for x in regular if x is not p], 0.0, cells) for p in regular]
-        rows.append({"from": "transfer", "target": 0.0} | mean(found))
-    print(json.dumps(rows, indent=1))
+        found = mean(
+            [from_transfer(profile, [x for x in regular if x is not profile], 0.0, cells) for profile in regular]
+        )
+        rows.append({"from": "transfer", "target": None, "num_models": len(regular), **found})
+    return {"rows": rows}
 
+
+def section(results: Results) -> str:
+    """What the page says."""
+    lines = [
+        [
+            {"nothing": "nothing", "transfer": "a transfer model of the other logs"}[row["from"]],
+            percent(row["target"]) if row["target"] else "",
+            times(1 / row["share"]) if row["share"] else "",
+            percent(row["share"]),
+            f"{row['cells']:.1f}",
+            percent(row["own_error"]),
+            percent(row["true_error"]),
+        ]
+        for row in results["rows"]
+    ]
+    header = ["starting from", "wanted error", "the authors' time ÷ ours", "share of it", "cells", "own estimate"]
+    return (
+        "Profiling replayed on the paper's A100 logs: cells are chosen one after another until the wanted error is "
+        "reached by the design's own estimate; the share is of the seconds that the authors' whole grid took.\n\n"
+        + table([*header, "true error"], lines)
+    )
+
+
+BENCHMARK = Benchmark("design", measure, section)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK, __doc__)

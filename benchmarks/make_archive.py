@@ -1,4 +1,4 @@
-"""Make an archive of HELM runs of any size, shaped like real ones: five-shot multiple choice, 1,000 requests a run.
+"""Make an archive of HELM runs of any size, shaped like real ones of five-shot multiple choice.
 
     python benchmarks/make_archive.py FOLDER --requests 100000
 
@@ -13,11 +13,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
-REQUESTS_PER_RUN = 1000
 DISTINCT_RUNS = 10
 WORDS = ("the", "of", "energy", "answer", "which", "following", "is", "true", "question", "model", "when", "nucleus")
 ZERO_STATS = ("finish_reason_length", "finish_reason_stop", "finish_reason_endoftext", "finish_reason_unknown")
 SCORES = ("exact_match", "quasi_exact_match", "prefix_exact_match", "quasi_prefix_exact_match")
+
+DECODING = {
+    "embedding": False,
+    "temperature": 0.0,
+    "num_completions": 1,
+    "top_k_per_token": 5,
+    "max_tokens": 20,
+    "stop_sequences": ["\n"],
+    "echo_prompt": False,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+}
 
 
 def _text(rng: np.random.Generator, num_words: int) -> str:
@@ -27,49 +39,48 @@ def _text(rng: np.random.Generator, num_words: int) -> str:
 def _request(rng: np.random.Generator, number: int, deployment: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A request state, and the values of its stats."""
     question, shots = _text(rng, 40), _text(rng, int(rng.integers(250, 500)))
-    output_tokens, seconds = int(rng.integers(1, 20)), float(rng.lognormal(0.0, 0.5))
-    tokens = [{"text": str(rng.choice(WORDS)), "logprob": float(-rng.random())} for _ in range(output_tokens)]
     prompt = f"{shots}\n\nQuestion: {question}\nAnswer:"
+    output_tokens, seconds = int(rng.integers(1, 20)), float(rng.lognormal(0.0, 0.5))
     state = {
-        "instance": {
-            "input": {"text": question},
-            "references": [{"output": {"text": _text(rng, 5)}, "tags": ["correct"] * (i == 0)} for i in range(4)],
-            "split": "test",
-            "id": f"id{number}",
-        },
+        "instance": _instance(rng, question, number),
         "train_trial_index": 0,
         "output_mapping": {letter: _text(rng, 5) for letter in "ABCD"},
-        "request": {
-            "model_deployment": deployment,
-            "model": deployment,
-            "embedding": False,
-            "prompt": prompt,
-            "temperature": 0.0,
-            "num_completions": 1,
-            "top_k_per_token": 5,
-            "max_tokens": 20,
-            "stop_sequences": ["\n"],
-            "echo_prompt": False,
-            "top_p": 1,
-            "presence_penalty": 0,
-            "frequency_penalty": 0,
-        },
-        "result": {
-            "success": True,
-            "embedding": [],
-            "completions": [{"text": _text(rng, output_tokens), "logprob": -1.5, "tokens": tokens}],
-            "cached": False,
-            "request_time": seconds,
-            "request_datetime": 1714800000 + number,
-        },
+        "request": {"model_deployment": deployment, "model": deployment, "prompt": prompt, **DECODING},
+        "result": _result(rng, output_tokens, seconds, number),
         "num_train_instances": 5,
         "prompt_truncated": False,
         "num_conditioning_tokens": 0,
     }
-    values: dict[str, Any] = {
+    return state, _values(rng, len(prompt.split()), output_tokens, seconds)
+
+
+def _instance(rng: np.random.Generator, question: str, number: int) -> dict[str, Any]:
+    return {
+        "input": {"text": question},
+        "references": [{"output": {"text": _text(rng, 5)}, "tags": ["correct"] * (i == 0)} for i in range(4)],
+        "split": "test",
+        "id": f"id{number}",
+    }
+
+
+def _result(rng: np.random.Generator, output_tokens: int, seconds: float, number: int) -> dict[str, Any]:
+    tokens = [{"text": str(rng.choice(WORDS)), "logprob": float(-rng.random())} for _ in range(output_tokens)]
+    return {
+        "success": True,
+        "embedding": [],
+        "completions": [{"text": _text(rng, output_tokens), "logprob": -1.5, "tokens": tokens}],
+        "cached": False,
+        "request_time": seconds,
+        "request_datetime": 1714800000 + number,
+    }
+
+
+def _values(rng: np.random.Generator, prompt_tokens: int, output_tokens: int, seconds: float) -> dict[str, Any]:
+    """What HELM's metrics would say of a request, by name of the stat."""
+    return {
         "num_references": 4,
         "num_train_trials": 1,
-        "num_prompt_tokens": len(prompt.split()),
+        "num_prompt_tokens": prompt_tokens,
         "num_completion_tokens": output_tokens,
         "num_output_tokens": output_tokens,
         "training_co2_cost": None,
@@ -85,7 +96,6 @@ def _request(rng: np.random.Generator, number: int, deployment: str) -> tuple[di
         "num_perplexity_tokens": output_tokens,
         "num_bytes": 4 * output_tokens,
     }
-    return state, values
 
 
 def _stat(name: str, value: float | None) -> dict[str, Any]:
@@ -126,9 +136,9 @@ def _run_spec(name: str, deployment: str) -> dict[str, Any]:
     }
 
 
-def _make_run(folder: Path, number: int, deployment: str) -> None:
+def _make_run(folder: Path, number: int, *, num_requests: int, deployment: str) -> None:
     rng = np.random.default_rng(number)
-    requests = [_request(rng, i, deployment) for i in range(REQUESTS_PER_RUN)]
+    requests = [_request(rng, i, deployment) for i in range(num_requests)]
     adapter_spec = _run_spec("", deployment)["adapter_spec"]
     states = [state for state, _ in requests]
     _write(folder / "scenario_state.json", {"adapter_spec": adapter_spec, "request_states": states})
@@ -141,16 +151,16 @@ def _make_run(folder: Path, number: int, deployment: str) -> None:
     _write(folder / "scenario.json", {"name": "mmlu"})
 
 
-def make_archive(root: Path, *, num_requests: int, deployments: list[str]) -> list[Path]:
-    """Make runs of 1,000 requests below `root`/runs/v1, deployments taking turns; the run folders."""
+def make_archive(root: Path, *, num_requests: int, deployments: list[str], requests_per_run: int = 1000) -> list[Path]:
+    """Make runs below `root`/runs/v1, deployments taking turns; the run folders."""
     folders: list[Path] = []
-    for number in range(num_requests // REQUESTS_PER_RUN):
+    for number in range(num_requests // requests_per_run):
         deployment = deployments[number % len(deployments)]
         name = f"mmlu:subject=s{number},model={deployment.replace('/', '_')}"
         folder = root / "runs" / "v1" / name
         folder.mkdir(parents=True)
         if number < DISTINCT_RUNS:
-            _make_run(folder, number, deployment)
+            _make_run(folder, number, num_requests=requests_per_run, deployment=deployment)
         else:
             for file in folders[number % DISTINCT_RUNS].glob("*.json"):
                 if file.name != "run_spec.json":

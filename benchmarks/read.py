@@ -1,30 +1,25 @@
-"""How fast request records are read from HELM run folders, and what memory it takes.
+"""How fast request records are read from real HELM run folders, and what memory it takes.
 
-Measured in one process, best of several rounds, in bytes of JSON per second of CPU time on one core:
+    python benchmarks/read.py
 
-- plain decode: the same three files of each run, decoded to the typed parts that records are made of, nothing else;
-- records: `read_run`, all rules applied;
+All in one process, in bytes of JSON per second of CPU time on one core:
+
+- plain decode: the three files of each run, decoded to the typed parts that records are made of, nothing else;
+- records: `read_run`, all rules applied; it opens and reads the files itself, the others are given the bytes;
 - json: `json.loads` of the three files;
-- HELM: HELM's own codec (`helm.common.codec.from_json`) for scenario state and per-instance stats.
+- HELM's codec: `helm.common.codec.from_json` for scenario state and per-instance stats.
 
-All but `records` are given the bytes; `records` opens and reads the files itself.
-
-Memory is the peak of a process that reads an archive, less that of one that reads its largest run alone. The archive is
-written for the purpose: the real runs many times over, and one run with each request many times over.
-
-Example: python benchmarks/read.py ../shared/data/helm_runs --output benchmarks/results/read.json
+Memory is the peak of a process that reads an archive, beside that of one that reads its largest run alone. The archive
+is written for the purpose: the real runs many times over, and one run with each request many times over.
 """
 
-import argparse
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from _harness import Benchmark, Options, Results, cpu_seconds, main, python_program, table, times, usage_of
 
 from helm_efficiency.harness import helm_format
 from helm_efficiency.harness.helm_runs import find_runs, read_run
@@ -34,38 +29,70 @@ DECODERS = {
     "scenario_state.json": helm_format.SCENARIO_STATE,
     "per_instance_stats.json": helm_format.PER_INSTANCE_STATS,
 }
-ROUNDS = 7
+READ_ALL = """
+import sys
+from pathlib import Path
+from helm_efficiency.harness.helm_runs import find_runs, read_run
+for folder in find_runs(Path(sys.argv[1])):
+    read_run(folder)
+"""
+WAYS = {
+    "plain decode": "plain typed decode",
+    "records": "**request records**",
+    "json": "`json.loads`",
+    "HELM": "HELM's codec",
+}
 
 
-def best_mb_per_s(num_bytes: int, work: Callable[[], Any], rounds: int = ROUNDS) -> float:
-    """Megabytes a second of CPU time, in the best of several rounds."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return num_bytes / best / 1e6
+def measure(options: Options) -> Results:
+    """CPU seconds a round by way of reading, and peak memory in MB."""
+    folders = list(find_runs(options.real_data / "helm_runs"))
+    rounds = 2 if options.quick else 10
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        copies, repeats = (3, 6) if options.quick else (30, 60)
+        large = write_archive(folders, root, copies=copies, times=repeats)
+        runs = list(find_runs(root))
+        return {
+            "real_runs": {"num_runs": len(folders), **speeds(folders, rounds)},
+            "large_run": speeds([large], rounds),
+            "memory": {
+                "num_runs": len(runs),
+                "archive_json_bytes": sum(map(json_bytes, runs)),
+                "largest_run_json_bytes": json_bytes(large),
+                "peak_mb": {name: peak_mb(path) for name, path in (("largest run", large), ("archive", root))},
+            },
+        }
 
 
-def speeds(folders: list[Path]) -> dict[str, float]:
-    """Megabytes of JSON a second, by way of reading."""
+def json_bytes(folder: Path) -> int:
+    """Of the files that records come from."""
+    return sum((folder / name).stat().st_size for name in DECODERS)
+
+
+def speeds(folders: list[Path], rounds: int) -> Results:
+    """Bytes of JSON, and CPU seconds a round, by way of reading."""
     from helm.benchmark.adaptation.scenario_state import ScenarioState
     from helm.benchmark.metrics.metric import PerInstanceStats
     from helm.common.codec import from_json
 
-    classes = {"scenario_state.json": ScenarioState, "per_instance_stats.json": list[PerInstanceStats]}
+    classes: dict[str, Any] = {"scenario_state.json": ScenarioState, "per_instance_stats.json": list[PerInstanceStats]}
     files = [(folder, name, (folder / name).read_bytes()) for folder in folders for name in DECODERS]
+    of_helm = [(name, data) for _, name, data in files if name in classes]
     total = sum(len(data) for _, _, data in files)
-    helm_files = [(name, data) for _, name, data in files if name in classes]
-    helm_bytes = sum(len(data) for _, data in helm_files)
-    return {
-        "json_mb": total / 1e6,
-        "plain_decode_mb_per_s": best_mb_per_s(total, lambda: [DECODERS[name].decode(data) for _, name, data in files]),
-        "records_mb_per_s": best_mb_per_s(total, lambda: [read_run(folder) for folder in folders]),
-        "json_mb_per_s": best_mb_per_s(total, lambda: [json.loads(data) for _, _, data in files]),
-        "helm_mb_per_s": best_mb_per_s(
-            helm_bytes, lambda: [from_json(data, classes[name]) for name, data in helm_files], rounds=2
+    work = {
+        "plain decode": (total, rounds, lambda: [DECODERS[name].decode(data) for _, name, data in files]),
+        "records": (total, rounds, lambda: [read_run(folder) for folder in folders]),
+        "json": (total, rounds, lambda: [json.loads(data) for _, _, data in files]),
+        "HELM": (
+            sum(len(d) for _, d in of_helm),
+            2,
+            lambda: [from_json(data, classes[name]) for name, data in of_helm],
         ),
+    }
+    return {
+        name: {"json_bytes": num_bytes, "cpu_s": cpu_seconds(read, rounds=count)}
+        for name, (num_bytes, count, read) in work.items()
     }
 
 
@@ -93,51 +120,38 @@ def write_archive(folders: list[Path], root: Path, *, copies: int, times: int) -
 
 def peak_mb(folder: Path) -> float:
     """Peak memory of a process that reads every run at or below a folder, one after the other."""
-    command = [sys.executable, __file__, str(folder), "--peak"]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return usage_of(python_program(READ_ALL, folder)).peak_mb
 
 
-def read_all_and_print_peak(root: Path) -> None:
-    for folder in find_runs(root):
-        read_run(folder)
-    # getrusage would say the peak of the process that started this one, if that was higher.
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    print(int(line.split()[1]) / 1024)
+def section(results: Results) -> str:
+    """What the page says."""
+    memory = results["memory"]
+    peak = memory["peak_mb"]
+    mb = {name: round(memory[f"{name}_json_bytes"] / 1e6, 1) for name in ("archive", "largest_run")}
+    return (
+        f"Bytes of JSON a second of CPU on one core, best of several rounds: {results['real_runs']['num_runs']} real "
+        f"runs, and one run of {mb['largest_run']} MB made of them.\n\n"
+        + table(
+            ["", "times `json.loads`, real runs", "MB/s", "times `json.loads`, one large run", "MB/s"], _rows(results)
+        )
+        + f"\n\nReading an archive of {memory['num_runs']} runs and {mb['archive']} MB took "
+        f"{times(peak['archive'] / peak['largest run'])} the memory of its largest run alone "
+        f"(peaks of {peak['archive']:.0f} MB and {peak['largest run']:.0f} MB)."
+    )
 
 
-def memory(folders: list[Path]) -> dict[str, float]:
-    """Peak memory of one large run, and of an archive with it and many others."""
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        large = write_archive(folders, root, copies=30, times=60)
-        sizes = {path: sum((path / name).stat().st_size for name in DECODERS) for path in find_runs(root)}
-        return {
-            "archive_runs": len(sizes),
-            "archive_json_mb": sum(sizes.values()) / 1e6,
-            "largest_run_json_mb": sizes[large] / 1e6,
-            "smallest_run_peak_mb": peak_mb(min(sizes, key=lambda path: sizes[path])),
-            "largest_run_peak_mb": peak_mb(large),
-            "archive_peak_mb": peak_mb(root),
-            **{f"largest_run_{name}": value for name, value in speeds([large]).items()},
-        }
+def _rows(results: Results) -> list[list[str]]:
+    rates = {
+        part: {name: results[part][name]["json_bytes"] / min(results[part][name]["cpu_s"]) / 1e6 for name in WAYS}
+        for part in ("real_runs", "large_run")
+    }
+    return [
+        [label, *(cell for rate in rates.values() for cell in (times(rate[name] / rate["json"]), f"{rate[name]:.0f}"))]
+        for name, label in WAYS.items()
+    ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, help="folder with HELM runs")
-    parser.add_argument("--output", type=Path, help="file for the results, as JSON")
-    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.peak:
-        read_all_and_print_peak(arguments.runs)
-        return
-    folders = list(find_runs(arguments.runs))
-    results = {"python": sys.version.split()[0], **speeds(folders), **memory(folders)}
-    text = json.dumps({name: round(v, 1) if isinstance(v, float) else v for name, v in results.items()}, indent=2)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n")
-
+BENCHMARK = Benchmark("read", measure, section)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK, __doc__)

@@ -1,32 +1,37 @@
-"""How good transfer is with less: the figures of docs/transfer.md that `transfer --validate` does not print.
+"""How good transfer is: a model nobody measured, from those that were, on the paper's logs and on Splitwise's table.
 
-    python benchmarks/transfer.py DATA          # DATA holds megatron_logs and latency; about a minute
+    python benchmarks/transfer.py
 
-For each stack of the paper's logs, without YaLM: mean error of a left-out model with one cell of its own; from random
-sets of one to four other models; without any model of its parallel degree, and with one. Then Splitwise's profiles,
-each left out in turn. Errors are means of |predicted / measured - 1| over all cells, then over models.
+For each accelerator of the paper's logs, each model left out and predicted from the others, beside two simpler ways:
+the priors alone, without any profile, and the nearest other model's times in proportion to the weights on an
+accelerator. Then, without YaLM (its profile is an artefact, see docs/transfer.md): the same with one cell of the
+model's own; from random sets of one to four other models; without any model of its parallel degree, and with one. Then
+Splitwise's profiles, each left out in turn. Errors are means of |predicted / measured - 1| over all cells, then over
+models.
 """
 
-import argparse
 import dataclasses
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
+from runtime_models import profiles_of
 
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.catalog.specs import spec_of_stack
 from helm_efficiency.core.calibration import architecture_of
+from helm_efficiency.core.fitting import fit_profile
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.core.transfer import Parallel, TransferModel, fit_transfer
 from helm_efficiency.core.transfer_validation import leave_one_out
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
 from helm_efficiency.profiling.splitwise_csv import read_splitwise_csv
 
 DRAWS = 12
 OWN_CELLS = ((512, 16), (1024, 1), (1, 64))
+YALM = "together/yalm"
 SPLITWISE = {"llama2-70b": "llama-2-70b", "bloom-176b": "bloom-176b"}
 
 
@@ -38,8 +43,32 @@ def mean_error(model: TransferModel, profile: Profile, own: tuple[tuple[int, int
     known = [m for m in profile.measurements if (m.prompt_tokens, m.output_tokens) in own]
     parallel = Parallel(profile.stack.tensor_parallel, profile.stack.pipeline_parallel)
     coefficients = model.fit(architecture_of(profile), parallel, measurements=known).coefficients
-    p, o, seconds = np.array([(m.prompt_tokens, m.output_tokens, m.seconds) for m in profile.measurements]).T
+    p, o, seconds = _columns(profile)
     return float(np.mean(np.abs(coefficients.predict(p, o).seconds / seconds - 1.0)))
+
+
+def _columns(profile: Profile) -> Any:
+    """Prompt tokens, output tokens, seconds of the measurements."""
+    return np.array([(m.prompt_tokens, m.output_tokens, m.seconds) for m in profile.measurements]).T
+
+
+def simpler_ways(profiles: Sequence[Profile]) -> list[dict[str, float]]:
+    """Errors of each model, in order, of the priors alone and of the nearest other model scaled by its weights."""
+    found = []
+    for profile in profiles:
+        prior = fit_transfer([], spec_of_stack(profile.stack), stack=profile.stack)
+        weights = _weights_of_accelerator(profile)
+        others = [other for other in profiles if other is not profile]
+        nearest = min(others, key=lambda other: abs(np.log(_weights_of_accelerator(other) / weights)))
+        p, o, seconds = _columns(profile)
+        scaled = fit_profile(nearest).coefficients.predict(p, o).seconds * weights / _weights_of_accelerator(nearest)
+        nearest_error = float(np.mean(np.abs(scaled / seconds - 1.0)))
+        found.append({"priors_error_fraction": mean_error(prior, profile), "nearest_error_fraction": nearest_error})
+    return found
+
+
+def _weights_of_accelerator(profile: Profile) -> float:
+    return architecture_of(profile).num_parameters() / profile.stack.num_accelerators
 
 
 def with_one_cell(profiles: Sequence[Profile]) -> dict[str, float]:
@@ -53,7 +82,7 @@ def with_one_cell(profiles: Sequence[Profile]) -> dict[str, float]:
 
 
 def from_few(profiles: Sequence[Profile]) -> dict[int, float]:
-    rng = random.Random(0)
+    rng = random.Random(SEED)
     errors: dict[int, list[float]] = {}
     for count in (1, 2, 3, 4):
         for _ in range(DRAWS):
@@ -97,25 +126,63 @@ def splitwise(path: Path) -> list[dict[str, object]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "transfer.json")
-    options = parser.parse_args()
-    results: dict[str, object] = {}
+def measure(options: Options) -> Results:
+    """Errors by accelerator of the paper's logs, and a row for each of Splitwise's profiles."""
+    results: Results = {}
     for name in ("a100", "v100"):
-        profiles = [read_megatron_log(p) for p in sorted((options.data / "megatron_logs" / name).glob("*.log"))]
-        profiles = [profile for profile in profiles if profile.deployment != "together/yalm"]
-        results[name] = {
-            "own_cells": with_one_cell(profiles),
-            "other_models": from_few(profiles),
-            "degrees": without_degree(profiles),
-        }
-        print(name, json.dumps(results[name], indent=1))
-    results["splitwise"] = splitwise(options.data / "latency" / "splitwise_perf_model.csv")
-    print(json.dumps(results["splitwise"], indent=1))
-    options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        profiles = profiles_of(options.real_data, name, quick=options.quick)
+        rows = leave_one_out(profiles, spec_of_stack(profiles[0].stack))
+        others = simpler_ways(profiles)
+        left_out = [dataclasses.asdict(row) | other for row, other in zip(rows, others, strict=True)]
+        results[name] = {"left_out": left_out}
+        profiles = [profile for profile in profiles if profile.deployment != YALM]
+        if not options.quick:
+            results[name] |= {
+                "own_cells": with_one_cell(profiles),
+                "other_models": from_few(profiles),
+                "degrees": without_degree(profiles),
+            }
+    results["splitwise"] = splitwise(options.real_data / "latency" / "splitwise_perf_model.csv")
+    return results
 
+
+def section(results: Results) -> str:
+    """What the page says."""
+    lines = []
+    for name in ("a100", "v100"):
+        rows = [row for row in results[name]["left_out"] if row["deployment"] != YALM]
+        ours, priors, nearest = (mean_of(rows, f"{way}error_fraction") for way in ("", "priors_", "nearest_"))
+        lines.append(
+            [
+                f"{name.upper()}, {len(rows)} models",
+                *(times(other / ours) for other in (priors, nearest)),
+                *(percent(error) for error in (ours, mean_of(rows, "first_token_error_fraction"), priors, nearest)),
+                percent(mean_of(rows, "covered_fraction")),
+                percent(mean_of(rows, "half_width_fraction")),
+            ]
+        )
+    header = ["log", "priors' error ÷ ours", "nearest model's ÷ ours", "error end to end", "one token"]
+    text = (
+        "Each model left out and predicted from the others on its stack. The priors alone know the accelerator's "
+        "datasheet and no profile (they were stated looking at these logs); the nearest model's times are scaled by "
+        "the weights that an accelerator holds. Means over the models but YaLM, whose profile is an artefact.\n\n"
+        + table([*header, "priors", "nearest", "90 % interval holds", "half-width"], lines)
+    )
+    splitwise_rows = results["splitwise"]
+    lowest, highest = (choose(row["error_fraction"] for row in splitwise_rows) for choose in (min, max))
+    return (
+        f"{text}\n\nSplitwise's {len(splitwise_rows)} profiles of another engine, each left out: {percent(lowest)} to "
+        f"{percent(highest)} off, {percent(mean_of(splitwise_rows, 'covered_fraction'))} of the cells inside the "
+        "interval. With fewer models, or one cell of the model itself: [transfer](transfer.md)."
+    )
+
+
+def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float:
+    """Mean of what the rows have."""
+    return float(np.mean([row[name] for row in rows if row[name] is not None]))
+
+
+BENCHMARK = Benchmark("transfer", measure, section)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK, __doc__)

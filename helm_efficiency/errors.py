@@ -35,3 +35,7 @@ class ProfilingError(EfficiencyError):
 
 class OutputError(EfficiencyError):
     """A file could not be written, as on a full disk; what stood there before is unharmed."""
+
+
+class MissingExtraError(EfficiencyError):
+    """A package that only some commands need is not installed; the message names the extra that brings it."""

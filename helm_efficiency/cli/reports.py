@@ -11,6 +11,7 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
 from helm_efficiency.errors import InputError
+from helm_efficiency.extras import needs_extra
 
 if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
@@ -154,6 +155,15 @@ def _write_plot(board: "Leaderboard", scenario: str, stack: str) -> None:
     sys.stdout.write("\n" + text_plot(part, x="idealized_s" if axis is None else axis.key) + "\n")
 
 
+def _draw_to_files() -> None:
+    """No window, and no display needed."""
+    with needs_extra("report"):
+        import jinja2  # noqa: F401  found missing now rather than after the work
+        import matplotlib
+
+    matplotlib.use("Agg")
+
+
 @app.command()
 def plot(
     folder: Annotated[
@@ -176,9 +186,7 @@ def plot(
 
     Example: helm-efficiency plot scored/ --output plots/tradeoff.png
     """
-    import matplotlib
-
-    matplotlib.use("Agg")  # files only: no window, and no display needed
+    _draw_to_files()
     from helm_efficiency.report import plots
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
@@ -266,9 +274,7 @@ def report(
 
     Example: helm-efficiency report scored/ --output report.html
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
+    _draw_to_files()
     from helm_efficiency.report import html
     from helm_efficiency.report import paper as paper_report
     from helm_efficiency.report.board import Options
@@ -300,9 +306,7 @@ def paper(
 
     Example: helm-efficiency paper --output plots/gallery
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
+    _draw_to_files()
     from helm_efficiency.report import paper as paper_report
     from helm_efficiency.report.board import Options
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-from sysconfig import get_path
 from typing import TYPE_CHECKING
 
 from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError
@@ -87,10 +87,14 @@ def run_entries_file() -> Path:
     Raises:
         InputError: It is in neither place.
     """
-    checkout = Path(str(files("helm_efficiency"))).parent
-    for folder in (checkout / "run_specs", Path(get_path("data")) / "share" / "helm-efficiency" / "run_specs"):
-        if (folder / "quickstart.conf").is_file():
-            return folder / "quickstart.conf"
+    name = "run_specs/quickstart.conf"
+    in_checkout = Path(str(files("helm_efficiency"))).parent / name
+    if in_checkout.is_file():
+        return in_checkout
+    for distribution in metadata.distributions(name="helm-efficiency"):
+        for file in distribution.files or ():
+            if file.as_posix().endswith(name) and Path(str(file.locate())).is_file():
+                return Path(str(file.locate())).resolve()
     raise InputError("run_specs/quickstart.conf is neither in the checkout nor installed; install the package again.")
 
 

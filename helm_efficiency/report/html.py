@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup
 
 from helm_efficiency import __version__
+from helm_efficiency.extras import needs_extra
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Detail, Display, display, front_axis, has_numbers
 from helm_efficiency.report.measures import COSTS, MEASURES
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables
+
+with needs_extra("report"):
+    import matplotlib.pyplot as plt
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2.utils import htmlsafe_json_dumps
+    from markupsafe import Markup
 
 _HEIGHTS = ("score", "win_rate")
 

@@ -7,13 +7,13 @@ number of correct answers, each model on its own, and say nothing about the runt
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
 from helm_efficiency.errors import InputError
+from helm_efficiency.extras import needs_extra
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
@@ -21,6 +21,9 @@ from helm_efficiency.report.formats import to_markdown
 from helm_efficiency.report.notes import ALL, Note
 from helm_efficiency.report.plots import providers, save, stacks, tradeoff_by_scenario
 from helm_efficiency.report.rows import columns_of, stack_rows
+
+with needs_extra("report"):
+    import matplotlib.pyplot as plt
 
 MEASURES_OF_PAPER = (
     "score",

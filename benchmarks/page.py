@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cost_per_correct
 import denoise
 import design
 import predict
 import read
 import rescore
+import roofline
 import runtime_models
 import start_up
 import transfer
@@ -27,7 +29,9 @@ HEADINGS = {
     "Runtime models": runtime_models,
     "Cheap profiling": design,
     "Transfer": transfer,
+    "Roofline": roofline,
     "Denoising": denoise,
+    "Cost of a correct answer": cost_per_correct,
 }
 BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in HEADINGS.values()}
 INTRODUCTION = """# Benchmarks

@@ -115,11 +115,13 @@ def check_options(text: str) -> None:
     command: Any = typer.main.get_command(app)
     arguments = [word for word in shlex.split(text, comments=True)[1:] if word not in ("…", "...")]
     name = "helm-efficiency"
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and not arguments[0].startswith("-"):
         name, *arguments = arguments
         command = command.commands[name]
     try:
         command.make_context(name, list(arguments)).close()
+    except typer.Exit:
+        pass  # --help
     except USAGE_ERROR as error:
         is_mention = type(error).__name__ == "MissingParameter"  # it need not be whole
         if not is_mention and "does not exist" not in error.message:

@@ -21,7 +21,7 @@ from helm_efficiency.scoring import table
 README = pages.ROOT / "README.md"
 OWN_TESTS = {"tables", "trust"}
 """Pages that are run, and whose figures are checked, in modules of their own."""
-AWAITED = {"python.md", "benchmarks.md"}
+AWAITED = {"python.md"}
 """Pages that come with other changes."""
 OWN_COMMAND_TESTS = {"quickstart", "paper", "doctor"}
 """Commands that no page runs, as they take minutes or tell of the machine; they have tests of their own."""

@@ -1,19 +1,18 @@
 """docs/trust.md: its commands work, and each of its figures is what they, or a benchmark's raw results, say."""
 
-import importlib.util
 import json
 import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import _harness
+import cost_per_correct
 import pages
 import pytest
+import roofline
 
 PAGE = pages.ROOT / "docs" / "trust.md"
-DENOISING = pages.ROOT / "docs" / "denoising.md"
-BENCHMARKS = pages.ROOT / "benchmarks"
 PROTOCOLS = {
     "leave-one-knot-out": "each prompt length between the shortest and the longest, in turn",
     "few-knots": "all prompt lengths but 1, 256, 512, 1024 and 1536",
@@ -27,16 +26,7 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def results(name: str) -> Any:
-    return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
-
-
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return json.loads((_harness.RESULTS / f"{name}.json").read_text())["results"]
 
 
 def require_rows(rows: Iterable[str], page: Path = PAGE) -> None:
@@ -217,12 +207,5 @@ def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
 def test_figures_of_benchmarks() -> None:
     require_rows(less_rows())
     require_rows(denoising_rows())
-    costs = benchmark("cost_per_correct")
-    require_rows([costs.markdown(results("cost_per_correct")["rows"])])
-
-
-def test_the_table_of_denoising() -> None:
-    denoise = benchmark("denoise")
-    rows = results("denoise")["rows"]
-    assert len(rows) == len(denoise.CONTENTION) * len(denoise.SHARES) * len(denoise.COEFFICIENTS)
-    require_rows([denoise.markdown(rows)], DENOISING)
+    require_rows([cost_per_correct.markdown(results("cost_per_correct")["rows"])])
+    require_rows([roofline.markdown(results("roofline")["rows"])])

@@ -35,3 +35,14 @@ class ProfilingError(EfficiencyError):
 
 class OutputError(EfficiencyError):
     """A file could not be written, as on a full disk; what stood there before is unharmed."""
+
+
+def one_line(text: str) -> str:
+    """Text as a terminal may show it: what would break the line or steer the terminal is written as an escape.
+
+    Names of files and models come from strangers.
+
+    >>> one_line("no such file: a\\nb")
+    'no such file: a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -17,6 +17,7 @@ import yaml
 
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError, InputError
+from helm_efficiency.files import read_bytes, write_file
 
 _NOT_SIZES = ("parameters", "rounded", "helm")
 
@@ -120,7 +121,7 @@ def load_user_architectures(path: Path) -> ArchitectureCatalog:
         FileFormatError: The file cannot be read, or an entry is wrong.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(read_bytes(path).decode())
         families = document["families"]
         added = [entry for _, entry in _entries(families, str(path))]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
@@ -172,6 +173,7 @@ def add_to_file(
 
     Raises:
         FileFormatError: The file is there and is not one of architectures.
+        OutputError: It cannot be written; an earlier one is as it was.
     """
     families = {}
     if path.exists():
@@ -182,6 +184,5 @@ def add_to_file(
         "source": source,
         "models": {architecture.name: {**sizes, "helm": list(helm_models)}},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"families": families}, sort_keys=False), encoding="utf-8")
+    write_file(path, yaml.safe_dump({"families": families}, sort_keys=False))
     return load_user_architectures(path).entries[architecture.name]

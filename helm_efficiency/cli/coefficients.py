@@ -118,9 +118,9 @@ def export(
     import io
     import json
 
+    from helm_efficiency.files import write_file
     from helm_efficiency.harness.coefficient_files import export_document
     from helm_efficiency.profiling.measurement_csv import write_measurement_csv
-    from helm_efficiency.scoring.files import write_files
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)
@@ -134,7 +134,7 @@ def export(
     if output is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_files({output: text.getvalue().encode()})
+        write_file(output, text.getvalue())
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import write_file
 
 if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
@@ -245,7 +246,7 @@ def schema(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_file(output, text)
         note(f"Wrote {output}. Show it with: helm-summarize --schema-path {output} --suite SUITE")
 
 
@@ -284,8 +285,7 @@ def report(
         board, sources = build(tables, options), html.provenance(tables)
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
     text = html.to_html(board, title=title, provenance=sources)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8", newline="\n")
+    write_file(output, text)
     note(f"Wrote {output}, {len(text.encode()) / 1e6:.1f} MB.")
 
 

@@ -9,7 +9,8 @@ prefill goes on with a linear and a quadratic term. A batch of b rows prefills b
 at its own pace. A fitted model knows its domain; outside it a prediction is flagged and its interval widens.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
@@ -24,6 +25,9 @@ BoolArray = NDArray[np.bool_]
 
 HELM_RULES = ("helm", "paper-2022", "paper-2023")
 """Rules whose knots are read as HELM reads its tables."""
+
+_MOST_TOKENS = 10**9
+"""More than any prompt has."""
 
 _BEYOND_PREFILL = 0.3
 _BEYOND_DECODE = 0.1
@@ -91,6 +95,27 @@ class RuntimeCoefficients:
     tail_s_per_token_squared: float = 0.0
     resolution_s: float = 0.0
     batch_knots: tuple[tuple[int, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        knots = [knot for knot, _ in self.prefill_knots]
+        sizes = [size for size, _, _ in self.batch_knots]
+        if not knots or any(not 0 <= knot <= _MOST_TOKENS for knot in knots) or sorted(set(knots)) != knots:
+            raise InputError(f"prefill_knots: expected prompt tokens in ascending order, at most {_MOST_TOKENS}.")
+        if any(size < 1 for size in sizes) or sorted(set(sizes)) != sizes:
+            raise InputError("batch_knots: expected batch sizes in ascending order.")
+        if len(self.prefill_error_s) not in (0, len(knots)):
+            raise InputError(f"prefill_error_s: {len(self.prefill_error_s)} values, expected one a knot or none.")
+        if not all(map(math.isfinite, self._numbers())):
+            raise InputError("A coefficient is not a number, or is infinite.")
+
+    def _numbers(self) -> Iterator[float]:
+        """All of them but the token counts."""
+        yield from (seconds for _, seconds in self.prefill_knots)
+        yield from self.prefill_error_s
+        for _, factor, step_s in self.batch_knots:
+            yield from (factor, step_s)
+        yield from (self.decode_s_per_token, self.decode_s_per_context_token, self.overhead_s, self.relative_error)
+        yield from (self.decode_error, self.tail_s_per_token or 0.0, self.tail_s_per_token_squared, self.resolution_s)
 
     def prefill_s(self, prompt_tokens: ArrayLike) -> FloatArray:
         """Seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""

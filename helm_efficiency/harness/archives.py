@@ -85,6 +85,8 @@ def _harness_of(file: Path) -> Harness | None:
     if file.suffix not in (".json", ".jsonl"):
         return None
     try:
+        if not file.is_file():  # a pipe would wait for a writer
+            return None
         with file.open("rb") as opened:
             head = opened.read(_HEAD_BYTES)
     except OSError:

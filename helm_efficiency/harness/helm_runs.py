@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import MOST_LOG_BYTES, read_bytes
 from helm_efficiency.harness import helm_format as fmt
 from helm_efficiency.harness.folders import walk
 from helm_efficiency.harness.helm_cache import RequestCaches
@@ -68,8 +69,13 @@ def find_runs(root: Path | str) -> Iterator[Path]:
 
 
 def read_local(path: str) -> bytes:
-    """Bytes of a file on this machine."""
-    return Path(path).read_bytes()
+    """Bytes of a file on this machine.
+
+    Raises:
+        FileFormatError: It is too large to be of a run.
+        OSError: It cannot be read.
+    """
+    return read_bytes(path, most_bytes=MOST_LOG_BYTES)
 
 
 def read_run(

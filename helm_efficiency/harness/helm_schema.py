@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import read_bytes
 from helm_efficiency.harness.helm_stats import DETAILED_GROUP, EFFICIENCY_GROUP, STACK_SEPARATOR, STATS, StatInfo
 
 _GROUPS = {
@@ -39,7 +40,7 @@ def read_schema(name: str) -> dict[str, Any]:
     if name in shipped:
         text = (files("helm.benchmark.static") / f"schema_{name}.yaml").read_text(encoding="utf-8")
     elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        text = _read(name)
     else:
         raise InputError(f"No schema {name!r}: neither a file nor one that crfm-helm ships: {', '.join(shipped)}.")
     try:
@@ -49,6 +50,13 @@ def read_schema(name: str) -> dict[str, Any]:
     if not isinstance(schema, dict) or not isinstance(schema.get("run_groups"), list):
         raise FileFormatError(f"{name}: not a schema of HELM: it has no list of run_groups.")
     return schema
+
+
+def _read(path: str) -> str:
+    try:
+        return read_bytes(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: cannot be read as a schema of HELM ({error}).") from error
 
 
 def add_efficiency(schema: Mapping[str, Any], *, stacks: Sequence[str] = (), detailed: bool = False) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import yaml
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.files import read_bytes
 from helm_efficiency.profiling.cells import Cell, check_cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
@@ -69,7 +70,7 @@ def read_campaign(path: Path) -> Campaign:
         FileFormatError: The file cannot be read as one; the message says what was expected.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_bytes(path).decode())
     except OSError as error:
         raise FileFormatError(f"Cannot read campaign file {path}: {error.strerror}.") from error
     except yaml.YAMLError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import read_bytes
 from helm_efficiency.profiling.cells import CellResult
 
 _SCHEMA = "helm-efficiency cells 1"
@@ -38,7 +39,7 @@ class Checkpoint:
         header = {"schema": _SCHEMA, **identity}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b""
+            content = read_bytes(path) if path.exists() else b""
         except OSError as error:
             raise InputError(f"Cannot keep finished cells in {path}: {error.strerror}.") from error
         if _line(header).startswith(content):  # new, or killed while its first line was written

@@ -1,66 +1,15 @@
-"""Files that are either old or new, never half: written beside their place, flushed, then renamed into it."""
+"""Writing of whole files, and a lock on the folder that they are written to."""
 
 import contextlib
 import fcntl
 import os
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from helm_efficiency.errors import InputError, OutputError
+from helm_efficiency.errors import InputError
+from helm_efficiency.files import remove_unfinished, write_files
 
-_UNFINISHED = ".unfinished-"
-"""How the name of a file begins that is still being written."""
-
-
-def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
-
-    Args:
-        contents: By path, renamed into place in this order after all have been flushed to disk.
-
-    Raises:
-        OutputError: One cannot be written, as on a full disk; all are as they were.
-    """
-    unfinished = {path: path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}") for path in contents}
-    path = Path()
-    try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(unfinished[path], content)
-        for path in contents:
-            unfinished[path].replace(path)
-        for folder in {path.parent for path in contents}:
-            _sync(folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path} could not be written: {reason}. What stood there before is unharmed.") from error
-    finally:
-        for path in unfinished.values():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make renames within a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process left half written in a folder."""
-    for path in folder.glob(f"{_UNFINISHED}*"):
-        path.unlink(missing_ok=True)
+__all__ = ["locked", "remove_unfinished", "write_files"]
 
 
 @contextlib.contextmanager

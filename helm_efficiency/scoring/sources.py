@@ -15,7 +15,7 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.harness import archives
 from helm_efficiency.harness.archives import Harness
 from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_runs import RUN_FILES, read_run
+from helm_efficiency.harness.helm_runs import RUN_FILES, read_local, read_run
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
 
@@ -94,9 +94,12 @@ class Files:
 
         Raises:
             FileNotFoundError: There is none.
+            FileFormatError: It is too large.
         """
         if name not in self.contents:
-            self.contents[name] = self.filesystem.cat_file(f"{self.path}/{name}")
+            path = f"{self.path}/{name}"
+            is_local = isinstance(self.filesystem, LocalFileSystem)
+            self.contents[name] = read_local(path) if is_local else self.filesystem.cat_file(path)
         return self.contents[name]
 
     def read_path(self, path: str) -> bytes:

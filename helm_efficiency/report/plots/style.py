@@ -16,6 +16,7 @@ from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import write_file
 
 # Okabe and Ito, "Color Universal Design" (2008), ordered so that neighbours differ in lightness too; yellow is left out
 # because it vanishes on white
@@ -110,13 +111,13 @@ def save(drawn: Any, path: Path | str) -> Path:
 
     Raises:
         InputError: The name ends in something else.
+        OutputError: It cannot be written; an earlier one is as it was.
     """
     path = Path(path)
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(to_bytes(drawn, kind))
+    write_file(path, to_bytes(drawn, kind))
     return path
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
+from helm_efficiency.catalog.yaml_files import read_yaml
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError, InputError
-from helm_efficiency.files import read_bytes, write_file
+from helm_efficiency.files import write_file
 
 _NOT_SIZES = ("parameters", "rounded", "helm")
 
@@ -120,11 +121,11 @@ def load_user_architectures(path: Path) -> ArchitectureCatalog:
     Raises:
         FileFormatError: The file cannot be read, or an entry is wrong.
     """
+    document = read_yaml(path)
     try:
-        document = yaml.safe_load(read_bytes(path).decode())
         families = document["families"]
         added = [entry for _, entry in _entries(families, str(path))]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise FileFormatError(f"{path}: not a file of architectures ({type(error).__name__}: {error}).") from error
     return load_architectures().with_entries(added)
 
@@ -151,11 +152,11 @@ def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, Cat
                 name,
                 CatalogEntry(
                     architecture=architecture,
-                    family=family,
-                    source=description["source"],
+                    family=str(family),
+                    source=str(description["source"]),
                     published_parameters=facts["parameters"],
                     is_rounded=bool(facts["rounded"]),
-                    helm_models=tuple(facts["helm"] or ()),
+                    helm_models=tuple(map(str, facts["helm"] or ())),
                 ),
             )
 
@@ -178,7 +179,7 @@ def add_to_file(
     families = {}
     if path.exists():
         load_user_architectures(path)
-        families = yaml.safe_load(path.read_text(encoding="utf-8"))["families"]
+        families = read_yaml(path)["families"]
     sizes = {key: value for key, value in architecture.to_dict().items() if value and key != "name"}
     families[architecture.name] = {
         "source": source,

@@ -242,7 +242,7 @@ def schema(
     """
     from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
 
-    text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed))
+    text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed, file=name))
     if output is None:
         sys.stdout.write(text)
     else:

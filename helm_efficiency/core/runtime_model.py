@@ -99,7 +99,7 @@ class RuntimeCoefficients:
     def __post_init__(self) -> None:
         knots = [knot for knot, _ in self.prefill_knots]
         sizes = [size for size, _, _ in self.batch_knots]
-        if not knots or any(not 0 <= knot <= _MOST_TOKENS for knot in knots) or sorted(set(knots)) != knots:
+        if not knots or any(not 1 <= knot <= _MOST_TOKENS for knot in knots) or sorted(set(knots)) != knots:
             raise InputError(f"prefill_knots: expected prompt tokens in ascending order, at most {_MOST_TOKENS}.")
         if any(size < 1 for size in sizes) or sorted(set(sizes)) != sizes:
             raise InputError("batch_knots: expected batch sizes in ascending order.")

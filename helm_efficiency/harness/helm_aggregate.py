@@ -30,6 +30,7 @@ from helm_efficiency.harness.helm_means import (
     running_total,
     worst_means,
 )
+from helm_efficiency.harness.json_files import decode
 
 Columns = Mapping[str, Sequence[float]]
 """Values by stat name, one for each request in the order of the run; NaN where there is none. Ints stay ints."""
@@ -117,16 +118,17 @@ class Layout:
     has_worst: bool
 
 
-def read_layout(scenario_state: bytes) -> Layout:
+def read_layout(scenario_state: bytes, *, file: str = "scenario_state.json") -> Layout:
     """The layout of a run.
 
     Args:
         scenario_state: Content of `scenario_state.json`.
+        file: Its path, for messages.
 
     Raises:
-        msgspec.DecodeError: It is not what HELM writes.
+        FileFormatError: It is not what HELM writes; names the file and the place.
     """
-    state = _SCENARIO_STATE.decode(scenario_state)
+    state = decode(scenario_state, _SCENARIO_STATE, file=file)
     requests = state.request_states
     is_windows = state.adapter_spec.method == LANGUAGE_MODELING
     by_reference = any(request.reference_index is not None for request in requests)

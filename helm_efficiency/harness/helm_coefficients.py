@@ -146,7 +146,7 @@ def _coefficients(entry: Any, where: str, relative_error: float) -> RuntimeCoeff
         return RuntimeCoefficients(
             "helm", knots, decode_s, domain, overhead_s=overhead_s, relative_error=relative_error
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, EfficiencyError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, EfficiencyError) as error:
         raise FileFormatError(
             f"{where}: expected runtime_per_output_token and runtime_for_prompt_tokens, seconds by prompt tokens "
             f"({type(error).__name__}: {error})."

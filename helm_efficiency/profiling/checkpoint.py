@@ -72,8 +72,11 @@ class Checkpoint:
                 raise InputError(
                     f"{self.path} holds cells of another profile ({changes}). Delete it, or start afresh with --fresh."
                 )
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
+        try:
             self.results = [CellResult.from_dict(json.loads(line)) for line in others]
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError, InputError) as error:
             raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
 
 

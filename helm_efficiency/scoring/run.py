@@ -236,7 +236,7 @@ def _suite_files(
     remove_unfinished(target)
     names = files.names()
     contents = {} if in_place else {name: files.read(name) for name in names if name not in _DISPLAYED}
-    layout = read_layout(files.read("scenario_state.json"))
+    layout = read_layout(files.read("scenario_state.json"), file=f"{files.path}/scenario_state.json")
     columns = stat_columns(records, *scored)
     if STATS in names:
         added = aggregated_stats(layout, columns)

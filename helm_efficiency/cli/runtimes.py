@@ -112,6 +112,9 @@ def _fit_all(chosen: "Sequence[Profile]", known: "Sequence[Profile]", rule: Rule
         except InsufficientMeasurementsError as error:
             failures.append(str(error))
             continue
+        except InputError as error:
+            failures.append(f"{profile.deployment} on {profile.stack.name}: {error}")
+            continue
         today = datetime.now().date().isoformat()
         fits.append(replace(found, versions={**profile.versions, **versions}, source=profile.source, fitted_on=today))
     return fits, failures

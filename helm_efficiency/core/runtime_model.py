@@ -9,7 +9,6 @@ prefill goes on with a linear and a quadratic term. A batch of b rows prefills b
 at its own pace. A fitted model knows its domain; outside it a prediction is flagged and its interval widens.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
@@ -28,6 +27,9 @@ HELM_RULES = ("helm", "paper-2022", "paper-2023")
 
 _MOST_TOKENS = 10**9
 """More than any prompt has."""
+
+_MOST_S = 1e15
+"""More than anything takes; far more would overflow in squares of it."""
 
 _BEYOND_PREFILL = 0.3
 _BEYOND_DECODE = 0.1
@@ -105,8 +107,8 @@ class RuntimeCoefficients:
             raise InputError("batch_knots: expected batch sizes in ascending order.")
         if len(self.prefill_error_s) not in (0, len(knots)):
             raise InputError(f"prefill_error_s: {len(self.prefill_error_s)} values, expected one a knot or none.")
-        if not all(map(math.isfinite, self._numbers())):
-            raise InputError("A coefficient is not a number, or is infinite.")
+        if not all(abs(number) <= _MOST_S for number in self._numbers()):  # nor is one that is not a number
+            raise InputError(f"A coefficient is not a number, or is beyond {_MOST_S:g}.")
 
     def _numbers(self) -> Iterator[float]:
         """All of them but the token counts."""

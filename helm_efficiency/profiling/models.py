@@ -36,7 +36,7 @@ from helm_efficiency.profiling.parallel import num_processes
 
 _DAMAGED = (
     *(OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(AssertionError, MemoryError, InputError, SafetensorError, StrictDataclassError),
+    *(AssertionError, MemoryError, SystemError, InputError, SafetensorError, StrictDataclassError),
 )
 """What transformers raises of a config or of weights that are not as they should be."""
 

@@ -53,7 +53,7 @@ def read_bytes(path: Path | str, *, most_bytes: int = MOST_BYTES) -> bytes:
 def write_files(contents: Mapping[Path, bytes]) -> None:
     """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
 
-    What a link points to is replaced, not the link; what is no file, such as /dev/null, is written to as it is.
+    A link is replaced by a file, what it points to stays as it is.
 
     Args:
         contents: By path, renamed into place in this order after all have been flushed to disk.
@@ -61,37 +61,42 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     Raises:
         OutputError: One cannot be written, as on a full disk; all are as they were.
     """
-    unfinished: dict[Path, Path] = {}
+    unfinished = {path: path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}") for path in contents}
     path = Path()
     try:
         for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_file() and not path.is_dir():
-                path.write_bytes(content)
-                continue
-            target = path.resolve() if path.is_symlink() else path
-            unfinished[target] = target.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}")
-            _write(unfinished[target], content)
-        for path, whole in unfinished.items():
-            whole.replace(path)
-        for folder in {path.parent for path in unfinished}:
+            _write(unfinished[path], content)
+        for path in contents:
+            unfinished[path].replace(path)
+        for folder in {path.parent for path in contents}:
             _sync(folder)
-    except (OSError, RuntimeError) as error:  # Path.resolve raises RuntimeError for a link to itself
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise OutputError(f"{path} could not be written: {reason}. What stood there before is unharmed.") from error
     finally:
-        for whole in unfinished.values():
+        for path in unfinished.values():
             with contextlib.suppress(OSError):
-                whole.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Put one file in place of an earlier one; text as UTF-8.
+    """Put the file that a user named in place of an earlier one; text as UTF-8.
+
+    What a link points to is replaced, not the link; what is no file, such as /dev/stdout, is written to as it is.
 
     Raises:
         OutputError: It cannot be written; the earlier one is as it was.
     """
-    write_files({path: content.encode() if isinstance(content, str) else content})
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+            return
+        target = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise OutputError(f"{path} could not be written: {error}.") from error
+    write_files({target: data})
 
 
 def _write(path: Path, content: bytes) -> None:

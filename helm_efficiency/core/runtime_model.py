@@ -168,7 +168,7 @@ class RuntimeCoefficients:
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
         one_row = not b.size or b.max() == 1
         prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
-        seconds = prefill_s + decode_s + self.overhead_s
+        seconds = np.maximum(prefill_s + decode_s + self.overhead_s, 0.0)  # a slope of somebody's table may be negative
         half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
         if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
             half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))

@@ -63,6 +63,10 @@ def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str,
     by_part: dict[str, Source] = {}
     clashes: dict[str, Outcome] = {}
     for source in sources:
+        if not source.url.isprintable() and any("\ud800" <= character <= "\udfff" for character in source.url):
+            error = f"{source.url}: its path is not UTF-8, so that no table can name it. Rename it."
+            clashes[source.url] = Outcome(url=source.url, status="failed", error=error)
+            continue
         first = by_part.setdefault(part_name(source), source)
         if first is not source:
             error = f"{source.url}: a run of the same suite and name is at {first.url}. Use another --output for it."

@@ -216,7 +216,7 @@ def part_name(source: Source) -> str:
     """Name of a run's part of the requests table, without its ending: readable, and unique by suite and run."""
     identity = posixpath.join(source.suite, source.name)
     readable = re.sub(r"[^\w.=-]+", "_", f"{source.suite}-{source.name}")[:120]
-    return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return f"{readable}-{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:

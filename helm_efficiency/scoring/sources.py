@@ -75,7 +75,7 @@ class Files:
         is_file = self.filesystem.isfile(self.path)
         folder, own_name = posixpath.split(self.path) if is_file else (self.path, "")
         listing = self.filesystem.ls(folder, detail=True, refresh=True)
-        names = sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        names = sorted(posixpath.basename(entry["name"]) for entry in listing if _is_file(entry))
         return [name for name in names if _belongs(name, own_name)] if is_file else names
 
     def states(self) -> dict[str, FileState]:
@@ -118,6 +118,11 @@ class Files:
             for name in self.names():
                 self.filesystem.get_file(f"{posixpath.dirname(self.path)}/{name}", str(path.with_name(name)))
             yield path
+
+
+def _is_file(entry: dict[str, Any]) -> bool:
+    """Whether an entry of a listing is a file, or a link to one, as in archives that are kept by git-annex."""
+    return entry["type"] == "file" or (bool(entry.get("islink")) and Path(entry["name"]).is_file())
 
 
 def _belongs(name: str, to: str) -> bool:

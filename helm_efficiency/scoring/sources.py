@@ -2,6 +2,7 @@
 
 import contextlib
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -168,7 +169,7 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         besides: A folder whose runs are left out, as they were written by us.
 
     Raises:
-        InputError: A place is not there, or cannot be listed.
+        InputError: A place is not there, or cannot be listed, or an address has a password in it.
     """
     own = besides.resolve()
     found: dict[str, Source] = {}
@@ -184,7 +185,15 @@ def _local(place: str) -> Iterator[Source]:
     return (Source(harness, str(path)) for harness, path in archives.find_sources(Path(place).absolute()))
 
 
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
+
+
 def _remote(place: str) -> Iterator[Source]:
+    if _PASSWORD.search(place):  # it would stand in every message, table and receipt
+        raise InputError(
+            f"{_PASSWORD.sub('//…@', place)}: no password expected in an address. "
+            "Put it into the environment, where fsspec finds it: FSSPEC_FTP_USERNAME, FSSPEC_FTP_PASSWORD and such."
+        )
     try:
         filesystem, root = url_to_fs(place)
         if isinstance(filesystem, LocalFileSystem):

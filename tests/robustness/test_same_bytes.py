@@ -1,6 +1,5 @@
 """The same inputs give the same bytes: in another folder, found in another order, hashed and shared out otherwise."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,15 +13,14 @@ from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.store import Store
 
 SCRIPT = """
-import json, sys
+import sys
 from pathlib import Path
-sys.path[:0] = json.loads(sys.argv[1])
 from checking import call
 from helm_efficiency.scoring import rescore
 
 if __name__ == "__main__":
     rescore._WORTH_PROCESSES_BYTES = 0
-    store, jobs = sys.argv[2], sys.argv[3]
+    store, jobs = sys.argv[1:]
     fixed = ["--price-date", "2026-06-30"]
     commands = {
         "": ["rescore", "v1", "--store", store, "--output", "out", "--jobs", jobs, *fixed],
@@ -71,12 +69,11 @@ def outputs(data_dir: Path, folder: Path, store: Path, *, seed: int, jobs: int, 
         target.mkdir()
         for file in sorted(spec.parent.iterdir(), reverse=backwards):
             shutil.copyfile(file, target / file.name)
-    command = [sys.executable, "-c", SCRIPT, json.dumps([str(Path(__file__).parent)]), str(store), str(jobs)]
-    if jobs > 1:  # worker processes import the script again, from a file
-        script = folder.with_suffix(".py")
-        script.write_text(SCRIPT)
-        command[1:3] = [str(script)]
-    environment = os.environ | {"PYTHONHASHSEED": str(seed)}
+    script = folder.with_suffix(".py")
+    script.write_text(SCRIPT)  # worker processes import it again
+    command = [sys.executable, str(script), str(store), str(jobs)]
+    paths = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}

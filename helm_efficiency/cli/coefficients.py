@@ -187,6 +187,8 @@ def _held(
         "fitted_on": (fit.fitted_on or None) if fit else None,
         "stored_at": max(dates[table].get(key, "") for table in dates) or None,
         "stale": _is_stale(profile, fit),
+        "measurements_sha256": profile.sha256() if profile else (fit.profile_sha256 if fit else None) or None,
+        "coefficients_sha256": fit.sha256() if fit else None,
         "source": known.source or (profile.source if profile else "") or None,
     }
 

@@ -186,15 +186,18 @@ def plot(
 
     stacks = stack or []
     if kind is Kind.fit:
-        plots.save(_fit_figure(folder, deployment, stacks), output)
+        figure, source = _fit_figure(folder, deployment, stacks)
+        plots.save(figure, output, source=source)
     elif kind is Kind.contention:
-        plots.save(plots.contention(_tables(folder).requests), output)
+        tables = _tables(folder)
+        plots.save(plots.contention(tables.requests), output, source=tables.source)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
         board = build(_tables(folder, score), options)
-        plots.save(_figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks), output)
+        figure = _figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks)
+        plots.save(figure, output, source=board.source)
     note(f"Wrote {output}.")
 
 
@@ -214,7 +217,8 @@ def _figure(board: "Leaderboard", kind: Kind, xy: tuple[str, str], *, scenarios:
     return plots.tradeoff_by_scenario(parts[1:], x=xy[0], y=xy[1])
 
 
-def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> Any:
+def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[Any, str]:
+    """The figure of a fit, and what it is traced back by."""
     from helm_efficiency.report import plots
     from helm_efficiency.store import Store
 
@@ -225,7 +229,7 @@ def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> Any:
     profiles = store.profiles(deployment=deployment, stack=fit.stack.name)
     if not profiles:
         raise InputError(f"{path} holds a fit of {deployment} on {fit.stack.name}, but not what was measured.")
-    return plots.fit_quality(fit, profiles[0])[0]
+    return plots.fit_quality(fit, profiles[0])[0], f"coefficients sha256 {fit.sha256()}"
 
 
 @app.command()

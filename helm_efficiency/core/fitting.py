@@ -1,5 +1,7 @@
 """Measurements -> coefficients."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -53,6 +55,10 @@ class Fit:
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     fitted_on: str = ""
+
+    def sha256(self) -> str:
+        """Hash of all of it, to trace any number back to the coefficients it was computed with."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back to an equal fit."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from helm_efficiency import __version__
 from helm_efficiency.report.notes import ALL, Note
 
 IDENTITY = ("scenario", "stack", "deployment", "model", "stack_detail", "tier", "score_name")
@@ -45,12 +46,14 @@ class Leaderboard:
         notes: What was left out, mixed or missing.
         options: How it was made, with the number of draws that were.
         draws: What the intervals come from.
+        source: What a number is traced back by; see `Tables`.
     """
 
     table: pd.DataFrame
     notes: tuple[Note, ...]
     options: Options
     draws: str = "paired bootstrap draws"
+    source: str = f"helm-efficiency {__version__}"
 
     def part(self, scenario: str = ALL, stack: str | None = None) -> pd.DataFrame:
         """The rows of one scenario (by default of all together) and stack (by default the first)."""

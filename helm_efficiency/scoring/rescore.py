@@ -15,6 +15,7 @@ from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.rows import run_table
 from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
 from helm_efficiency.scoring.sources import Source
+from helm_efficiency.scoring.trace import trace
 
 _WORTH_PROCESSES_BYTES = 300_000_000
 """Starting processes takes longer than scoring less than this."""
@@ -96,9 +97,11 @@ def _is_small(sources: Sequence[Source]) -> bool:
 
 def _write_runs(output: Path) -> None:
     """The runs table of everything in the output folder, earlier calls included."""
-    receipts = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
+    read = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
+    receipts = [receipt for receipt in read if receipt is not None]
+    table = run_table([row for receipt in receipts for row in receipt.rows])
     buffer = io.BytesIO()
-    pq.write_table(run_table([row for receipt in receipts if receipt for row in receipt.rows]), buffer)
+    pq.write_table(table.replace_schema_metadata((table.schema.metadata or {}) | trace(receipts)), buffer)
     write_files({output / "runs.parquet": buffer.getvalue()})
 
 

@@ -39,3 +39,21 @@ class OutputError(EfficiencyError):
 
 class MissingExtraError(EfficiencyError):
     """A package that only some commands need is not installed; the message names the extra that brings it."""
+
+
+_LONGEST_LINE = 1500
+_LONGEST_END = 300
+
+
+def one_line(text: str) -> str:
+    """Text as a terminal may show it: what would break the line or steer the terminal is written as an escape.
+
+    Names of files and models come from strangers, and so do values, which may be pages long: of those the middle is
+    left out.
+
+    >>> one_line("no such file: a\\nb")
+    'no such file: a\\\\nb'
+    """
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE - _LONGEST_END]} … {text[-_LONGEST_END:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, StoreError, UnknownDeploymentError
+from helm_efficiency.files import MOST_BYTES
 from helm_efficiency.places import DEFAULT_STORE
 
 SCHEMA_VERSION = 2
@@ -112,7 +113,9 @@ class Store:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"file:{quote(str(self.path))}?mode={mode}"
-        return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        return connection
 
     def _version(self, connection: sqlite3.Connection) -> int:
         row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from helm_efficiency.catalog import price_file
+from helm_efficiency.catalog.yaml_files import parse_yaml
 from helm_efficiency.errors import CatalogError, FileFormatError
 
 ON_DEMAND = "on-demand"
@@ -131,7 +130,7 @@ def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
     if extra.suffix.lower() == ".csv":
         rows = price_file.read_csv_rows(extra, needed=_PRICE_KEYS, optional=_OPTIONAL_PRICE_KEYS)
         return MappingProxyType(_merge(_packaged(), {"prices": rows}, str(extra)))
-    return MappingProxyType(_merge(_packaged(), _yaml(price_file.read_text(extra), str(extra)), str(extra)))
+    return MappingProxyType(_merge(_packaged(), parse_yaml(price_file.read_text(extra), str(extra)), str(extra)))
 
 
 def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accelerator:
@@ -176,14 +175,7 @@ def prices_as_of(
 def _packaged() -> Mapping[str, Accelerator]:
     where = "data/accelerators.yaml"
     text = files("helm_efficiency.catalog").joinpath(where).read_text(encoding="utf-8")
-    return MappingProxyType(_merge({}, _yaml(text, where), where))
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise FileFormatError(f"{where}: not YAML ({str(error).splitlines()[0]}).") from error
+    return MappingProxyType(_merge({}, parse_yaml(text, where), where))
 
 
 def _merge(known: Mapping[str, Accelerator], document: Any, where: str) -> dict[str, Accelerator]:

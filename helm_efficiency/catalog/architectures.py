@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
+from helm_efficiency.catalog.yaml_files import read_yaml
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError, InputError
+from helm_efficiency.files import write_file
 
 _NOT_SIZES = ("parameters", "rounded", "helm")
 
@@ -128,11 +130,11 @@ def load_user_architectures(path: Path) -> ArchitectureCatalog:
     Raises:
         FileFormatError: The file cannot be read, or an entry is wrong.
     """
+    document = read_yaml(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         families = document["families"]
         added = [entry for _, entry in _entries(families, str(path))]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise FileFormatError(f"{path}: not a file of architectures ({type(error).__name__}: {error}).") from error
     return load_architectures().with_entries(added)
 
@@ -159,11 +161,11 @@ def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, Cat
                 name,
                 CatalogEntry(
                     architecture=architecture,
-                    family=family,
-                    source=description["source"],
+                    family=str(family),
+                    source=str(description["source"]),
                     published_parameters=facts["parameters"],
                     is_rounded=bool(facts["rounded"]),
-                    helm_models=tuple(facts["helm"] or ()),
+                    helm_models=tuple(map(str, facts["helm"] or ())),
                 ),
             )
 
@@ -181,16 +183,16 @@ def add_to_file(
 
     Raises:
         FileFormatError: The file is there and is not one of architectures.
+        OutputError: It cannot be written; an earlier one is as it was.
     """
     families = {}
     if path.exists():
         load_user_architectures(path)
-        families = yaml.safe_load(path.read_text(encoding="utf-8"))["families"]
+        families = read_yaml(path)["families"]
     sizes = {key: value for key, value in architecture.to_dict().items() if value and key != "name"}
     families[architecture.name] = {
         "source": source,
         "models": {architecture.name: {**sizes, "helm": list(helm_models)}},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"families": families}, sort_keys=False), encoding="utf-8")
+    write_file(path, yaml.safe_dump({"families": families}, sort_keys=False))
     return load_user_architectures(path).entries[architecture.name]

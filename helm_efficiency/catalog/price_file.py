@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from helm_efficiency.errors import FileFormatError
+from helm_efficiency.files import read_bytes
 
 
 def read_text(path: Path) -> str:
     """Read a price file.
 
     Raises:
-        FileFormatError: It is missing or not text.
+        FileFormatError: It is missing, too large or not text.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path}: cannot be read as a price file ({str(error).splitlines()[0]}).") from error
 

@@ -1,12 +1,13 @@
 """The command line. Commands register here; each imports what it needs only when it is called."""
 
 import importlib
+import io
 import sys
 from typing import Annotated
 
 import typer
 
-from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.errors import EfficiencyError, one_line
 from helm_efficiency.version import __version__
 
 app = typer.Typer(
@@ -48,10 +49,13 @@ for _name in _COMMAND_MODULES:
 
 def main() -> None:
     """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except EfficiencyError as error:
-        sys.stderr.write(f"helm-efficiency: {error}\n")
+    except (EfficiencyError, OSError) as error:
+        sys.stderr.write(f"helm-efficiency: {one_line(str(error))}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("helm-efficiency: interrupted; what was finished is kept, call again to go on.\n")

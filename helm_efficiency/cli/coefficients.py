@@ -125,9 +125,9 @@ def export(
     import io
     import json
 
+    from helm_efficiency.files import write_file
     from helm_efficiency.harness.coefficient_files import export_document
     from helm_efficiency.profiling.measurement_csv import write_measurement_csv
-    from helm_efficiency.scoring.files import write_files
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)
@@ -141,7 +141,7 @@ def export(
     if output is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_files({output: text.getvalue().encode()})
+        write_file(output, text.getvalue())
 
 
 @app.command()
@@ -194,6 +194,8 @@ def _held(
         "fitted_on": (fit.fitted_on or None) if fit else None,
         "stored_at": max(dates[table].get(key, "") for table in dates) or None,
         "stale": _is_stale(profile, fit),
+        "measurements_sha256": profile.sha256() if profile else (fit.profile_sha256 if fit else None) or None,
+        "coefficients_sha256": fit.sha256() if fit else None,
         "source": known.source or (profile.source if profile else "") or None,
     }
 

@@ -160,11 +160,15 @@ def _architecture(config: Path) -> Any:
 
     from helm_efficiency.core.architecture import Architecture
     from helm_efficiency.errors import FileFormatError
+    from helm_efficiency.files import read_bytes
 
     try:
-        return Architecture.from_transformers_config(json.loads(config.read_text(encoding="utf-8")), name=config.stem)
-    except (OSError, ValueError) as error:
+        values = json.loads(read_bytes(config))
+    except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{config}: not the config.json of a model ({str(error).splitlines()[0]}).") from error
+    if not isinstance(values, dict):
+        raise FileFormatError(f"{config}: expected the config.json of a model, an object.")
+    return Architecture.from_transformers_config(values, name=config.stem)
 
 
 def _scaled(value: float | None, unit: float) -> float | None:

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from helm_efficiency.errors import one_line
+
 StoreOption = Annotated[
     Path, typer.Option("--store", help="The coefficient store.", envvar="HELM_EFFICIENCY_STORE", show_default=True)
 ]
@@ -70,13 +72,14 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     for row in rows:
         table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
     # A file or a pipe has no edge to fold at.
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+    # Names are not markup: one that looks so would vanish, or raise.
+    Console(width=None if sys.stdout.isatty() else 10_000, markup=False, emoji=False).print(table)
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
 
 
 def note(text: str) -> None:
     """One line of diagnostics to stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(one_line(text) + "\n")

@@ -12,6 +12,7 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
 from helm_efficiency.errors import InputError
 from helm_efficiency.extras import needs_extra
+from helm_efficiency.files import write_file
 
 if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
@@ -193,15 +194,18 @@ def plot(
 
     stacks = stack or []
     if kind is Kind.fit:
-        plots.save(_fit_figure(folder, deployment, stacks), output)
+        figure, source = _fit_figure(folder, deployment, stacks)
+        plots.save(figure, output, source=source)
     elif kind is Kind.contention:
-        plots.save(plots.contention(_tables(folder).requests), output)
+        tables = _tables(folder)
+        plots.save(plots.contention(tables.requests), output, source=tables.source)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
         board = build(_tables(folder, score), options)
-        plots.save(_figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks), output)
+        figure = _figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks)
+        plots.save(figure, output, source=board.source)
     note(f"Wrote {output}.")
 
 
@@ -221,7 +225,8 @@ def _figure(board: "Leaderboard", kind: Kind, xy: tuple[str, str], *, scenarios:
     return plots.tradeoff_by_scenario(parts[1:], x=xy[0], y=xy[1])
 
 
-def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> Any:
+def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[Any, str]:
+    """The figure of a fit, and what it is traced back by."""
     from helm_efficiency.report import plots
     from helm_efficiency.store import Store
 
@@ -232,7 +237,7 @@ def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> Any:
     profiles = store.profiles(deployment=deployment, stack=fit.stack.name)
     if not profiles:
         raise InputError(f"{path} holds a fit of {deployment} on {fit.stack.name}, but not what was measured.")
-    return plots.fit_quality(fit, profiles[0])[0]
+    return plots.fit_quality(fit, profiles[0])[0], f"coefficients sha256 {fit.sha256()}"
 
 
 @app.command()
@@ -249,11 +254,11 @@ def schema(
     """
     from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
 
-    text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed))
+    text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed, file=name))
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_file(output, text)
         note(f"Wrote {output}. Show it with: helm-summarize --schema-path {output} --suite SUITE")
 
 
@@ -290,8 +295,7 @@ def report(
         board, sources = build(tables, options), html.provenance(tables)
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
     text = html.to_html(board, title=title, provenance=sources)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8", newline="\n")
+    write_file(output, text)
     note(f"Wrote {output}, {len(text.encode()) / 1e6:.1f} MB.")
 
 

@@ -188,10 +188,11 @@ class Architecture:
             InputError: A size is missing (the message names the key), or the model is an encoder, a diffusion model or
                 has state-space or linear-attention layers, whose runtime this package does not model.
         """
-        return cls(
-            name=name or str(config.get("_name_or_path") or config.get("model_type") or "unnamed"),
-            **sizes_from_config(config),
-        )
+        own_name = name or str(config.get("_name_or_path") or config.get("model_type") or "unnamed")
+        try:
+            return checked(cls(name=own_name, **sizes_from_config(config)))
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise InputError(f"Config of {own_name!r}: a size is not what it should be: {error}.") from error
 
     def _parameters(self, num_experts: int) -> int:
         embeddings = self.embedding_parameters() * (1 if self.tied_embeddings else 2)

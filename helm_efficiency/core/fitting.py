@@ -1,7 +1,9 @@
 """Measurements -> coefficients."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -25,6 +27,7 @@ RULES = ("auto", "linear", "tile", "parametric", "helm", "paper-2022", "paper-20
 
 _NO_DOMAIN = Domain(1, 1, 1, 1)
 _NOISY = 0.01
+_LEAST_S = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,10 @@ class Fit:
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     fitted_on: str = ""
+
+    def sha256(self) -> str:
+        """Hash of all of it, to trace any number back to the coefficients it was computed with."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back to an equal fit."""
@@ -135,12 +142,13 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "aut
         raise InputError(f"No rule {rule!r}. Known rules: {', '.join(RULES)}.")
     try:
         by_batch = cells_by_batch(profile)
-        if rule in HELM_RULES:
-            coefficients, notes = _fit_table(next(iter(by_batch.values())), rule)
-        else:
-            lines = profile_lines(profile)
-            coefficients, notes = _fit_curve(lines, rule, neighbours)
-            coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, lines, coefficients))
+        with _solvable():
+            if rule in HELM_RULES:
+                coefficients, notes = _fit_table(next(iter(by_batch.values())), rule)
+            else:
+                lines = profile_lines(profile)
+                coefficients, notes = _fit_curve(lines, rule, neighbours)
+                coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, lines, coefficients))
     except InsufficientMeasurementsError as error:
         raise InsufficientMeasurementsError(f"{profile.deployment} on {profile.stack.name}: {error}") from error
     return Fit(
@@ -161,7 +169,25 @@ def profile_lines(profile: Profile) -> Lines:
         InsufficientMeasurementsError: Decode cannot be told from prefill.
     """
     batch, cells = next(iter(cells_by_batch(profile).items()))
-    return fit_lines({(p * batch, o): seconds for (p, o), seconds in cells.items()}, resolution_s=profile.resolution_s)
+    with _solvable():
+        by_tokens = {(p * batch, o): seconds for (p, o), seconds in cells.items()}
+        return fit_lines(by_tokens, resolution_s=profile.resolution_s)
+
+
+@contextmanager
+def _solvable() -> Iterator[None]:
+    """Say so where times are so far from any line that arithmetic ends: wrong units, or several things in one file.
+
+    Raises:
+        InsufficientMeasurementsError: They are.
+    """
+    try:
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            yield
+    except (np.linalg.LinAlgError, FloatingPointError) as error:
+        raise InsufficientMeasurementsError(
+            f"the measurements contradict each other ({error}). Look for wrong units and for rows of something else."
+        ) from error
 
 
 def _fit_curve(lines: Lines, rule: str, neighbours: Sequence[Lines]) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
@@ -204,7 +230,8 @@ def _fit_table(cells: Cells, rule: str) -> tuple[RuntimeCoefficients, tuple[str,
         fit = fit_paper_2023(cells, digits=3 if rule == "paper-2023" else None)
     coefficients = RuntimeCoefficients(rule, tuple(sorted(fit.prefill_s.items())), fit.decode_s_per_token, _NO_DOMAIN)
     prompts, outputs = np.array(list(cells)).T
-    residuals = np.array(list(cells.values())) / coefficients.predict(prompts, outputs).seconds - 1.0
+    predicted_s = np.maximum(coefficients.predict(prompts, outputs).seconds, _LEAST_S)  # a table may say 0
+    residuals = np.array(list(cells.values())) / predicted_s - 1.0
     error = float(np.quantile(np.abs(residuals), 0.9))
     return replace(coefficients, relative_error=error), (f"R² of the pooled line {fit.r_squared:.5f}",)
 

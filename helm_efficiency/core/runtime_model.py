@@ -9,7 +9,7 @@ prefill goes on with a linear and a quadratic term. A batch of b rows prefills b
 at its own pace. A fitted model knows its domain; outside it a prediction is flagged and its interval widens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
@@ -24,6 +24,12 @@ BoolArray = NDArray[np.bool_]
 
 HELM_RULES = ("helm", "paper-2022", "paper-2023")
 """Rules whose knots are read as HELM reads its tables."""
+
+_MOST_TOKENS = 10**9
+"""More than any prompt has."""
+
+_MOST_S = 1e15
+"""More than anything takes; far more would overflow in squares of it."""
 
 _BEYOND_PREFILL = 0.3
 _BEYOND_DECODE = 0.1
@@ -105,6 +111,27 @@ class RuntimeCoefficients:
     resolution_s: float = 0.0
     batch_knots: tuple[tuple[int, float, float], ...] = ()
 
+    def __post_init__(self) -> None:
+        knots = [knot for knot, _ in self.prefill_knots]
+        sizes = [size for size, _, _ in self.batch_knots]
+        if not knots or any(not 1 <= knot <= _MOST_TOKENS for knot in knots) or sorted(set(knots)) != knots:
+            raise InputError(f"prefill_knots: expected prompt tokens in ascending order, at most {_MOST_TOKENS}.")
+        if any(size < 1 for size in sizes) or sorted(set(sizes)) != sizes:
+            raise InputError("batch_knots: expected batch sizes in ascending order.")
+        if len(self.prefill_error_s) not in (0, len(knots)):
+            raise InputError(f"prefill_error_s: {len(self.prefill_error_s)} values, expected one a knot or none.")
+        if not all(abs(number) <= _MOST_S for number in self._numbers()):  # nor is one that is not a number
+            raise InputError(f"A coefficient is not a number, or is beyond {_MOST_S:g}.")
+
+    def _numbers(self) -> Iterator[float]:
+        """All of them but the token counts."""
+        yield from (seconds for _, seconds in self.prefill_knots)
+        yield from self.prefill_error_s
+        for _, factor, step_s in self.batch_knots:
+            yield from (factor, step_s)
+        yield from (self.decode_s_per_token, self.decode_s_per_context_token, self.overhead_s, self.relative_error)
+        yield from (self.decode_error, self.tail_s_per_token or 0.0, self.tail_s_per_token_squared, self.resolution_s)
+
     def prefill_s(self, prompt_tokens: ArrayLike) -> FloatArray:
         """Seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""
         p = np.asarray(prompt_tokens, dtype=np.float64)
@@ -154,7 +181,7 @@ class RuntimeCoefficients:
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
         one_row = not b.size or b.max() == 1
         prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
-        seconds = prefill_s + decode_s + self.overhead_s
+        seconds = np.maximum(prefill_s + decode_s + self.overhead_s, 0.0)  # a slope of somebody's table may be negative
         half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
         if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
             half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))

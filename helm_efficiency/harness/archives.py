@@ -190,6 +190,8 @@ def harness_of(name: str, read_head: Callable[[], bytes], adapters: Mapping[Harn
 def _head(file: Path) -> bytes:
     """The first bytes of a file, none where it cannot be read."""
     try:
+        if not file.is_file():  # a pipe would wait for a writer
+            return b""
         with file.open("rb") as opened:
             return opened.read(HEAD_BYTES)
     except OSError:

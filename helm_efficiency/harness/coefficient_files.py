@@ -10,6 +10,7 @@ from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.files import require_size
 from helm_efficiency.harness.helm_coefficients import PACKAGED, is_table, packaged_fits, read_table
 from helm_efficiency.profiling.measurement_files import load_json, profiles_from_json, read_profiles
 from helm_efficiency.profiling.stacks import accelerator_of
@@ -102,6 +103,7 @@ def _read(file: str, deployment: str | None, stack_name: str | None, accelerator
 
 def _is_json(path: Path) -> bool:
     try:
+        require_size(path)
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             return file.read(1024).lstrip().startswith("{")
     except OSError as error:

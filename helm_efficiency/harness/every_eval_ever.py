@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import MOST_LOG_BYTES, read_bytes, write_files
 from helm_efficiency.harness.json_files import Seconds, decode
 from helm_efficiency.harness.records import HarnessRun, RequestRecord
 from helm_efficiency.harness.token_facts import UsageAside
@@ -81,7 +82,7 @@ def read_every_eval_ever(file: Path | str) -> HarnessRun:
     """
     path = Path(file)
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path, most_bytes=MOST_LOG_BYTES).splitlines()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from error
     decoded = [
@@ -189,6 +190,7 @@ def write_every_eval_ever(
 
     Raises:
         InputError: No record of the run has the run's main score.
+        OutputError: The files cannot be written; earlier ones are as they were.
     """
     name = run.score_name
     if name is None or not any(name in record.scores for record in run.records):
@@ -196,7 +198,6 @@ def write_every_eval_ever(
     developer, _, model = run.model.rpartition("/")
     identity = uuid.uuid5(uuid.NAMESPACE_URL, "\n".join((run.suite, run.name, run.deployment)))
     target = Path(folder) / _as_file_name(run.scenario) / _as_file_name(developer or "unknown") / _as_file_name(model)
-    target.mkdir(parents=True, exist_ok=True)
     evaluation_id = f"{_as_file_name(run.scenario)}/{run.model}/{retrieved_at}"
     scored = [(i, record) for i, record in enumerate(run.records) if name in record.scores]
     lines = [_line(record, name, evaluation_id, details[i] if details is not None else {}) for i, record in scored]
@@ -204,7 +205,6 @@ def write_every_eval_ever(
     written = WrittenEvaluation(
         target / f"{identity}.json", target / f"{identity}.jsonl", num_skipped=len(run.records) - len(lines)
     )
-    written.instances.write_bytes(content)
     aggregate = _aggregate(run, name, evaluation_id, organization=organization, retrieved_at=retrieved_at)
     aggregate["detailed_evaluation_results"] = {
         "format": "jsonl",
@@ -213,7 +213,8 @@ def write_every_eval_ever(
         "checksum": hashlib.sha256(content).hexdigest(),
         "total_rows": len(lines),
     }
-    written.aggregate.write_bytes(msgspec.json.format(msgspec.json.encode(aggregate), indent=2))
+    whole = msgspec.json.format(msgspec.json.encode(aggregate), indent=2)
+    write_files({written.instances: content, written.aggregate: whole})
     return written
 
 

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import MOST_BYTES
 from helm_efficiency.harness import safe_pickle
 from helm_efficiency.harness.token_facts import Usage
 from helm_efficiency.harness.usage import extract_usage
@@ -266,6 +267,7 @@ class _Sqlite:
     def __init__(self, file: Path | str) -> None:
         self.file = str(file)
         self._connection = sqlite3.connect(f"file:{quote(self.file)}?mode=ro", uri=True)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
     def rows(self) -> Iterator[tuple[int, str, object]]:

@@ -143,9 +143,11 @@ def _coefficients(entry: Any, where: str, relative_error: float) -> RuntimeCoeff
         knots = tuple(sorted((int(p), float(s)) for p, s in entry["runtime_for_prompt_tokens"].items()))
         decode_s, overhead_s = float(entry["runtime_per_output_token"]), float(entry.get("overhead", 0.0))
         domain = Domain(knots[0][0], knots[-1][0], 1, _MAX_PROFILED_OUTPUT_TOKENS)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, EfficiencyError) as error:
+        return RuntimeCoefficients(
+            "helm", knots, decode_s, domain, overhead_s=overhead_s, relative_error=relative_error
+        )
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, EfficiencyError) as error:
         raise FileFormatError(
             f"{where}: expected runtime_per_output_token and runtime_for_prompt_tokens, seconds by prompt tokens "
             f"({type(error).__name__}: {error})."
         ) from error
-    return RuntimeCoefficients("helm", knots, decode_s, domain, overhead_s=overhead_s, relative_error=relative_error)

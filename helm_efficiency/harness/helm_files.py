@@ -1,6 +1,7 @@
 """The files of one HELM run folder, decoded in parts that fit memory, wherever the folder is."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -8,6 +9,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import require_size
 from helm_efficiency.harness import helm_format as fmt
 from helm_efficiency.harness.json_files import decode
 from helm_efficiency.harness.json_parts import list_parts
@@ -25,7 +27,13 @@ T = TypeVar("T")
 
 
 def open_local(path: str) -> BinaryIO:
-    """A file on this machine."""
+    """A file on this machine.
+
+    Raises:
+        FileFormatError: It is a pipe or a device.
+        OSError: It cannot be opened.
+    """
+    require_size(path, most_bytes=sys.maxsize)  # read in parts
     return Path(path).open("rb", buffering=0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from helm_efficiency.catalog.yaml_files import parse_yaml, read_yaml
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.harness.helm_stats import DETAILED_GROUP, EFFICIENCY_GROUP, STACK_SEPARATOR, STATS, StatInfo
 
@@ -38,32 +39,40 @@ def read_schema(name: str) -> dict[str, Any]:
     shipped = shipped_schemas()
     if name in shipped:
         text = (files("helm.benchmark.static") / f"schema_{name}.yaml").read_text(encoding="utf-8")
+        schema = parse_yaml(text, name)
     elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        schema = read_yaml(Path(name))
     else:
         raise InputError(f"No schema {name!r}: neither a file nor one that crfm-helm ships: {', '.join(shipped)}.")
-    try:
-        schema = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FileFormatError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(schema, dict) or not isinstance(schema.get("run_groups"), list):
         raise FileFormatError(f"{name}: not a schema of HELM: it has no list of run_groups.")
     return schema
 
 
-def add_efficiency(schema: Mapping[str, Any], *, stacks: Sequence[str] = (), detailed: bool = False) -> dict[str, Any]:
+def add_efficiency(
+    schema: Mapping[str, Any], *, stacks: Sequence[str] = (), detailed: bool = False, file: str = "schema"
+) -> dict[str, Any]:
     """A schema that also shows efficiency, in every group of runs that shows any metric.
 
     Args:
         schema: As read from YAML.
         stacks: Also a column of the idealized runtime on each of these.
         detailed: Show intervals, accelerator-seconds, energy and the rest, too.
+        file: Of the schema, for messages.
 
     Returns:
         A changed copy.
+
+    Raises:
+        FileFormatError: The schema is not one of HELM; names it and what was found where something else belongs.
     """
-    result = deepcopy(dict(schema))
-    stats = dict(_stats(stacks))
+    try:
+        return _with_efficiency(deepcopy(dict(schema)), dict(_stats(stacks)), detailed=detailed)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise FileFormatError(f"{file}: not a schema of HELM: {type(error).__name__}: {error}.") from error
+
+
+def _with_efficiency(result: dict[str, Any], stats: Mapping[str, StatInfo], *, detailed: bool) -> dict[str, Any]:
     for key in ("metrics", "metric_groups"):
         result[key] = result.get(key) or []
     known = {metric["name"] for metric in result["metrics"]}

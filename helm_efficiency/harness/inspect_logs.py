@@ -11,6 +11,7 @@ scorers make are not requests of the evaluation and are left out.
 
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,11 +22,23 @@ import zstandard
 from msgspec import Raw, Struct
 
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import MOST_LOG_BYTES, read_bytes
 from helm_efficiency.harness.json_files import Count, Seconds, decode
 from helm_efficiency.harness.records import HarnessRun, RequestRecord
 from helm_efficiency.harness.token_facts import Usage, UsageAside
 
 _ZIP_ZSTANDARD = 93
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What unpacking a damaged archive raises; RuntimeError where it is encrypted."""
 
 
 class _Output(Struct):
@@ -129,13 +142,16 @@ def read_inspect_log(file: Path | str) -> HarnessRun:
 
 
 def _from_json(path: Path) -> tuple[_Log, list[_Sample]]:
-    log = decode(path.read_bytes(), _LOG, file=str(path))
+    log = decode(read_bytes(path, most_bytes=MOST_LOG_BYTES), _LOG, file=str(path))
     return log, log.samples or []
 
 
 def _from_zip(path: Path) -> tuple[_Log, Iterator[_Sample]]:
     """The log's header, and its samples one at a time."""
-    archive = zipfile.ZipFile(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGED as error:
+        raise FileFormatError(f"{path}: {error}.") from error
     names = archive.namelist()
     header = "header.json" if "header.json" in names else "_journal/start.json"  # an interrupted log has no header
     if header not in names:
@@ -152,6 +168,10 @@ def _from_zip(path: Path) -> tuple[_Log, Iterator[_Sample]]:
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     try:
         info = archive.getinfo(name)
+        if info.file_size > MOST_LOG_BYTES:
+            raise FileFormatError(
+                f"{path}/{name}: {info.file_size:,} bytes when unpacked; expected at most {MOST_LOG_BYTES:,}."
+            )
         if info.compress_type != _ZIP_ZSTANDARD:
             return archive.read(name)
         with path.open("rb") as file:
@@ -161,7 +181,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
             data = file.read(info.compress_size)
         with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
             return reader.read(info.file_size)
-    except (zipfile.BadZipFile, zstandard.ZstdError, EOFError, NotImplementedError, ValueError) as error:
+    except _DAMAGED as error:
         raise FileFormatError(f"{path}/{name}: {error}.") from error
 
 

@@ -14,7 +14,7 @@ from helm_efficiency.errors import FileFormatError, InputError
 PART_BYTES = 250_000
 """Of one part, about: what stays in the processor's cache."""
 
-MAX_PIECE_BYTES = 200_000_000
+MAX_PIECE_BYTES = 100_000_000
 """What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import MOST_LOG_BYTES, read_bytes
 from helm_efficiency.harness.json_files import Count, Seconds, decode
 from helm_efficiency.harness.records import HarnessRun, RequestRecord
 
@@ -36,7 +37,7 @@ def read_llmperf(path: Path) -> HarnessRun:
         InputError: It cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, most_bytes=MOST_LOG_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from error
     responses = decode(data, _RESPONSES, file=str(path))

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import MOST_LOG_BYTES, read_bytes
 from helm_efficiency.harness.json_files import decode
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun, RequestRecord, RunIdentity
@@ -70,7 +71,7 @@ def read_lm_eval(file: Path | str, *, tokenizers: LocalTokenizers | None = None)
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, most_bytes=MOST_LOG_BYTES)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}.") from error
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from helm_efficiency.catalog.yaml_files import read_yaml
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
@@ -68,19 +67,14 @@ def read_campaign(path: Path) -> Campaign:
     Raises:
         FileFormatError: The file cannot be read as one; the message says what was expected.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"Cannot read campaign file {path}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise FileFormatError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    data = read_yaml(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("models"), list):
         raise FileFormatError(f"{path}: expected a mapping with a list of `models`.")
     _check_keys(path, "campaign", data, _KEYS)
     try:
         jobs = tuple(_job(path, data, entry) for entry in data["models"])
         return Campaign(jobs, tuple(int(n) for n in data.get("cells_per_round", (4,))))
-    except (TypeError, ValueError, InputError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
         raise FileFormatError(f"{path}: {error}") from error
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
 from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
 
 
@@ -82,8 +83,11 @@ class CellResult:
             InputError: A value is missing or out of range.
         """
         try:
-            measurements = tuple(Measurement(**m) for m in data["measurements"])
+            measurements = tuple(checked(Measurement(**m)) for m in data["measurements"])
             gaps = tuple(data["itl_s"])
-            return cls(**{**data, "cell": Cell(*data["cell"]), "measurements": measurements, "itl_s": gaps})
-        except (KeyError, TypeError) as error:
+            cell = check_cell(Cell(*data["cell"]))
+            if not all(isinstance(gap, int | float) for gap in gaps):
+                raise InputError("Not the result of a cell: itl_s holds more than numbers.")
+            return checked(cls(**{**data, "cell": cell, "measurements": measurements, "itl_s": gaps}))
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Not the result of a cell: {error}.") from error

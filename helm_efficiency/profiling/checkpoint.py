@@ -14,6 +14,7 @@ from typing import Any
 
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import read_bytes
 from helm_efficiency.profiling.cells import CellResult
 
 SCHEMA = "helm-efficiency cells 1"
@@ -38,7 +39,7 @@ class Checkpoint:
         header = {"schema": SCHEMA, **identity}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b""
+            content = read_bytes(path) if path.exists() else b""
         except OSError as error:
             raise InputError(f"Cannot keep finished cells in {path}: {error.strerror}.") from error
         if _line(header).startswith(content):  # new, or killed while its first line was written
@@ -71,8 +72,11 @@ class Checkpoint:
                 raise InputError(
                     f"{self.path} holds cells of another profile ({changes}). Delete it, or start afresh with --fresh."
                 )
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
+        try:
             self.results = [CellResult.from_dict(json.loads(line)) for line in others]
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError, InputError) as error:
             raise FileFormatError(f"{self.path} is not a file of profiled cells, or is damaged: {error}.") from error
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from helm_efficiency.core.fitting import Fit, fit_among, profile_lines
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.errors import InsufficientMeasurementsError
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 from helm_efficiency.version import __version__
 
 
@@ -65,6 +65,9 @@ def fit_profiles(profiles: Sequence[Profile], *, rule: str = "auto", known: Sequ
             fit = fit_among(profile, others, rule=rule)
         except InsufficientMeasurementsError as error:
             failures.append(str(error))
+            continue
+        except InputError as error:
+            failures.append(f"{profile.deployment} on {profile.stack.name}: {error}")
             continue
         fits.append(replace(fit, versions={**profile.versions, **versions}, source=profile.source, fitted_on=today))
     return Fits(tuple(fits), tuple(failures))

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.files import require_size
 from helm_efficiency.profiling.stacks import accelerator_of
 
 REQUIRED = ("prompt_tokens", "output_tokens", "seconds")
@@ -74,6 +75,7 @@ def read_rows(path: Path, *, required: Iterable[str], known: Sequence[str]) -> l
         FileFormatError: The file cannot be read, lacks a column, has an unknown one, or a row is short or long.
     """
     try:
+        require_size(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or []

@@ -7,6 +7,7 @@ from typing import Any
 
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError
+from helm_efficiency.files import read_bytes, require_size
 from helm_efficiency.profiling.measurement_csv import REQUIRED, read_measurement_csv
 from helm_efficiency.profiling.megatron_logs import read_megatron_log
 from helm_efficiency.profiling.splitwise_csv import COLUMNS, read_splitwise_csv
@@ -74,7 +75,7 @@ def load_json(path: Path) -> Any:
         FileFormatError: It cannot be read, or is not JSON; names the line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_bytes(path).decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise FileFormatError(f"{path}, line {error.lineno}: not JSON ({error.msg}).") from error
     except RecursionError as error:
@@ -89,6 +90,7 @@ def load_json(path: Path) -> Any:
 
 def _head(path: Path) -> str:
     try:
+        require_size(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(_SNIFFED_CHARACTERS)
     except OSError as error:

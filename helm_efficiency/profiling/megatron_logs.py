@@ -17,6 +17,7 @@ from pathlib import Path
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.files import require_size
 from helm_efficiency.profiling.stacks import accelerator_of
 
 DEPLOYMENTS: Mapping[str, str] = {
@@ -112,6 +113,7 @@ def read_megatron_log(path: Path, *, deployment: str | None = None, stack_name: 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
+        require_size(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             yield from enumerate(file, start=1)
     except OSError as error:

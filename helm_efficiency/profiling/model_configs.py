@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import read_bytes
 
 
 class ModelConfig(NamedTuple):
@@ -58,8 +59,8 @@ def _download(model: str) -> Path:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: not a readable config.json ({error}).") from error
     if not isinstance(values, dict):
         raise FileFormatError(f"{path}: expected a JSON object as published with the weights.")

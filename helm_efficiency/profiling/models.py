@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.files import require_size
 from helm_efficiency.profiling.devices import (
     DTYPES,
     accelerator_key,
@@ -30,6 +33,12 @@ from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.families import transformers_config
 from helm_efficiency.profiling.parallel import num_processes
 from helm_efficiency.version import __version__
+
+_DAMAGED = (
+    *(OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(AssertionError, MemoryError, SystemError, InputError, SafetensorError, StrictDataclassError),
+)
+"""What transformers raises of a config or of weights that are not as they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
         ProfilingError: transformers knows no such model.
     """
     device = find_device(options.device)
-    return Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device))
+    return _usable(Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device)))
 
 
 def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, max_tokens: int = 4096) -> Subject:
@@ -158,7 +167,22 @@ def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, m
     if isinstance(source, Architecture):
         config = transformers_config(source, max_tokens=max_tokens)
         return Subject(source.name, config, device, dtype, random_weights=True, known_architecture=source)
-    return Subject(str(source), read_config(source), device, dtype, random_weights=True)
+    return _usable(Subject(str(source), read_config(source), device, dtype, random_weights=True))
+
+
+def _usable(subject: Subject) -> Subject:
+    """The same, if its config says what a profile needs.
+
+    Raises:
+        ProfilingError: It does not.
+    """
+    try:
+        if subject.vocab_size < 1 or (subject.max_tokens is not None and subject.max_tokens < 1):
+            raise ValueError(f"a vocabulary of {subject.vocab_size}, {subject.max_tokens} positions")
+        subject.stack("transformers-eager")
+    except _DAMAGED as error:
+        raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
+    return subject
 
 
 def read_config(model_path: str | Path) -> Any:
@@ -167,9 +191,12 @@ def read_config(model_path: str | Path) -> Any:
     Raises:
         ProfilingError: There is none.
     """
+    path = Path(model_path)
     try:
+        if path.exists():
+            require_size(path / "config.json" if path.is_dir() else path)
         return transformers.AutoConfig.from_pretrained(model_path)
-    except (OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         raise ProfilingError(f"Cannot load {model_path} as a causal LM: {first_line(error)}") from error
 
 
@@ -197,7 +224,7 @@ def load_model(subject: Subject) -> Any:
             placement = {"device_map": {"": subject.device}}
         model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
         return (model if placement else model.to(subject.device)).eval()
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+    except _DAMAGED as error:
         raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
 
 

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from helm_efficiency.errors import OutputError
 from helm_efficiency.harness.dyck_corpus import Example
 
 END_OF_TEXT = "<|endoftext|>"
@@ -92,6 +94,9 @@ def make_model(
 
     Returns:
         The model's folder, complete.
+
+    Raises:
+        OutputError: It cannot be written, as on a full disk.
     """
     path = folder / recipe.name
     tokenizer = make_tokenizer([example.prompt + example.answer for example in examples])
@@ -99,11 +104,15 @@ def make_model(
     logging.disable_progress_bar()
     unfinished = path.with_name(path.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    (unfinished / _RECIPE_FILE).write_text(_stamp(recipe))
-    shutil.rmtree(path, ignore_errors=True)
-    unfinished.rename(path)
+    try:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        (unfinished / _RECIPE_FILE).write_text(_stamp(recipe))
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise OutputError(f"{path} could not be written: {error}.") from error
     return path
 
 

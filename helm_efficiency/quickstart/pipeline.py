@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError
+from helm_efficiency.files import write_file
 from helm_efficiency.store import Store
 
 if TYPE_CHECKING:
@@ -266,11 +267,10 @@ def report(places: Places, start: StartStep) -> str:
 
     with start("Rank and plot", 2) as advance:
         board = build(load(places.scored))
-        places.plots.mkdir(parents=True, exist_ok=True)
-        (places.plots / f"{SUITE}.md").write_text(formats.to_markdown(display(board)))
-        (places.plots / f"{SUITE}.csv").write_text(formats.to_csv(board))
+        write_file(places.plots / f"{SUITE}.md", formats.to_markdown(display(board)))
+        write_file(places.plots / f"{SUITE}.csv", formats.to_csv(board))
         advance()
         for ending in ("png", "pdf"):
-            plots.save(plots.tradeoff(board.part()), places.plots / f"{SUITE}-tradeoff.{ending}")
+            plots.save(plots.tradeoff(board.part()), places.plots / f"{SUITE}-tradeoff.{ending}", source=board.source)
         advance()
     return formats.to_text(display(board, detail=Detail.brief))

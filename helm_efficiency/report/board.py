@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from helm_efficiency.report.notes import ALL, Note
+from helm_efficiency.version import __version__
 
 IDENTITY = ("scenario", "stack", "deployment", "model", "stack_detail", "tier", "score_name")
 COUNTS = ("num_scenarios", "num_instances", "num_answered", "num_requests", "num_failed", "num_out_of_domain")
@@ -51,6 +52,7 @@ class Leaderboard:
         notes: What was left out, mixed or missing.
         options: How it was made, with the number of draws that were.
         draws: What the intervals come from.
+        source: What a number is traced back by; see `Tables`.
 
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
@@ -63,6 +65,7 @@ class Leaderboard:
     notes: tuple[Note, ...]
     options: Options
     draws: str = "paired bootstrap draws"
+    source: str = f"helm-efficiency {__version__}"
 
     def part(self, scenario: str = ALL, stack: str | None = None) -> pd.DataFrame:
         """The rows of one scenario (by default of all together) and stack (by default the first)."""

@@ -129,13 +129,13 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """All rows and columns."""
-    return _rounded(board.table).to_csv(index=False, lineterminator="\n")
+    """All rows and columns, and in each row what it is traced back by."""
+    return _rounded(board.table).assign(made_with=board.source).to_csv(index=False, lineterminator="\n")
 
 
 def to_records(board: Leaderboard) -> list[dict[str, Any]]:
-    """All rows and columns as plain JSON values."""
-    table = _rounded(board.table).astype(object)
+    """All rows and columns as plain JSON values, and in each row what it is traced back by."""
+    table = _rounded(board.table).assign(made_with=board.source).astype(object)
     return [
         {str(name): _plain(value) for name, value in row.items()}
         for row in table.where(table.notna(), None).to_dict("records")

@@ -221,6 +221,7 @@ def provenance(tables: Tables) -> dict[str, str]:
     requests, runs = tables.requests, tables.runs
     harnesses = ", ".join(sorted(runs["harness"].dropna().unique())) or "none"
     facts = {
+        "Tables": tables.source,
         "Runs": f"{len(runs.drop_duplicates(['suite', 'run'])):,} of {harnesses}, in suites {_listed(runs['suite'])}",
         "Requests": f"{len(requests):,} rows; {int(requests['success'].eq(False).sum()):,} failed; "
         f"{int(requests['cached'].eq(True).sum()):,} answered from the harness's cache",

@@ -65,7 +65,7 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
         parts.append(part.assign(stack=stack))
         notes += part_notes
     table = pd.concat(parts, ignore_index=True)[list(columns_of(ESTIMATED))]
-    return Leaderboard(table, tuple(dict.fromkeys(notes)), options)
+    return Leaderboard(table, tuple(dict.fromkeys(notes)), options, source=tables.source)
 
 
 def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:

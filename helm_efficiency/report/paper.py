@@ -14,6 +14,7 @@ import pandas as pd
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
 from helm_efficiency.errors import InputError
 from helm_efficiency.extras import needs_extra
+from helm_efficiency.files import write_file
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
@@ -188,14 +189,13 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
     Returns:
         The files, in the order written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in (
         ("paper_leaderboard.md", markdown(board)),
         ("paper_differences.csv", differences().to_csv(index=False, lineterminator="\n")),
     ):
         paths.append(folder / name)
-        paths[-1].write_text(text, encoding="utf-8", newline="\n")
+        write_file(paths[-1], text)
     for stack in board.stacks:
         parts = [board.part(scenario, stack) for scenario in board.scenarios]
         for measure in FIGURES:

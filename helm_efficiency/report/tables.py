@@ -1,6 +1,7 @@
 """Reads the folder that scoring wrote into data frames, and reads nothing else."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, request_schema, run_schema
+from helm_efficiency.version import __version__
 
 _RUN_KEY = ["suite", "run"]
 
@@ -22,10 +24,13 @@ class Tables:
         requests: One row a request and stack; the columns of `REQUEST_COLUMNS` with `scores` replaced by `score` and
             `score_name`: the run's main score (or the one asked for). Text columns are categorical.
         runs: One row a run and stack; the columns of `RUN_COLUMNS`.
+        source: What a number is traced back by: the version of this package, and the hash of the runs table, whose
+            metadata name the coefficients.
     """
 
     requests: pd.DataFrame
     runs: pd.DataFrame
+    source: str = f"helm-efficiency {__version__}"
 
 
 def load(folder: Path | str, *, score: str | None = None) -> Tables:
@@ -57,7 +62,13 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
         )
     runs = _read(runs_path, run_schema())
     requests = pa.concat_tables([request_schema().empty_table(), *(_read(path, request_schema()) for path in paths)])
-    return from_arrow(requests, runs, score=score)
+    tables = from_arrow(requests, runs, score=score)
+    return replace(tables, source=f"{tables.source}; runs.parquet sha256 {_sha256(runs_path)}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) -> Tables:

@@ -1,7 +1,6 @@
 """What a rescore is asked to do, the same for every run; small enough to be sent to each worker."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -115,7 +114,7 @@ def make_plan(
             known = ", ".join(sorted(coefficients.idealized)) or "none"
             raise InputError(f"No coefficients on stack {stack!r}. Known stacks: {known}.")
     hashes = {
-        (stack, deployment): _sha256(json.dumps(fit.to_dict(), sort_keys=True))
+        (stack, deployment): fit.sha256()
         for stack, fits in [*coefficients.idealized.items(), ("", coefficients.services)]
         for deployment, fit in fits.items()
     }

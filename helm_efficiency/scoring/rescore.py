@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
+from helm_efficiency.files import remove_unfinished, write_files
 from helm_efficiency.scoring.engines import rescore_here, rescore_in_processes, rescore_on_cluster
-from helm_efficiency.scoring.files import locked, remove_unfinished, write_files
+from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.rows import run_table
 from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
 from helm_efficiency.scoring.sources import Source
+from helm_efficiency.scoring.trace import trace
 
 _WORTH_PROCESSES_BYTES = 300_000_000
 """Starting processes takes longer than scoring less than this."""
@@ -71,6 +73,10 @@ def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str,
     by_part: dict[str, Source] = {}
     clashes: dict[str, Outcome] = {}
     for source in sources:
+        if not source.url.isprintable() and any("\ud800" <= character <= "\udfff" for character in source.url):
+            error = f"{source.url}: its path is not UTF-8, so that no table can name it. Rename it."
+            clashes[source.url] = Outcome(url=source.url, status="failed", error=error)
+            continue
         first = by_part.setdefault(part_name(source), source)
         if first is not source:
             error = f"{source.url}: a run of the same suite and name is at {first.url}. Use another --output for it."
@@ -100,9 +106,11 @@ def _is_small(sources: Sequence[Source]) -> bool:
 
 def _write_runs(output: Path) -> None:
     """The runs table of everything in the output folder, earlier calls included."""
-    receipts = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
+    read = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
+    receipts = [receipt for receipt in read if receipt is not None]
+    table = run_table([row for receipt in receipts for row in receipt.rows])
     buffer = io.BytesIO()
-    pq.write_table(run_table([row for receipt in receipts if receipt for row in receipt.rows]), buffer)
+    pq.write_table(table.replace_schema_metadata((table.schema.metadata or {}) | trace(receipts)), buffer)
     write_files({output / "runs.parquet": buffer.getvalue()})
 
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from helm_efficiency.errors import EfficiencyError, InputError, OutputError
+from helm_efficiency.files import Content, remove_unfinished, write_files
 from helm_efficiency.harness.efficiency import ScoredRequests, score_requests
 from helm_efficiency.harness.helm_aggregate import (
     Columns,
@@ -41,7 +42,7 @@ from helm_efficiency.harness.helm_stats import stat_columns
 from helm_efficiency.harness.json_parts import blocks
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
-from helm_efficiency.scoring.files import Content, locked, remove_unfinished, write_files
+from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import Plan, StatsTarget
 from helm_efficiency.scoring.rows import request_table, run_rows
 from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read_source, state_of
@@ -234,7 +235,7 @@ def part_name(source: Source) -> str:
     """Name of a run's part of the requests table, without its ending: readable, and unique by suite and run."""
     identity = posixpath.join(source.suite, source.name)
     readable = re.sub(r"[^\w.=-]+", "_", f"{source.suite}-{source.name}")[:120]
-    return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return f"{readable}-{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:

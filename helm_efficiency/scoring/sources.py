@@ -2,6 +2,7 @@
 
 import contextlib
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -75,7 +76,7 @@ class Files:
         is_file = self.filesystem.isfile(self.path)
         folder, own_name = posixpath.split(self.path) if is_file else (self.path, "")
         listing = self.filesystem.ls(folder, detail=True, refresh=True)
-        names = sorted(posixpath.basename(entry["name"]) for entry in listing if entry["type"] == "file")
+        names = sorted(posixpath.basename(entry["name"]) for entry in listing if _is_file(entry))
         return [name for name in names if _belongs(name, own_name)] if is_file else names
 
     def states(self) -> dict[str, FileState]:
@@ -94,6 +95,7 @@ class Files:
 
         Raises:
             FileNotFoundError: There is none.
+            FileFormatError: It is too large.
         """
         is_local = isinstance(self.filesystem, LocalFileSystem)
         opened: BinaryIO = open_local(path) if is_local else self.filesystem.open(path, "rb")
@@ -111,6 +113,11 @@ class Files:
             for name in self.names():
                 self.filesystem.get_file(f"{posixpath.dirname(self.path)}/{name}", str(path.with_name(name)))
             yield path
+
+
+def _is_file(entry: dict[str, Any]) -> bool:
+    """Whether an entry of a listing is a file, or a link to one, as in archives that are kept by git-annex."""
+    return entry["type"] == "file" or (bool(entry.get("islink")) and Path(entry["name"]).is_file())
 
 
 def _belongs(name: str, to: str) -> bool:
@@ -159,7 +166,7 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         For `rescore`.
 
     Raises:
-        InputError: A place is not there, or cannot be listed.
+        InputError: A place is not there, or cannot be listed, or an address has a password in it.
 
     Example:
         >>> from pathlib import Path
@@ -181,7 +188,15 @@ def _local(place: str) -> Iterator[Source]:
     return (Source(harness, str(path)) for harness, path in archives.find_sources(Path(place).absolute()))
 
 
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
+
+
 def _remote(place: str) -> Iterator[Source]:
+    if _PASSWORD.search(place):  # it would stand in every message, table and receipt
+        raise InputError(
+            f"{_PASSWORD.sub('//…@', place)}: no password expected in an address. "
+            "Put it into the environment, where fsspec finds it: FSSPEC_FTP_USERNAME, FSSPEC_FTP_PASSWORD and such."
+        )
     try:
         filesystem, root = url_to_fs(place)
         if isinstance(filesystem, LocalFileSystem):

@@ -354,6 +354,7 @@ def test_show(measured: Path) -> None:
     (row,) = rows_of("show", "--store", measured, "--deployment", "x/y")
     stored_at, fitted_on = row.pop("stored_at"), row.pop("fitted_on")
     assert stored_at.startswith(fitted_on[:7])
+    (profile,) = Store(measured).profiles()
     assert row == {
         "deployment": "x/y",
         "stack": "a100-80gb",
@@ -364,9 +365,10 @@ def test_show(measured: Path) -> None:
         "measurements": 6,
         "measured_on": None,
         "stale": False,
+        "measurements_sha256": profile.sha256(),
+        "coefficients_sha256": Store(measured).fit("x/y", "a100-80gb").sha256(),
         "source": "CSV train.csv",
     }
-    (profile,) = Store(measured).profiles()
     Store(measured).put_profile(profile.with_more([Measurement(64, 2, 0.25)]))
     assert "1 of them were fitted to other measurements than these" in run("show", "--store", measured).stderr
 

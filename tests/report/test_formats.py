@@ -140,7 +140,7 @@ def test_csv_and_json_hold_everything(board):
     rows = list(csv.DictReader(io.StringIO(formats.to_csv(board))))
     records = json.loads(formats.to_json(board))
     assert len(rows) == len(records) == len(board.table) == 4 + 4 + 3
-    assert list(rows[0]) == list(records[0]) == list(board.table.columns)
+    assert list(rows[0]) == list(records[0]) == [*board.table.columns, "made_with"]
     missing = next(record for record in records if record["deployment"] == "api/<b>_new|$")
     assert missing["idealized_s"] is None
     assert missing["api_usd"] == 0.002

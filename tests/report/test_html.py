@@ -8,6 +8,7 @@ import matplotlib
 import pytest
 from scored import request, small_board, tables
 
+from helm_efficiency import __version__
 from helm_efficiency.report import html
 from helm_efficiency.report.board import Options
 from helm_efficiency.report.leaderboard import build
@@ -97,6 +98,7 @@ def test_the_same_page_for_the_same_input(page):
 def test_provenance():
     _, found = board_and_tables(["a", "b"])
     assert html.provenance(found) == {
+        "Tables": f"helm-efficiency {__version__}",
         "Runs": "2 of helm, in suites v1",
         "Requests": "8 rows; 0 failed; 0 answered from the harness's cache",
         "Prompt tokens counted by": "usage 8",

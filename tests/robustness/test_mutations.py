@@ -5,19 +5,17 @@ HELM_EFFICIENCY_MUTATIONS sets the number of cases of each kind.
 
 import io
 import json
-import os
 import pickle
 import random
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scored
-from mutator import Damage, damaged, damaged_json
+from checking import check
+from mutator import damaged, damaged_json
 
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.core.fitting import fit_profile
@@ -29,44 +27,6 @@ from helm_efficiency.harness.helm_runs import read_run
 from helm_efficiency.profiling.measurement_csv import write_measurement_csv
 from helm_efficiency.report import tables
 from helm_efficiency.store import Store
-
-NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "300"))
-CASE_S = 10.0
-"""What no case may take, on a machine however busy; all of them together take seconds."""
-
-
-def check(original: Path, read: Callable[[Path], Any], damage: Damage, *, of: Path | None = None) -> int:
-    """Damage the file again and again.
-
-    Args:
-        original: The file; it is overwritten.
-        read: Given the file, or `of`.
-        damage: How.
-        of: The folder that is read and holds it.
-
-    Returns:
-        How many cases were refused.
-    """
-    sound = original.read_bytes()
-    read(of or original)
-    num_refused = 0
-    for seed in range(NUM_CASES):
-        data = damage(sound, random.Random(f"{original.name} {seed}"))
-        original.write_bytes(data)
-        before = sorted((of or original.parent).rglob("*"))
-        started = time.monotonic()
-        try:
-            read(of or original)
-        except EfficiencyError as error:
-            num_refused += 1
-            assert original.name in str(error) or (of and of.name in str(error)), f"seed {seed} names no file: {error}"
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
-        assert time.monotonic() - started < CASE_S, f"seed {seed} took too long"
-        assert original.read_bytes() == data, f"seed {seed}: the file was changed"
-        assert sorted((of or original.parent).rglob("*")) == before, f"seed {seed}: files came or went"
-    assert num_refused, "no case was refused: the damage does not reach what is read"
-    return num_refused
 
 
 def read_and_fit(path: Path) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -16,9 +15,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from archive import contents, plan_for
+from places import small_disk
 
 from helm_efficiency.errors import InputError, OutputError
-from helm_efficiency.scoring.files import locked
+from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import StatsTarget
 from helm_efficiency.scoring.rescore import rescore
 from helm_efficiency.scoring.sources import find_sources
@@ -122,27 +122,6 @@ def test_workers_end_with_their_parent(runs: Path, fast_folder: Path) -> None:
     rescore_into(output, runs, StatsTarget.copy)
     rescore_into(fast_folder / "undisturbed", runs, StatsTarget.copy)
     assert contents(output) == contents(fast_folder / "undisturbed")
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A folder on a disk of 250 kB, or else one where no file may be larger than 60 kB."""
-    folder.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=250k", "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-    )
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if not mounted:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
-    try:
-        yield folder
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_full_disk(runs: Path, fast_folder: Path) -> None:

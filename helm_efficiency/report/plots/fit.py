@@ -13,7 +13,7 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.report.plots.labels import plain
 from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, caption, style
 
-_MOST_LINES = 5
+_MOST_LINES, _MOST_POINTS = 5, 500
 
 
 def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
@@ -55,7 +55,7 @@ def _decode(axes: Any, fit: Fit, p: Any, o: Any, seconds: Any) -> None:
     prompts = np.unique(p)
     for index, prompt in enumerate(prompts[np.unique(np.linspace(0, len(prompts) - 1, _MOST_LINES).astype(int))]):
         at = p == prompt
-        outputs = np.arange(1, o.max() + 1)
+        outputs = np.unique(np.linspace(1, o.max(), min(int(o.max()), _MOST_POINTS)).round().astype(int))
         prediction = fit.coefficients.predict(prompt, outputs)
         colour = COLOURS[index]
         axes.plot(outputs, prediction.seconds, color=colour, lw=1.2)

@@ -5,6 +5,7 @@ weigh most, lines little. Names are placed in turn, and then a few times anew on
 placement, as in adjustText, gives no such guarantee: it left names over points and drew needlessly long lines.)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -28,13 +29,20 @@ _SAMPLE = 4.0  # points between samples of a line
 _NAME, _MARK, _OUTSIDE, _NEAR, _LINE = 1000.0, 400.0, 800.0, 80.0, 4.0
 
 
+_LONG_WORD = re.compile(r"(\S{50})\S{12,}(\S{20})")
+"""A name that would leave no room for anything else."""
+
+
 def plain(name: str) -> str:
-    """A name that matplotlib does not take for mathematics.
+    """A name that matplotlib does not take for mathematics, of a length that can be drawn.
 
     >>> plain("cheap$")
     'cheap\\\\$'
+    >>> len(plain("x" * 5000))
+    71
     """
-    return name.replace("$", r"\$")
+    shortened = _LONG_WORD.sub(r"\1…\2", name)
+    return "".join(c if c.isprintable() else "�" for c in shortened).replace("$", r"\$")
 
 
 @dataclass

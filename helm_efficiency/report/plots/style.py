@@ -17,6 +17,8 @@ from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.files import write_file
+from helm_efficiency.version import __version__
 
 # Okabe and Ito, "Color Universal Design" (2008), ordered so that neighbours differ in lightness too; yellow is left out
 # because it vanishes on white
@@ -28,12 +30,15 @@ _LOG_FROM, _FEW_DECADES = 8, 500
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 _CHARACTERS_PER_INCH = 17
 
-_NO_METADATA = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+_SOFTWARE = f"helm-efficiency {__version__}"
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": _SOFTWARE},
+    "svg": {"Date": None, "Creator": _SOFTWARE},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": _SOFTWARE},
 }
-FORMATS = tuple(_NO_METADATA)
+"""No dates, and no versions of others; `_DESCRIPTION` is added."""
+_DESCRIPTION = {"png": "Description", "svg": "Description", "pdf": "Subject"}
+FORMATS = tuple(_METADATA)
 
 _FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "Microsoft YaHei")
 """For names in scripts that the first font lacks."""
@@ -106,18 +111,20 @@ def caption(figure: Any, text: str) -> None:
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
 
 
-def save(drawn: Axes | Figure, path: Path | str) -> Path:
-    """Write a figure, or that of some axes, as PNG, SVG or PDF, without the date or the version of anything.
+def save(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
+    """Write a figure, or that of some axes, as PNG, SVG or PDF; no date is in it.
 
     Args:
         drawn: A figure, or axes of one.
         path: Where; its ending says the format.
+        source: What its numbers are traced back by; written into the metadata, beside the version of this package.
 
     Returns:
         The path.
 
     Raises:
         InputError: The name ends in something else.
+        OutputError: It cannot be written; an earlier one is as it was.
 
     Example:
         >>> from helm_efficiency import paper_leaderboard, plot_tradeoff, save_figure
@@ -128,15 +135,14 @@ def save(drawn: Axes | Figure, path: Path | str) -> Path:
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(to_bytes(drawn, kind))
+    write_file(path, to_bytes(drawn, kind, source=source))
     return path
 
 
-def to_bytes(drawn: Any, kind: str) -> bytes:
+def to_bytes(drawn: Any, kind: str, *, source: str = "") -> bytes:
     """The same in memory; `kind` is one of `FORMATS`."""
     figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format=kind, metadata=_NO_METADATA[kind])
+        figure.savefig(buffer, format=kind, metadata=_METADATA[kind] | {_DESCRIPTION[kind]: source or None})
     return buffer.getvalue()

@@ -1,0 +1,131 @@
+"""Files of users and for users: read only up to a size, and written whole or not at all."""
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from helm_efficiency.errors import FileFormatError, OutputError
+
+MOST_BYTES = 64_000_000
+"""Of a file that somebody writes by hand or by `export`: hundreds of times as large as any is."""
+
+MOST_LOG_BYTES = 1_000_000_000
+"""Of one file of an evaluation: all of it is in memory while it is read."""
+
+_BUFFER_BYTES = 1_000_000
+
+_UNFINISHED = ".unfinished-"
+"""How the name of a file begins that is still being written."""
+
+
+def require_size(path: Path | str, *, most_bytes: int = MOST_BYTES) -> None:
+    """Refuse a file that is too large for what it was taken for, and one that never ends, before it is read.
+
+    Args:
+        path: The file.
+        most_bytes: That it may have.
+
+    Raises:
+        FileFormatError: It is larger, or is a pipe or a device.
+        OSError: There is none, or it cannot be looked at.
+    """
+    status = os.stat(path)  # noqa: PTH116 (of an address-like text too)
+    if stat.S_ISDIR(status.st_mode):
+        return  # reading it says so
+    if not stat.S_ISREG(status.st_mode):
+        raise FileFormatError(f"{path}: a pipe or a device; expected a file.")
+    if status.st_size > most_bytes:
+        raise FileFormatError(f"{path}: {status.st_size:,} bytes; expected at most {most_bytes:,}.")
+
+
+def read_bytes(path: Path | str, *, most_bytes: int = MOST_BYTES) -> bytes:
+    """Content of a file of a size that was asked for.
+
+    Raises:
+        FileFormatError: As `require_size`.
+        OSError: It cannot be read.
+    """
+    require_size(path, most_bytes=most_bytes)
+    return Path(path).read_bytes()
+
+
+Content = bytes | Callable[[BinaryIO], None]
+"""Of a file, or what writes it."""
+
+
+def write_files(contents: Mapping[Path, Content]) -> None:
+    """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
+
+    A link is replaced by a file, what it points to stays as it is.
+
+    Args:
+        contents: By path, renamed into place in this order after all have been flushed to disk.
+
+    Raises:
+        OutputError: One cannot be written, as on a full disk; all are as they were.
+    """
+    unfinished = {path: path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}") for path in contents}
+    path = Path()
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(unfinished[path], content)
+        for path in contents:
+            unfinished[path].replace(path)
+        for folder in {path.parent for path in contents}:
+            _sync(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path} could not be written: {reason}. What stood there before is unharmed.") from error
+    finally:
+        for path in unfinished.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Put the file that a user named in place of an earlier one; text as UTF-8.
+
+    What a link points to is replaced, not the link; what is no file, such as /dev/stdout, is written to as it is.
+
+    Raises:
+        OutputError: It cannot be written; the earlier one is as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+            return
+        target = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise OutputError(f"{path} could not be written: {error}.") from error
+    write_files({target: data})
+
+
+def _write(path: Path, content: Content) -> None:
+    with path.open("xb", buffering=_BUFFER_BYTES) as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make renames within a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left half written in a folder."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        path.unlink(missing_ok=True)

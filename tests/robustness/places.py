@@ -1,0 +1,53 @@
+"""Disks that are full and folders that cannot be written to."""
+
+import contextlib
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _mounted(*arguments: str) -> bool:
+    """Whether a mount worked; only root may, and not in every container."""
+    return os.geteuid() == 0 and not subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, num_kilobytes: int = 250) -> Iterator[Path]:
+    """A folder on a small disk, or else one where no file may be larger than a quarter of that."""
+    folder.mkdir(exist_ok=True)
+    mounted = _mounted("-t", "tmpfs", "-o", f"size={num_kilobytes}k", "tmpfs", str(folder))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_kilobytes * 250, limits[1]))
+    try:
+        yield folder
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """A folder in which nothing can be changed."""
+    if os.geteuid() == 0:
+        if not _mounted("--bind", str(folder), str(folder)):
+            pytest.skip("root may write everywhere, and nothing can be mounted here")
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+            yield folder
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+        return
+    modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")] if path.is_dir()}
+    for path in modes:
+        path.chmod(0o555)
+    try:
+        yield folder
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)

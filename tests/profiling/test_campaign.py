@@ -116,7 +116,7 @@ def test_a_wrong_campaign_file_is_refused(tmp_path: Path, content: str, message:
 
 
 def test_a_missing_campaign_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="none.yaml: cannot be read"):
+    with pytest.raises(FileFormatError, match=r"none\.yaml: cannot be read"):
         read_campaign(tmp_path / "none.yaml")
 
 

@@ -85,7 +85,7 @@ def test_an_endpoint_is_profiled_under_each_load(served: tuple[Path, str], tmp_p
         (["MODEL", "--repetitions", "0"], "1 warm-ups and 0 to 0 repetitions: expected 0 or more warm-ups"),
         (["/nowhere"], "Cannot load /nowhere as a causal LM: "),
         (["no-such-architecture", "--random-weights"], "No architecture for 'no-such-architecture'"),
-        (["--campaign", "/nowhere.yaml"], "Cannot read campaign file /nowhere.yaml: No such file or directory."),
+        (["--campaign", "/nowhere.yaml"], "/nowhere.yaml: cannot be read (No such file or directory)."),
         (["m", "--base-url", "nowhere"], "Base URL 'nowhere': expected such as http://localhost:8000/v1."),
         (
             ["m", "--base-url", "http://127.0.0.1:9/v1", "--extra-body", "[]"],

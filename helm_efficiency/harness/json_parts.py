@@ -6,7 +6,7 @@ has to be parsed to find them. A file of any other form is one part.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from helm_efficiency.errors import FileFormatError, InputError
@@ -65,10 +65,26 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
             pieces = [block[end:]]
         pieces.insert(0, head[0])
         start -= head.end()
+    yield Part(read_whole(opened, pieces, file=file), start)
+
+
+def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:
+    """A file in one piece.
+
+    Args:
+        opened: The file.
+        begun: What has been read of it.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is too large.
+        InputError: It cannot be read.
+    """
+    pieces = list(begun)
     for block in blocks(opened, file=file):
         pieces.append(block)
         _check_size(pieces, file=file)
-    yield Part(b"".join(pieces), start)
+    return b"".join(pieces)
 
 
 def blocks(opened: BinaryIO, *, file: str) -> Iterator[bytes]:

@@ -39,7 +39,7 @@ from helm_efficiency.harness.helm_files import PER_INSTANCE_STATS, STATS
 from helm_efficiency.harness.helm_rewrite import rewrite_per_instance_stats, rewrite_stats
 from helm_efficiency.harness.helm_runs import HelmRun
 from helm_efficiency.harness.helm_stats import stat_columns
-from helm_efficiency.harness.json_parts import blocks
+from helm_efficiency.harness.json_parts import blocks, read_whole
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
 from helm_efficiency.scoring.locks import locked
@@ -275,7 +275,7 @@ def _copy(files: Files, name: str, target: BinaryIO) -> None:
 def _rewrite_stats(files: Files, added: Sequence[Stat], target: BinaryIO) -> None:
     file = f"{files.path}/{STATS}"
     with files.open(file) as source:
-        target.write(rewrite_stats(b"".join(blocks(source, file=file)), added, file=file))
+        target.write(rewrite_stats(read_whole(source, file=file), added, file=file))
 
 
 def _rewrite_per_instance_stats(files: Files, layout: Layout, columns: Columns, target: BinaryIO) -> None:

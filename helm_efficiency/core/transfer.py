@@ -50,6 +50,11 @@ _NOVELTY_LOG_SD = {
 """How much less is known of a model with something that no profiled model has: a judgement, as nothing measured it."""
 
 
+_SPLIT_LOG_SD = 0.1
+"""The same of each doubling of the ways that a model is split beyond what was profiled: engines differ most in how they
+synchronise. Chosen, like the prior of the all-reduces, so that Splitwise's table is nearly covered from datasheets."""
+
+
 class Parallel(NamedTuple):
     """How a model is spread over accelerators.
 
@@ -126,6 +131,7 @@ class TransferModel:
         covariance[:-1, :-1] += self.effects.prefill**2 + self.effects.prefill_shape**2 * correlation(knots)
         covariance[-1, -1] += self.effects.decode**2
         covariance += sum(_NOVELTY_LOG_SD[trait] ** 2 for trait in _traits(architecture) - self.traits)
+        covariance += (_SPLIT_LOG_SD * np.log2(max(parallel.tensor / max(self.tensor_degrees, default=1), 1.0))) ** 2
         floor_s = self._light_s(architecture, stack, knots, 1)
         per_token, per_context_token = self._decode_line(architecture, stack, contexts, step)
         return RuntimePrior(

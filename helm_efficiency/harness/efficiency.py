@@ -141,13 +141,16 @@ class Coefficients:
 def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
     """Fits of a stack by architecture, as what other models of it get: a measured one is only `shared` by them."""
     catalog = load_architectures()
-    by_architecture: dict[str, Fit] = {}
-    for deployment, fit in sorted(fits.items(), key=lambda item: item[1].tier == "measured"):
+    by_architecture: dict[str, list[tuple[bool, int, str]]] = {}
+    for deployment, fit in fits.items():
         entry = catalog.of_model(deployment)
         if entry is not None:
-            tier = "shared" if fit.tier == "measured" else fit.tier
-            by_architecture[entry.architecture.name] = replace(fit, tier=tier)
-    return by_architecture
+            names = entry.helm_models
+            place = names.index(deployment) if deployment in names else len(names)
+            by_architecture.setdefault(entry.architecture.name, []).append((fit.tier != "measured", place, deployment))
+    # A measured one before others, the model itself before its derivatives.
+    chosen = {name: fits[min(candidates)[-1]] for name, candidates in by_architecture.items()}
+    return {name: replace(fit, tier="shared") if fit.tier == "measured" else fit for name, fit in chosen.items()}
 
 
 def decoded_tokens(record: RequestRecord) -> int | None:

@@ -40,6 +40,10 @@ _DAMAGED = (
 )
 """What transformers raises of a config or of weights that are not as they should be."""
 
+_REPEATED = ("num_hidden_layers", "num_local_experts", "num_experts", "n_routed_experts")
+_MOST_REPEATED = 10_000
+"""Layers and experts are made one by one: billions of them would take forever."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
@@ -179,6 +183,10 @@ def _usable(subject: Subject) -> Subject:
     try:
         if subject.vocab_size < 1 or (subject.max_tokens is not None and subject.max_tokens < 1):
             raise ValueError(f"a vocabulary of {subject.vocab_size}, {subject.max_tokens} positions")
+        text = subject.config.get_text_config(decoder=True)
+        for what in _REPEATED:
+            if (getattr(text, what, None) or 0) > _MOST_REPEATED:
+                raise ValueError(f"{what} is {getattr(text, what)}, expected at most {_MOST_REPEATED}")
         subject.stack("transformers-eager")
     except _DAMAGED as error:
         raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error

@@ -16,7 +16,7 @@ from mutator import Damage
 from helm_efficiency.cli import main
 from helm_efficiency.errors import EfficiencyError, one_line
 
-NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "100"))
+NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "80"))
 """Cases of each kind."""
 
 CASE_S = 10.0

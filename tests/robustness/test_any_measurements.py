@@ -32,7 +32,7 @@ def any_profile(rng: random.Random) -> Profile:
 
 def test_any_measurements() -> None:
     num_fits = 0
-    for seed in range(NUM_CASES):
+    for seed in range(NUM_CASES // 2):
         profile = any_profile(random.Random(seed))
         for rule in RULES:
             try:
@@ -45,7 +45,7 @@ def test_any_measurements() -> None:
             assert np.isfinite(predicted.high_s).all(), (seed, rule)
             assert (predicted.low_s <= predicted.high_s).all(), (seed, rule)
             assert Fit.from_dict(fit.to_dict()) == fit
-    assert num_fits > NUM_CASES
+    assert num_fits > NUM_CASES // 2
 
 
 @pytest.mark.parametrize("seconds", [1e-300, 1e20, 1e300])

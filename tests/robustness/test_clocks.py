@@ -23,7 +23,8 @@ def calls_of(name: str) -> set[str]:
     """Modules that call a function of this name."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        text = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if name in text else ():
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-2:] == name.split("."):
                 found.add(str(file.relative_to(PACKAGE)))
     return found

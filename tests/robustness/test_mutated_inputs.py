@@ -303,6 +303,13 @@ def test_checkpoints_of_models(model: Path, name: str) -> None:
         check(model / name, read, damage, of=model, num_cases=NUM_CASES // 3)
 
 
+def test_a_model_of_billions_of_layers(model: Path) -> None:
+    values = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(values | {"num_hidden_layers": 2**31}))
+    with pytest.raises(EfficiencyError, match=r"a-model .*num_hidden_layers is 2147483648, expected at most 10000"):
+        stored_model(model, ModelOptions("cpu"))
+
+
 def test_configs_of_models(model: Path) -> None:
     def read(path: Path) -> None:
         architecture = Architecture.from_transformers_config(read_config(str(path)).values, name="x")

@@ -27,18 +27,14 @@ if __name__ == "__main__":
         "board.csv": ["leaderboard", "out", "--format", "csv", "--each"],
         "board.json": ["leaderboard", "out", "--format", "json"],
         "board.md": ["leaderboard", "out", "--format", "markdown"],
-        "board.tex": ["leaderboard", "out", "--format", "latex"],
         "board.txt": ["leaderboard", "out"],
         "t.svg": ["plot", "out", "--output", "t.svg"],
         "t.png": ["plot", "out", "--output", "t.png"],
-        "t.pdf": ["plot", "out", "--output", "t.pdf"],
         "p.svg": ["plot", "out", "--kind", "providers", "--output", "p.svg"],
         "r.html": ["report", "out", "--output", "r.html"],
         "export.json": ["export", "--store", store],
         "export.csv": ["export", "--store", store, "--format", "csv"],
         "schema.yaml": ["schema", "lite", "--stack", "a100-80gb-x"],
-        "coverage.json": ["coverage", "v1", "--store", store, "--format", "json"],
-        "records.csv": ["records", "v1", "--format", "csv"],
     }
     for name, command in commands.items():
         done = call(*command)

@@ -22,7 +22,7 @@ from helm_efficiency.profiling.engines import ENGINES
 from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
 from helm_efficiency.profiling.models import ModelOptions
 from helm_efficiency.profiling.noise import Repetitions
-from helm_efficiency.profiling.parallel import is_first_process
+from helm_efficiency.profiling.parallel import is_first_process, part
 from helm_efficiency.profiling.session import Limits, OnResult
 
 
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if all is measured, 1 if something is left or failed, 2 for wrong use."""
     options = _parser().parse_args(arguments)
     try:
-        return _campaign(options) if options.campaign else _one_model(options)
+        status = _campaign(options) if options.campaign else _one_model(options)
+        part()
+        return status
     except EfficiencyError as error:
         sys.stderr.write(f"helm_efficiency.profiling: {error}\n")
         return 2

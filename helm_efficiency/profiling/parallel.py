@@ -57,6 +57,13 @@ def dismiss_followers() -> None:
     _tell(None)
 
 
+def part() -> None:
+    """End the connection of the processes, once all are done; its threads may abort a process that exits with them."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def _tell(message: Any) -> None:
     distributed.broadcast_object_list([message], src=0)
 

@@ -89,24 +89,34 @@ def cpu_seconds(work: Callable[[], object], *, rounds: int) -> list[float]:
 
 
 def usage_of(command: Sequence[str | Path], *, cwd: Path | None = None) -> Usage:
-    """Run a command to its end, output thrown away.
-
-    A process counts the memory of the one that started it, up to that moment, as its own: so a small one stands
-    between.
-    """
-    program = (
-        "import os, subprocess, sys, time; began = time.perf_counter()\n"
-        "process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
-        "said = process.stderr.read()\n"
-        "_, status, usage = os.wait4(process.pid, 0)\n"
-        "if status: sys.exit(said.decode(errors='replace')[-3000:])\n"
-        "print(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)\n"
-    )
-    between = [sys.executable, "-S", "-c", program, *map(str, command)]
+    """Run a command to its end, output thrown away."""
+    between = [sys.executable, "-S", "-c", _BETWEEN, *map(str, command)]
     done = subprocess.run(between, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command} failed: {done.stderr}")
     return Usage(*map(float, done.stdout.split()))
+
+
+_BETWEEN = """
+import ctypes, os, subprocess, sys, time
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+said = process.stderr.read()
+_, status, usage = os.wait4(process.pid, 0)
+seconds, usages = time.perf_counter() - began, [usage]
+if status:
+    sys.exit(said.decode(errors="replace")[-3000:])
+while True:
+    try:
+        usages.append(os.wait3(0)[2])
+    except ChildProcessError:
+        break
+print(seconds, sum(u.ru_utime + u.ru_stime for u in usages), max(u.ru_maxrss for u in usages) / 1024)
+"""
+"""Stands between: a process counts the memory of the one that started it, up to that moment, as its own, so that one is
+small. It waits for what the command leaves behind too, such as the process that workers are forked from."""
 
 
 def environment() -> dict[str, str]:

@@ -50,12 +50,16 @@ def stats_by_key(
         return None
     by_key: dict[_Key, list[InstanceStats]] = {}
     wanted: dict[tuple[str, ...], _Wanted] = {}
+    last: list[str] = []
+    its = _Wanted.of(())
     for entry in chain.from_iterable(parts):
         stats = entry.stats
         if not stats:
             continue
-        names = tuple([stat.name.name for stat in stats])
-        its = wanted.get(names) or wanted.setdefault(names, _Wanted.of(names))
+        names = [stat.name.name for stat in stats]
+        if names != last:
+            last, key_of_names = names, tuple(names)
+            its = wanted.get(key_of_names) or wanted.setdefault(key_of_names, _Wanted.of(key_of_names))
         key = (str(entry.instance_id), entry.train_trial_index, perturbation_key(entry.perturbation))
         _add(_slot(by_key.setdefault(key, []), its.first), stats, its, file=file)
     return by_key
@@ -73,7 +77,7 @@ class _Wanted(NamedTuple):
     def of(cls, names: tuple[str, ...]) -> Self:
         places = {name: place for place, name in enumerate(names)}
         scores = [(place, name) for place, name in enumerate(names) if is_score(name)]
-        return cls(names[0], scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
+        return cls(names[0] if names else "", scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
 
 
 def _slot(slots: list[InstanceStats], first: str) -> InstanceStats:

@@ -95,7 +95,7 @@ def read_run(
     facts = _better_facts(files, _facts(asked, groups), identity, caches, tokenizers)
     records = _records(asked.states, groups, facts, identity)
     spec = asked.spec
-    available = dict.fromkeys(name for group in groups for name in group.stats.scores)
+    available = set().union(*(group.stats.scores for group in groups))
     return HelmRun(
         source=files.folder,
         suite=identity.suite,

@@ -8,6 +8,7 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import (
+    ApiPricesOption,
     Format,
     FormatOption,
     PriceDateOption,
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
     from helm_efficiency.core.fitting import Fit
     from helm_efficiency.core.memory import Serving
-
-ApiPricesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--api-prices",
-        help="Your own API prices, CSV; see docs/accelerator-prices.md.",
-        envvar="HELM_EFFICIENCY_API_PRICES",
-    ),
-]
 
 
 @app.command()

@@ -25,6 +25,14 @@ PricesOption = Annotated[
         envvar="HELM_EFFICIENCY_PRICES",
     ),
 ]
+ApiPricesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-prices",
+        help="Your own API prices, CSV; see docs/accelerator-prices.md.",
+        envvar="HELM_EFFICIENCY_API_PRICES",
+    ),
+]
 PriceListOption = Annotated[
     str, typer.Option("--price-list", help="Which prices: on-demand, modal, lambda, paper-2023 or your own.")
 ]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.costs import ApiPricesOption
 from helm_efficiency.cli.options import (
+    ApiPricesOption,
     Format,
     FormatOption,
     PriceDateOption,

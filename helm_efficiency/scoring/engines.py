@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from threadpoolctl import threadpool_limits
 
 from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.extras import needs_extra
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.run import Outcome, rescore_run, score_run, write_run
 from helm_efficiency.scoring.sources import Source
@@ -101,14 +102,13 @@ def rescore_on_cluster(plan: Plan, sources: Sequence[Source], *, address: str) -
     The runs of a worker that is lost are given to others.
 
     Raises:
-        InputError: dask is not installed, or no scheduler answers at the address.
+        MissingExtraError: dask is not installed.
+        InputError: No scheduler answers at the address.
         OutputError: A file cannot be written.
         EfficiencyError: Workers die of a run, or the scheduler is lost.
     """
-    try:
+    with needs_extra("cluster"):
         import distributed
-    except ImportError as error:
-        raise InputError("A scheduler needs dask: pip install 'helm-efficiency[cluster]'.") from error
     try:
         client = distributed.Client(address, timeout=_CONNECT_S)
     except (OSError, ValueError) as error:

@@ -203,10 +203,12 @@ def _data_folder() -> Path | None:
 
 
 def _commit() -> str | None:
-    """Of the checkout, marked if it has changes; None outside of one."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    """Of the checkout, marked if its code has changes; None outside of one."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    code = ["helm_efficiency", "benchmarks/*.py"]
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], capture_output=True, check=False)
+    return head.stdout.strip() + ("-dirty" if changed.returncode else "") or None
 
 
 def _machine() -> dict[str, Any]:

@@ -193,11 +193,11 @@ def total_s(coefficients: RuntimeCoefficients, prompt_tokens: ArrayLike, output_
 def provider_factor(denoised: Interval, idealized: Interval) -> Interval:
     """Denoised ÷ idealized seconds of the same requests: what the provider's optimisation is worth, below 1 if much.
 
-    The errors of the two do not know of each other: as fractions, they are added in squares.
+    The errors of the two do not know of each other: as logarithms, they are added in squares.
     """
     value = denoised.value / idealized.value
-    half = np.hypot(denoised.high / denoised.value - 1.0, idealized.high / idealized.value - 1.0)
-    return Interval(value, value / (1.0 + half), value * (1.0 + half))
+    factor = np.exp(np.hypot(np.log(denoised.high / denoised.value), np.log(idealized.high / idealized.value)))
+    return Interval(value, value / factor, value * factor)
 
 
 def _usual_output_tokens(log: ServiceLog) -> float:

@@ -52,6 +52,15 @@ class Prediction(NamedTuple):
     in_domain: BoolArray
 
 
+def _around(seconds: FloatArray, half: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ends of the interval of a half-width, as far from the value in ratio: errors are factors, and none is below 0.
+
+    They are seconds * exp(-x) and seconds * exp(x), where sinh(x) is half over seconds. Narrow intervals are symmetric.
+    """
+    root = np.sqrt(seconds * seconds + half * half)
+    return root - half, root + half
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """What was measured: inclusive ranges of tokens and batch sizes.
@@ -185,10 +194,10 @@ class RuntimeCoefficients:
         half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
         if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
             half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))
-        low, high = seconds - half, seconds + half
+        low, high = _around(seconds, half)
         if self.rule in HELM_RULES:
-            straight = self._straight_s(p) + decode_s + self.overhead_s
-            low, high = np.minimum(low, straight - half), np.maximum(high, straight + half)
+            straight_low, straight_high = _around(self._straight_s(p) + decode_s + self.overhead_s, half)
+            low, high = np.minimum(low, straight_low), np.maximum(high, straight_high)
         return Prediction(seconds, np.maximum(low, 0.0), high, self._in_domain(p, o, b))
 
     def _parts(self, p: FloatArray, o: FloatArray) -> tuple[FloatArray, FloatArray]:

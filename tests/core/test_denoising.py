@@ -310,14 +310,14 @@ def test_provider_factor_is_a_ratio_of_totals() -> None:
     # prefill 0.1 s and 0.1 s a token: 0.1 + 0.1 · 3 = 0.4 s for 4 output tokens, 0.1 s for 1
     table = RuntimeCoefficients("linear", ((1, 0.1), (2048, 0.1)), 0.1, Domain(1, 2048, 1, 64), relative_error=0.03)
     idealized = total_s(table, [256, 256], [4, 1])
-    assert tuple(idealized) == pytest.approx((0.5, 0.485, 0.515))
+    assert tuple(idealized) == pytest.approx((0.5, 0.5 * np.exp(-np.arcsinh(0.03)), 0.5 * np.exp(np.arcsinh(0.03))))
     denoised = service.total_s([256, 256], [4, 1])
     factor = provider_factor(denoised, idealized)
     assert factor.value == pytest.approx(denoised.value / 0.5)
     # errors of both, in squares
-    half = np.hypot(denoised.high / denoised.value - 1.0, 0.03)
-    assert factor.high == pytest.approx(factor.value * (1.0 + half))
-    assert factor.low == pytest.approx(factor.value / (1.0 + half))
+    half = np.hypot(np.log(denoised.high / denoised.value), np.arcsinh(0.03))
+    assert factor.high == pytest.approx(factor.value * np.exp(half))
+    assert factor.low == pytest.approx(factor.value / np.exp(half))
 
 
 def test_paper_minimum_takes_the_least_of_each_cell() -> None:

@@ -48,8 +48,16 @@ def test_half_width_adds_independent_errors_in_squares() -> None:
     predicted = coefficients.predict(75, 3)
     # 2.5 s: single 0.25, prefill halfway between 0.2 and 0.4, decode 0.3 of 1 s, rounding 0.04
     half = np.sqrt(0.25**2 + 0.3**2 + 0.3**2 + 0.04**2)
-    assert predicted.high_s - predicted.seconds == pytest.approx(half)
-    assert predicted.low_s == pytest.approx(2.5 - half)
+    assert (predicted.high_s - predicted.low_s) / 2 == pytest.approx(half)
+    assert predicted.high_s / predicted.seconds == pytest.approx(predicted.seconds / predicted.low_s)
+
+
+@pytest.mark.parametrize("relative_error", [1e-6, 0.5, 1.0, 100.0])
+def test_no_interval_reaches_0(relative_error: float) -> None:
+    coefficients = RuntimeCoefficients("linear", KNOTS, 0.5, DOMAIN, relative_error=relative_error)
+    predicted = coefficients.predict(75, 3)
+    assert predicted.low_s > 0
+    assert np.log(predicted.high_s / predicted.low_s) / 2 == pytest.approx(np.arcsinh(relative_error))
 
 
 def test_helm_rule_spans_both_readings() -> None:
@@ -60,15 +68,15 @@ def test_helm_rule_spans_both_readings() -> None:
         assert predicted.seconds.tolist() == [0.5, 4.0]
         # 10 % of 0.5 s; 10 % of 4 s and 30 % of the 2 s beyond what was measured
         halves = np.array([0.05, np.hypot(0.4, 0.6)])
-        np.testing.assert_allclose(predicted.low_s, np.array([0.5, 4.0]) - halves)
-        np.testing.assert_allclose(predicted.high_s, np.array([1.0, 4.0]) + halves)
+        np.testing.assert_allclose(predicted.low_s, np.hypot([0.5, 4.0], halves) - halves)
+        np.testing.assert_allclose(predicted.high_s, np.hypot([1.0, 4.0], halves) + halves)
 
 
 def test_batches_without_knots_of_their_own_are_flagged() -> None:
     predicted = RuntimeCoefficients("linear", KNOTS, 0.5, DOMAIN).predict([50, 50], 1, batch_size=[1, 2])
     assert predicted.seconds.tolist() == [1.0, 2.0]
     assert predicted.in_domain.tolist() == [True, False]
-    assert (predicted.high_s - predicted.seconds).tolist() == pytest.approx([0.0, 0.3 * 2.0])
+    assert ((predicted.high_s - predicted.low_s) / 2).tolist() == pytest.approx([0.0, 0.3 * 2.0])
 
 
 def test_shapes_broadcast_and_may_be_empty() -> None:

@@ -20,10 +20,13 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
+    before = dict(os.environ)  # distributed sets OMP_NUM_THREADS in it, for all that comes after
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
     ) as cluster:
         yield cluster
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_runs_of_a_killed_worker_are_done_by_others(cluster: Any, runs: Path, fast_folder: Path) -> None:

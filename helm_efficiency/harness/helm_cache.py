@@ -2,8 +2,8 @@
 
 HELM keeps the raw response to every request in `prod_env/cache/<host>.sqlite` (or MongoDB), and in it how long the
 request took and when. A run's `scenario_state.json` repeats both numbers exactly, so they find the response whatever
-request format its client wrote. Where they do not decide (clocks of whole milliseconds, two equal times) the prompt
-must stand in the cached request too.
+request format its client wrote. Where they do not decide (two equal times, clocks of whole milliseconds, times so
+short that two are equal by chance) the prompt must stand in the cached request too.
 
 The values are pickles, often from strangers: see `safe_pickle`. A value that is refused is reported and skipped.
 Memory: some hundred bytes for each cached response with usage.
@@ -32,6 +32,9 @@ _PER_COMPLETION_KEYS = ("completion_index", "random_seed")
 """What tells apart the requests that a client makes for each completion, where its API makes one at a time."""
 
 _MAX_PROBLEMS = 100
+
+_MAY_COINCIDE_S = 0.1
+"""Clocks tell times a quarter of a microsecond apart: requests of a few milliseconds do coincide."""
 
 
 class _Source(Protocol):
@@ -164,7 +167,8 @@ class RequestCaches:
             for response in self._by_seconds.get(float(result.request_time), ())
             if at is None or response.requested_at is None or at == response.requested_at
         ]
-        if len(found) > 1 or round(result.request_time, 3) == result.request_time:
+        seconds = result.request_time
+        if len(found) > 1 or round(seconds, 3) == seconds or seconds < _MAY_COINCIDE_S:
             prompt = _prompt_as_json(state.request)
             found = [response for response in found if prompt in response.source.request_text(response.row)]
         if not found or any(response.usage != found[0].usage for response in found):

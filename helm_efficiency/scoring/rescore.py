@@ -56,16 +56,22 @@ def rescore(
         {'unchanged'}
     """
     with locked(plan.output, wait=False):
-        for name in (REQUESTS, RECEIPTS, ""):
-            remove_unfinished(plan.output / name)
+        _clean(plan.output)
         unique, outcomes = _without_clashes(sources)
         for outcome in outcomes.values():
             on_outcome(outcome)
         for outcome in _work(plan, unique, jobs=jobs, scheduler=scheduler):
             outcomes[outcome.url] = outcome
             on_outcome(outcome)
+        _clean(plan.output)
         _write_runs(plan.output)
         return [outcomes[source.url] for source in sources]
+
+
+def _clean(output: Path) -> None:
+    """Remove what processes left half written that were killed, in an earlier call or on a cluster in this one."""
+    for name in (REQUESTS, RECEIPTS, ""):
+        remove_unfinished(output / name)
 
 
 def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str, Outcome]]:

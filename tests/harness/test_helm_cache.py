@@ -65,6 +65,7 @@ def test_where_times_do_not_decide_the_prompt_does(tmp_path: Path) -> None:
         (chat('what is "it"?\n'), answer(0.1234567, 1)),
         (chat("what else?"), answer(0.1234567, 2)),
         (chat("in whole milliseconds"), answer(0.25, 3)),
+        (chat("in no time"), answer(0.0054321, 4)),
     ]
     caches = read(written(tmp_path / "h.sqlite", pairs))
     assert caches.find(State(0.1234567, 'what is "it"?\n')) == Usage(prompt_tokens=9, output_tokens=1)
@@ -73,6 +74,8 @@ def test_where_times_do_not_decide_the_prompt_does(tmp_path: Path) -> None:
     assert caches.find(State(0.1234567)) is None  # both may be it
     assert caches.find(State(0.25, "in whole milliseconds")) == Usage(prompt_tokens=9, output_tokens=3)
     assert caches.find(State(0.25, "another")) is None
+    assert caches.find(State(0.0054321, "in no time")) == Usage(prompt_tokens=9, output_tokens=4)
+    assert caches.find(State(0.0054321, "of another model, as fast")) is None
 
 
 def test_clients_that_ask_for_each_completion_by_itself(tmp_path: Path) -> None:

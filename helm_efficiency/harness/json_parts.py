@@ -5,18 +5,14 @@ the lines that are only a closing brace, at the indentation of the list's elemen
 has to be parsed to find them. A file of any other form is one part.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
-from io import FileIO
 from typing import BinaryIO, NamedTuple
 
 from helm_efficiency.errors import FileFormatError, InputError
 
 PART_BYTES = 250_000
 """Of one part, about: what stays in the processor's cache."""
-
-_TAIL_BYTES = 64
 
 MAX_PIECE_BYTES = 100_000_000
 """What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
@@ -25,12 +21,9 @@ MAX_PIECE_BYTES = 100_000_000
 _NEXT_KEY = b'\n  ],\n  "'
 """What follows the list under a key may hold a list that looks alike."""
 
-_LAST_KEY = re.compile(rb"\n  \]\n\}\s*\Z")
-"""How a file ends in which nothing follows it."""
-
 
 class Part(NamedTuple):
-    """A part as JSON text, and where in the file its elements start."""
+    """A part as JSON text, and where in the file its elements start; 0 for the first."""
 
     text: bytes
     start: int
@@ -56,8 +49,7 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
     if head is not None:
         before, after = (b"[\n", b"\n]") if key is None else (b'{"%s": [\n' % key.encode(), b"\n]}")
         divider = b"\n" + indent + b"  },\n"
-        pieces, start = [first[head.end() :]], head.end()
-        may_go_on = key is not None and not (isinstance(opened, FileIO) and _LAST_KEY.search(_tail(opened)))
+        pieces = [first[head.end() :]]
         while block := _read(opened, PART_BYTES, file=file):
             end = block.rfind(divider) + len(divider)
             if end < len(divider):
@@ -65,14 +57,13 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
                 _check_size(pieces, file=file)
                 continue
             text = b"".join([before, *pieces, memoryview(block)[: end - len(",\n")], after])
-            if may_go_on and text.rfind(_NEXT_KEY) >= 0:
+            if key is not None and text.rfind(_NEXT_KEY) >= 0:
                 pieces.append(block)
                 break
             yield Part(text, start)
-            start += len(text) - len(before) - len(after) + len(",\n")
+            start = (start or head.end()) + len(text) - len(before) - len(after) + len(",\n")
             pieces = [block[end:]]
         pieces.insert(0, head[0])
-        start -= head.end()
     yield Part(read_whole(opened, pieces, file=file), start)
 
 
@@ -110,12 +101,6 @@ def _read(opened: BinaryIO, num_bytes: int, *, file: str) -> bytes:
         return opened.read(num_bytes)
     except OSError as error:
         raise InputError(f"{file}: {error.strerror or error}.") from error
-
-
-def _tail(opened: FileIO) -> bytes:
-    """The last bytes of a local file, which stays where it was read to."""
-    size = os.fstat(opened.fileno()).st_size
-    return os.pread(opened.fileno(), _TAIL_BYTES, max(size - _TAIL_BYTES, 0))
 
 
 def _opening_of(key: str) -> bytes:

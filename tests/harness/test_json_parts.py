@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.harness import json_parts
+from helm_efficiency.harness.helm_files import open_local
 from helm_efficiency.harness.helm_runs import find_runs, read_run
 from helm_efficiency.harness.json_parts import list_parts
 
@@ -25,7 +27,14 @@ layouts = st.sampled_from([{"indent": 2}, {"indent": 1}, {"indent": 4}, {}, {"se
 def parts_of(document: Any, layout: Any, key: str | None) -> list[Any]:
     text = json.dumps(document, **layout).encode()
     parts = list(list_parts(io.BytesIO(text), file="x.json", key=key))
-    assert [part.start for part in parts] == sorted(part.start for part in parts)
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(text)
+        with open_local(file.name) as opened:
+            assert list(list_parts(opened, file="x.json", key=key)) == parts
+    assert parts[0].start == 0
+    for part in parts[1:]:
+        assert text[part.start :].lstrip().startswith(b"{"), "an element starts there"
+    assert [part.start for part in parts] == sorted({part.start for part in parts})
     return [json.loads(part.text) for part in parts]
 
 

@@ -70,6 +70,8 @@ def helm_summarize(output: Path, suite: str, *, local_path: Path, schema: Path, 
         HelmCommandError: HELM failed.
     """
     arguments = ["--suite", suite, "--output-path", output, "--schema-path", schema, "--local-path", local_path]
+    # HELM's threads compile templates at once, which some versions of Python 3.11 cannot ("AST constructor recursion").
+    arguments += ["--num-threads", 1]
     _run("helm.benchmark.presentation.summarize", arguments, log=log, environment={"HF_HUB_OFFLINE": "1"})
 
 

@@ -42,7 +42,7 @@ COLUMNS = "120"
 TOOLS = {
     "helm-efficiency": 'helm_efficiency.cli "$@"',
     "helm-run": 'helm.benchmark.run "$@"',
-    "helm-summarize": 'helm.benchmark.presentation.summarize "$@"',
+    "helm-summarize": 'helm.benchmark.presentation.summarize "$@" --num-threads 1',  # as helm_commands does, and why
     "pip": 'pip --quiet --disable-pip-version-check "$@" --no-index --no-build-isolation --no-deps --target .',
 }
 """What a shell of the page calls: this checkout, and a pip that asks no network and installs into the folder."""

@@ -120,7 +120,7 @@ def test_stats_replace_helms_and_leave_the_rest(runs: Path, tmp_path: Path) -> N
 
 def test_helm_summarizes_the_copy(runs: Path, tmp_path: Path) -> None:
     rescored(runs, tmp_path / "out")
-    command = ["--output-path", str(tmp_path / "out"), "--suite", "v1", "--auto-generate-schema"]
+    command = ["--output-path", str(tmp_path / "out"), "--suite", "v1", "--auto-generate-schema", "--num-threads", "1"]
     program = "from helm.benchmark.presentation.summarize import main; main()"
     subprocess.run([sys.executable, "-c", program, *command], check=True, cwd=tmp_path, capture_output=True)
     suite = tmp_path / "out" / "runs" / "v1"

@@ -114,7 +114,7 @@ def harness_facts(
 
 
 def _prompts(shapes: Sequence[RequestShape], total: int | None) -> list[int | None]:
-    if total is None or len(shapes) == 1:
+    if total is None:
         return [total] * len(shapes)
     echoed = [sum(shape.completion_tokens) if shape.echo else 0 for shape in shapes]
     return list(apportion(total, echoed if all(echoed) else [shape.prompt_chars for shape in shapes]))

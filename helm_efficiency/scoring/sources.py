@@ -95,7 +95,7 @@ class Files:
 
         Raises:
             FileNotFoundError: There is none.
-            FileFormatError: It is too large.
+            FileFormatError: It is a pipe or a device.
         """
         is_local = isinstance(self.filesystem, LocalFileSystem)
         opened: BinaryIO = open_local(path) if is_local else self.filesystem.open(path, "rb")

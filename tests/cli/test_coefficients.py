@@ -1,16 +1,13 @@
 """The commands import, export, fit, predict and show, run as a user runs them."""
 
 import csv
-import io
 import json
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest.mock import patch
+from typing import Any
 
 import pytest
+from checking import call
 
-from helm_efficiency.cli import main
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -34,37 +31,17 @@ PREDICTED = [
 ]
 
 
-class Done(NamedTuple):
-    """What a command left behind."""
-
-    returncode: object
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: object) -> Done:
-    """The command line in this process, through the entry point that the console script calls."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = 0
-    with patch("sys.argv", ["helm-efficiency", *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code
-    return Done(code, out.getvalue(), err.getvalue())
-
-
 def rows_of(*arguments: object, code: int = 0) -> list[dict[str, Any]]:
-    done = run(*arguments, "--format", "json")
-    assert done.returncode in (code, None), done.stderr
+    done = call(*arguments, "--format", "json")
+    assert done.code == code, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
 
 def refused(*arguments: object) -> str:
     """The one line on stderr of a wrong use."""
-    done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = call(*arguments)
+    assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("helm-efficiency: ")
     assert done.stderr.count("\n") == 1
     return done.stderr.removeprefix("helm-efficiency: ").rstrip("\n")
@@ -79,13 +56,13 @@ def write(path: Path, text: str) -> Path:
 def measured(tmp_path: Path) -> Path:
     """A store with one deployment imported from CSV."""
     store, train = tmp_path / "s.sqlite", write(tmp_path / "train.csv", CSV)
-    assert run("import", train, "--store", store, "--deployment", "x/y", "--stack", "a100-80gb").returncode in (0, None)
+    assert call("import", train, "--store", store, "--deployment", "x/y", "--stack", "a100-80gb").code in (0, None)
     return store
 
 
 @pytest.fixture
 def fitted(measured: Path) -> Path:
-    assert run("fit", "--store", measured, "--rule", "linear").returncode in (0, None)
+    assert call("fit", "--store", measured, "--rule", "linear").code in (0, None)
     return measured
 
 
@@ -107,7 +84,7 @@ def test_import_csv(tmp_path: Path) -> None:
     (profile,) = Store(store).profiles()
     assert profile.stack == Stack("a100-80gb-mine", "a100-80gb")
     assert profile.measurements == tuple(Measurement(p, o, s) for (p, o), s in ROWS.items())
-    assert "1 of them stand in place of earlier ones" in run(*given).stderr
+    assert "1 of them stand in place of earlier ones" in call(*given).stderr
     assert Store(store).profiles() == [profile]
 
 
@@ -115,14 +92,14 @@ def test_a_stack_may_begin_with_any_accelerator_of_the_catalog(tmp_path: Path) -
     train = write(tmp_path / "train.csv", CSV)
     for stack, accelerator in (("mi300x-vllm", "mi300x"), ("l4-vllm-fp8", "l4"), ("toaster-x", "toaster-x")):
         store = tmp_path / f"{stack}.sqlite"
-        run("import", train, "--store", store, "--deployment", "x/y", "--stack", stack)
+        call("import", train, "--store", store, "--deployment", "x/y", "--stack", stack)
         assert Store(store).profiles()[0].stack.accelerator == accelerator
 
 
 def test_how_many_accelerators_a_csv_was_measured_on(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", CSV)
     given = ["import", train, "--store", tmp_path / "s", "--deployment", "x/y", "--stack", "a100-80gb"]
-    run(*given, "--num-accelerators", 8)
+    call(*given, "--num-accelerators", 8)
     assert Store(tmp_path / "s").profiles()[0].stack == Stack("a100-80gb", "a100-80gb", 8)
 
 
@@ -213,17 +190,17 @@ def test_import_of_helms_tables(tmp_path: Path) -> None:
 
 
 def test_export_and_import_round_trip(tmp_path: Path, fitted: Path) -> None:
-    run("import", "helm-packaged", "--store", fitted)
+    call("import", "helm-packaged", "--store", fitted)
     everything, again = tmp_path / "all.json", tmp_path / "again.sqlite"
-    assert run("export", "--store", fitted, "--output", everything) == Done(0, "", "")
-    run("import", everything, "--store", again)
+    assert call("export", "--store", fitted, "--output", everything) == (0, "", "")
+    call("import", everything, "--store", again)
     assert Store(again).profiles() == Store(fitted).profiles()
     assert Store(again).fits() == Store(fitted).fits()
-    assert run("export", "--store", again).stdout == everything.read_text()
-    part = write(tmp_path / "part.csv", run("export", "--store", fitted, "--format", "csv").stdout)
-    run("import", part, "--store", tmp_path / "csv.sqlite")
+    assert call("export", "--store", again).stdout == everything.read_text()
+    part = write(tmp_path / "part.csv", call("export", "--store", fitted, "--format", "csv").stdout)
+    call("import", part, "--store", tmp_path / "csv.sqlite")
     assert Store(tmp_path / "csv.sqlite").profiles()[0].measurements == Store(fitted).profiles()[0].measurements
-    only = json.loads(run("export", "--store", fitted, "--deployment", "openai/davinci").stdout)
+    only = json.loads(call("export", "--store", fitted, "--deployment", "openai/davinci").stdout)
     assert (only["profiles"], [fit["deployment"] for fit in only["fits"]]) == ([], ["openai/davinci"] * 2)
 
 
@@ -262,8 +239,8 @@ def test_fit_goes_on_after_one_that_lacks_measurements(measured: Path) -> None:
     Store(measured).put_profile(Profile("z/few", Stack("cpu", "cpu"), (Measurement(1, 1, 1.0),)))
     (row,) = rows_of("fit", "--store", measured, code=1)
     assert row["deployment"] == "x/y"
-    done = run("fit", "--store", measured, "--deployment", "z/few")
-    assert done.returncode == 1
+    done = call("fit", "--store", measured, "--deployment", "z/few")
+    assert done.code == 1
     assert "z/few on cpu: " in done.stderr
     assert "two output lengths" in done.stderr
 
@@ -291,7 +268,7 @@ def test_predict_one_request(fitted: Path) -> None:
 
 def test_predict_a_file(fitted: Path, tmp_path: Path) -> None:
     asked = write(tmp_path / "ask.csv", "prompt_tokens,output_tokens\n" + "".join(f"{p},{o}\n" for p, o in ROWS))
-    done = run("predict", "--store", fitted, "--deployment", "x/y", "--requests", asked, "--format", "csv")
+    done = call("predict", "--store", fitted, "--deployment", "x/y", "--requests", asked, "--format", "csv")
     assert done.stdout.splitlines()[0] == ",".join(PREDICTED)
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert [(int(row["prompt_tokens"]), int(row["output_tokens"])) for row in rows] == list(ROWS)
@@ -301,7 +278,7 @@ def test_predict_a_file(fitted: Path, tmp_path: Path) -> None:
 
 def test_predict_for_reading_says_all_of_the_stack_and_of_the_price(fitted: Path) -> None:
     request = ["--prompt-tokens", 16, "--output-tokens", 3, "--price-list", "paper-2023"]
-    lines = run("predict", "--store", fitted, "--deployment", "x/y", *request).stdout.splitlines()
+    lines = call("predict", "--store", fitted, "--deployment", "x/y", *request).stdout.splitlines()
     assert lines[-2] == "Stack: a100-80gb×1"
     assert lines[-1] == (
         "Price: 4.096 USD per accelerator-hour, 2023-05-03, "
@@ -313,8 +290,8 @@ def test_predict_without_a_price(fitted: Path) -> None:
     Store(fitted).put_fit(
         Fit("c/d", Stack("toaster", "toaster"), RuntimeCoefficients("linear", ((1, 1.0),), 0.5, Domain(1, 1, 1, 9)))
     )
-    done = run("predict", "--store", fitted, "--deployment", "c/d", "--prompt-tokens", 1, "--output-tokens", 3)
-    assert done.returncode in (0, None)
+    done = call("predict", "--store", fitted, "--deployment", "c/d", "--prompt-tokens", 1, "--output-tokens", 3)
+    assert done.code in (0, None)
     assert "toaster has no price in the list 'on-demand' by that day." in done.stderr
     assert "Price" not in done.stdout
 
@@ -347,8 +324,8 @@ def test_predict_needs_a_request_and_coefficients(fitted: Path) -> None:
 def test_show(measured: Path) -> None:
     (row,) = rows_of("show", "--store", measured)
     assert (row["tier"], row["rule"], row["stale"], row["measurements"]) == ("none", None, True, 6)
-    run("fit", "--store", measured, "--rule", "helm")
-    run("import", "helm-packaged", "--store", measured)
+    call("fit", "--store", measured, "--rule", "helm")
+    call("import", "helm-packaged", "--store", measured)
     rows = rows_of("show", "--store", measured)
     assert len(rows) == 38
     (row,) = rows_of("show", "--store", measured, "--deployment", "x/y")
@@ -370,7 +347,7 @@ def test_show(measured: Path) -> None:
         "source": "CSV train.csv",
     }
     Store(measured).put_profile(profile.with_more([Measurement(64, 2, 0.25)]))
-    assert "1 of them were fitted to other measurements than these" in run("show", "--store", measured).stderr
+    assert "1 of them were fitted to other measurements than these" in call("show", "--store", measured).stderr
 
 
 def test_show_coverage(fitted: Path) -> None:
@@ -381,4 +358,4 @@ def test_show_coverage(fitted: Path) -> None:
 
 @pytest.mark.parametrize("command", ["import", "export", "fit", "predict", "show"])
 def test_help_has_an_example(command: str) -> None:
-    assert f"Example: helm-efficiency {command}" in run(command, "--help").stdout
+    assert f"Example: helm-efficiency {command}" in call(command, "--help").stdout

@@ -1,17 +1,14 @@
 """The cost commands, run as a user runs them."""
 
-import io
 import json
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest.mock import patch
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checking import call
 
-from helm_efficiency.cli import main
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -19,29 +16,9 @@ from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
 from helm_efficiency.store import Store
 
 
-class Done(NamedTuple):
-    """What a command left behind."""
-
-    returncode: object
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str) -> Done:
-    """The command line in this process, through the entry point that the console script calls."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = 0
-    with patch("sys.argv", ["helm-efficiency", *arguments]), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as done:
-            code = done.code
-    return Done(code, out.getvalue(), err.getvalue())
-
-
 def rows_of(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
-    done = run(*arguments, "--format", "json")
-    assert done.returncode == code, done.stderr
+    done = call(*arguments, "--format", "json")
+    assert done.code == code, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
@@ -97,12 +74,12 @@ def test_a_batch_that_was_not_measured_is_missing(store: Path) -> None:
     latency, throughput = rows_of(*request(store), "--batch-size", "16", code=1)
     assert latency["usd"] is not None
     assert (throughput["accelerator_s"], throughput["usd"]) == (None, None)
-    assert "was measured at batches of up to 8 only" in run(*request(store), "--batch-size", "16").stderr
+    assert "was measured at batches of up to 8 only" in call(*request(store), "--batch-size", "16").stderr
 
 
 def test_no_price_by_that_day(store: Path) -> None:
-    done = run(*request(store), "--price-date", "2001-01-01")
-    assert done.returncode == 1
+    done = call(*request(store), "--price-date", "2001-01-01")
+    assert done.code == 1
     assert "a100-80gb has no price in the list 'on-demand' by that day" in done.stderr
 
 
@@ -194,8 +171,8 @@ def test_wrong_use_is_one_clear_line(tmp_path: Path, store: Path, arguments: lis
     (tmp_path / "llama.json").write_text(json.dumps(LLAMA_70B))
     (tmp_path / "broken.json").write_text("{")
     names = {"llama": tmp_path / "llama.json", "broken": tmp_path / "broken.json", "store": store}
-    done = run(*(argument.format(**names) for argument in arguments))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    done = call(*(argument.format(**names) for argument in arguments))
+    assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert message in done.stderr
 
 
@@ -239,6 +216,6 @@ def test_savings_of_an_archive_at_own_prices(tmp_path: Path, store: Path) -> Non
 
 def test_savings_that_cannot_be_told_are_listed(tmp_path: Path, store: Path) -> None:
     scored = write_scored(tmp_path / "scored", api_usd=None)
-    done = run("savings", str(scored), "--store", str(store))
-    assert done.returncode == 1
+    done = call("savings", str(scored), "--store", str(store))
+    assert done.code == 1
     assert done.stderr == "a/b on a100-80gb-x: 1 of 1 requests without an API price\n"

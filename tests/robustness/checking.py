@@ -83,6 +83,23 @@ def check(
     return num_refused
 
 
+@contextlib.contextmanager
+def in_child(work: Callable[[], object]) -> Iterator[int]:
+    """The id of a process that does something."""
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    try:
+        yield process
+    finally:
+        os.waitpid(process, 0)
+
+
 class Called(NamedTuple):
     """What a command did."""
 
@@ -101,7 +118,7 @@ def call(*arguments: object) -> Called:
                 main()
                 code = 0
             except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 0
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         sys.argv = argv
     return Called(code, stdout.getvalue(), stderr.getvalue())

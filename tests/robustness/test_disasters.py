@@ -13,12 +13,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import scored
-from checking import call, refused
+from checking import call, in_child, refused
 from places import read_only, small_disk
 
 from helm_efficiency.core.fitting import Fit
@@ -45,23 +45,6 @@ def a_profile(deployment: str, num_repetitions: int = 3) -> Profile:
 def tree(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@contextlib.contextmanager
-def in_child(work: Callable[[], object]) -> Iterator[int]:
-    """The id of a process that does something."""
-    process = os.fork()
-    if not process:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    try:
-        yield process
-    finally:
-        os.waitpid(process, 0)
 
 
 def killed(work: Callable[[], object], *, within_s: float, chance: random.Random) -> None:

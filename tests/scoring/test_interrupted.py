@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from archive import contents, plan_for
+from checking import in_child
 from places import small_disk
 
 from helm_efficiency.errors import InputError, OutputError
@@ -28,23 +29,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 def rescore_into(output: Path, archive: Path, target: StatsTarget) -> None:
     rescore(plan_for(output, target=target), find_sources([str(archive)], besides=output))
-
-
-@contextlib.contextmanager
-def in_child(output: Path, archive: Path, target: StatsTarget) -> Iterator[int]:
-    """The id of a process that rescores."""
-    process = os.fork()
-    if not process:
-        status = 1
-        try:
-            rescore_into(output, archive, target)
-            status = 0
-        finally:
-            os._exit(status)
-    try:
-        yield process
-    finally:
-        os.waitpid(process, 0)
 
 
 def assert_all_whole(folder: Path) -> None:
@@ -72,7 +56,7 @@ def test_killed_at_random_moments(runs: Path, fast_folder: Path, target: StatsTa
     for number in range(50):
         archive, output = fast_folder / "again" / str(number), fast_folder / f"output{number}"
         shutil.copytree(original, archive)
-        with in_child(output, archive, target) as process:
+        with in_child(partial(rescore_into, output, archive, target)) as process:
             time.sleep(chance.uniform(0, 1.2 * seconds))
             os.kill(process, signal.SIGKILL)
         assert_all_whole(output)
@@ -161,7 +145,9 @@ def test_two_in_place_take_turns(runs: Path, fast_folder: Path) -> None:
     rescore_into(fast_folder / "output", once, StatsTarget.in_place)
     with contextlib.ExitStack() as stack:
         for number in range(4):
-            stack.enter_context(in_child(fast_folder / f"output{number}", runs, StatsTarget.in_place))
+            stack.enter_context(
+                in_child(partial(rescore_into, fast_folder / f"output{number}", runs, StatsTarget.in_place))
+            )
     assert contents(runs) == contents(once)
     parts = [contents(fast_folder / f"output{number}" / "requests") for number in range(4)]
     assert all(part == contents(fast_folder / "output" / "requests") for part in parts)

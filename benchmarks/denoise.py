@@ -1,10 +1,11 @@
 """How well denoising recovers the truth of synthetic services, beside the minimum and the mean over trials.
 
 Each service is asked for the paper's 5 × 7 lengths, ten times each; a share of the requests meets contention of one
-kind (`helm_efficiency.core.service_noise`). Three estimators get the same requests:
+kind (`helm_efficiency.core.service_noise`). In the last rows, `context`, waits are those of `queue`, and a decode step
+takes longer the more tokens it looks back on. Three estimators get the same requests:
 
 - ours: `denoise`, with its nominal 90 % intervals;
-- minimum: over the trials of each pair of lengths, then least squares of the same terms;
+- minimum: over the trials of each pair of lengths, then least squares of the terms that the service has;
 - mean: over the trials, then the same.
 
 Bias and root mean square error are fractions of the true coefficient. Coverage is the share of services whose truth
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
+from numpy.typing import ArrayLike
 
 from helm_efficiency.core.denoising import denoise
 from helm_efficiency.core.envelope import FloatArray, weighted_nnls
@@ -30,36 +32,48 @@ from helm_efficiency.core.service_noise import CONTENTION, PAPER_PROMPT_TOKENS, 
 
 SHARES = (0.05, 0.2, 0.5)
 ESTIMATORS = ("ours", "minimum", "mean")
-COEFFICIENTS = ("overhead_s", "prefill_s_per_token", "decode_s_per_token")
-SHAPE = RequestShape(PAPER_PROMPT_TOKENS, has_decode=True)
+COEFFICIENTS = ("overhead", "prefill", "decode")
+SERVICES = {
+    **dict.fromkeys(CONTENTION, SyntheticService()),
+    "context": SyntheticService(decode_s_per_context_token=1e-5),
+}
+MIDDLE = float(np.median(PAPER_PROMPT_TOKENS))  # the prompt after which the decode slope is compared
 NUM_TRIALS = 10
 
 
-def of_cells(log: ServiceLog, statistic: Callable[[FloatArray], float]) -> FloatArray:
+def of_cells(log: ServiceLog, shape: RequestShape, statistic: Callable[[FloatArray], float]) -> FloatArray:
     """The three coefficients from one statistic of the trials of each pair of lengths."""
     cells: dict[tuple[float, float], list[float]] = {}
     for p, o, seconds in zip(log.prompt_tokens, log.output_tokens, log.seconds, strict=True):
         cells.setdefault((p, o), []).append(seconds)
     p, o = np.array(list(cells)).T
     seconds = np.array([statistic(np.array(trials)) for trials in cells.values()])
-    theta = weighted_nnls(SHAPE.design(p, o), seconds, 1.0 / seconds**2)
+    theta = weighted_nnls(shape.design(p, o), seconds, 1.0 / seconds**2)
+    return three_of(lambda p, o: shape.design(p, o) @ theta)
+
+
+def three_of(seconds: Callable[[ArrayLike, ArrayLike], FloatArray]) -> FloatArray:
+    """The three coefficients of whatever says how many seconds requests take."""
     first, last = PAPER_PROMPT_TOKENS[0], PAPER_PROMPT_TOKENS[-1]
-    rise = (SHAPE.design(last, 1) - SHAPE.design(first, 1)) @ theta
-    return np.array([theta[0], rise / (last - first), theta[-1]])
+    rise = seconds(last, 1) - seconds(first, 1)
+    return np.array([seconds(0, 1), rise / (last - first), seconds(MIDDLE, 2) - seconds(MIDDLE, 1)])
 
 
-def try_service(service: SyntheticService, kind: str, share: float, seed: int) -> dict[str, FloatArray]:
+def try_service(kind: str, share: float, seed: int) -> dict[str, FloatArray]:
     """Relative errors of the three coefficients (3) by estimator, and the half-width of our interval."""
-    rng = np.random.default_rng([SEED + seed, list(CONTENTION).index(kind), round(100 * share)])
-    log = service.serve(kind, contended_share=share, num_trials=NUM_TRIALS, rng=rng)
+    service = SERVICES[kind]
+    rng = np.random.default_rng([SEED + seed, list(SERVICES).index(kind), round(100 * share)])
+    waits = kind if kind in CONTENTION else "queue"
+    log = service.serve(waits, contended_share=share, num_trials=NUM_TRIALS, rng=rng)
     fit = denoise(log, num_resamples=60).service
     intervals = [fit.overhead_s(), fit.prefill_s_per_token(), fit.decode_s_per_token()]
     value, low, high = np.array([tuple(interval) for interval in intervals if interval is not None]).T
-    truth = np.array([getattr(service, name) for name in COEFFICIENTS])
+    truth = three_of(service.uncontended_s)
+    shape = RequestShape(PAPER_PROMPT_TOKENS, True, service.decode_s_per_context_token > 0)
     return {
         "ours": value / truth - 1.0,
-        "minimum": of_cells(log, np.min) / truth - 1.0,
-        "mean": of_cells(log, np.mean) / truth - 1.0,
+        "minimum": of_cells(log, shape, np.min) / truth - 1.0,
+        "mean": of_cells(log, shape, np.mean) / truth - 1.0,
         "half": np.maximum(high - value, value - low) / truth,
     }
 
@@ -84,9 +98,8 @@ def summary(kind: str, share: float, tries: list[dict[str, FloatArray]]) -> list
 def measure(options: Options) -> Results:
     """A row for each kind of contention, share of contended requests and coefficient."""
     repeats, shares = (1, SHARES[1:2]) if options.quick else (40, SHARES)
-    service = SyntheticService()
-    asked = list(itertools.product(CONTENTION, shares))
-    jobs = [(service, kind, share, seed) for kind, share in asked for seed in range(repeats)]
+    asked = list(itertools.product(SERVICES, shares))
+    jobs = [(kind, share, seed) for kind, share in asked for seed in range(repeats)]
     with ProcessPoolExecutor() as pool:
         tries = list(pool.map(try_service, *zip(*jobs, strict=True)))
     rows = [
@@ -103,9 +116,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         errors = [f"{row[f'{name}_bias']:+.1%} / {row[f'{name}_rmse']:.1%}" for name in ESTIMATORS]
         within = [f"{row[f'{name}_within']:.0%}" for name in ESTIMATORS]
-        lines.append(
-            [row["kind"], f"{row['contended_share']:.0%}", row["coefficient"].split("_s")[0], *errors, *within]
-        )
+        lines.append([row["kind"], f"{row['contended_share']:.0%}", row["coefficient"], *errors, *within])
     errors_of = [f"{name}: bias / RMSE" for name in ESTIMATORS]
     header = ["contention", "share", "coefficient", *errors_of, "coverage", "minimum as close", "mean as close"]
     return table(header, lines)

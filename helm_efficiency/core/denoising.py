@@ -1,12 +1,15 @@
 """Denoised runtime: what a service takes without contention, fitted to the service's own latencies.
 
     request_s(p, o) = overhead_s + prefill_s(p) + (o - 1) * decode_s_per_token        uncontended
+                      + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)
     seen            = request_s(p, o), give or take a jitter, plus a wait where the request met contention
 
 The coefficients are the lower envelope of what was seen (`core.envelope`), all at least 0 and prefill monotone.
 `overhead_s` is what remains at no prompt tokens and one output token: network, queue handling, and the part of the
 first forward pass that does not depend on the prompt; from outside these cannot be told apart. What the requests do
-not identify (decode, where nearly all answers have one token) is left out and said so, never guessed.
+not identify (decode, where nearly all answers have one token) is left out and said so, never guessed. The context term
+is there only where the requests are clearly likelier with it; without it, a service that decodes more slowly after long
+prompts would look contended after each.
 
 A service that itself changes (`core.drift`) is described as it is last. The paper's own estimator, the minimum over
 trials, is `paper_minimum`.
@@ -30,7 +33,7 @@ from helm_efficiency.core.envelope import WAIT_SCALES, fit_envelope
 from helm_efficiency.core.fitting import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.core.service_log import ServiceLog
+from helm_efficiency.core.service_log import IntArray, ServiceLog
 from helm_efficiency.core.service_model import Interval, RequestShape, ServiceFit
 from helm_efficiency.errors import InsufficientMeasurementsError
 
@@ -45,6 +48,7 @@ _MAX_GRID_LENGTHS = 12  # distinct prompt lengths up to which each is a knot
 _MIN_PER_GRID_LENGTH = 3  # requests of each of them
 _MIN_PER_KNOT = 60  # requests, of a log whose prompts have any length
 _MAX_KNOTS = 6
+_MIN_LIKELIER = 4.0  # log-likelihood that a context term has to add: 2.7 are significant at 1 %, if requests come alone
 # other assumptions, for what the estimate owes to ours
 _WAIT_SCALE_FACTORS = (0.5, 2.5)
 _FEWER_UNCONTENDED = 0.1
@@ -87,14 +91,21 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> 
     usual = _usual_output_tokens(log)
     has_decode = int((log.output_tokens != usual).sum()) >= _MIN_OTHER_LENGTHS or bool(np.isfinite(log.ttft_s).any())
     knots = _knots(log)
+    may_have_context = True
     while True:
         used = log if has_decode else log.where(log.output_tokens == usual)
-        service = _fit(used, RequestShape(knots, has_decode), num_resamples=num_resamples, seed=seed)
+        shape = RequestShape(knots, has_decode)
+        if may_have_context and _is_clearer_with_context(used, shape):
+            shape = replace(shape, has_context=True)
+        service = _fit(used, shape, num_resamples=num_resamples, seed=seed)
         decode, prefill = service.decode_s_per_token(), service.prefill_s_per_token()
+        context = service.decode_s_per_context_token()
         if decode is not None and decode.low <= 0:
             has_decode = False
         elif prefill is not None and prefill.low <= 0:
             knots = (int(np.median(used.prompt_tokens)),)
+        elif context is not None and context.low <= 0:
+            may_have_context = False
         else:
             return replace(service, notes=tuple(_notes(service, used)))
 
@@ -214,9 +225,26 @@ def _knots(log: ServiceLog) -> tuple[int, ...]:
     return tuple(int(length) for length in lengths)
 
 
+def _entries(log: ServiceLog, shape: RequestShape) -> tuple[ServiceLog, IntArray]:
+    """What is fitted, and the place in the log that each entry is of."""
+    return log.with_first_tokens() if shape.has_decode else (log, np.arange(len(log)))
+
+
+def _is_clearer_with_context(log: ServiceLog, shape: RequestShape) -> bool:
+    """Whether decode steps that look back on more tokens are seen to take longer."""
+    if not (shape.has_prefill and shape.has_decode):
+        return False
+    entries, _ = _entries(log, shape)
+    without, within = (
+        fit_envelope(tried.design(entries.prompt_tokens, entries.output_tokens), entries.seconds).log_likelihood
+        for tried in (shape, replace(shape, has_context=True))
+    )
+    return within > without + _MIN_LIKELIER
+
+
 def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int) -> ServiceFit:
     blocks = log.blocks()
-    entries, source = log.with_first_tokens() if shape.has_decode else (log, np.arange(len(log)))
+    entries, source = _entries(log, shape)
     design = shape.design(entries.prompt_tokens, entries.output_tokens)
     envelope = fit_envelope(design, entries.seconds)
     rng = np.random.default_rng(seed)

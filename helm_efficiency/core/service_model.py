@@ -26,10 +26,12 @@ class RequestShape:
     Attributes:
         knots: Prompt lengths between which prefill is linear; a single one where prefill is flat.
         has_decode: Whether there is a decode slope.
+        has_context: Whether a decode step takes longer the more tokens it looks back on.
     """
 
     knots: tuple[int, ...]
     has_decode: bool
+    has_context: bool = False
 
     @property
     def has_prefill(self) -> bool:
@@ -38,10 +40,14 @@ class RequestShape:
 
     def identifies(self, other: Self) -> bool:
         """Whether it has all the terms of another."""
-        return self.has_prefill >= other.has_prefill and self.has_decode >= other.has_decode
+        return (
+            self.has_prefill >= other.has_prefill
+            and self.has_decode >= other.has_decode
+            and self.has_context >= other.has_context
+        )
 
     def design(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
-        """One row a request: 1, share of each prefill segment passed, output tokens after the first.
+        """One row a request: 1, share of each prefill segment passed, decode steps, contexts of all these together.
 
         The first segment reaches down to an empty prompt, the last has no end.
         """
@@ -52,8 +58,11 @@ class RequestShape:
         for begin, end in zip((0, *self.knots[1:-1]), self.knots[1:], strict=True) if self.has_prefill else ():
             limit = np.inf if end == self.knots[-1] else end
             columns.append((np.clip(p, begin, limit) - begin) / (end - begin))
+        steps = o - 1.0
         if self.has_decode:
-            columns.append(o - 1.0)
+            columns.append(steps)
+        if self.has_context:
+            columns.append(steps * p + steps * (steps + 1.0) / 2.0)
         return np.stack(columns, axis=-1)
 
 
@@ -99,8 +108,20 @@ class ServiceFit:
         return self._combine((self.shape.design(last, 1) - self.shape.design(first, 1)) / (last - first))
 
     def decode_s_per_token(self) -> Interval | None:
-        """Seconds of each output token after the first; None if not identified."""
-        return self._combine(self.shape.design(0, 2) - self.shape.design(0, 1)) if self.shape.has_decode else None
+        """Seconds of each output token after the first; None if not identified.
+
+        Where these depend on the context: of the second one after a prompt of the median knot's length.
+        """
+        if not self.shape.has_decode:
+            return None
+        middle = np.median(self.shape.knots)
+        return self._combine(self.shape.design(middle, 2) - self.shape.design(middle, 1))
+
+    def decode_s_per_context_token(self) -> Interval | None:
+        """Further seconds of a decode step for each token that it looks back on; None if not identified."""
+        if not self.shape.has_context:
+            return None
+        return self._combine(np.eye(len(self.envelope.coefficients))[-1])
 
     def memberships(self, log: ServiceLog) -> FloatArray:
         """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
@@ -111,15 +132,16 @@ class ServiceFit:
         theta, knots = self.envelope.coefficients, self.shape.knots
         overhead_s = float(theta[0]) if self.shape.has_prefill else 0.0
         shortest = self.denoised_s(knots, 1)
-        decode = self.decode_s_per_token()
+        decode = self._combine(self.shape.design(knots, 2) - self.shape.design(knots, 1))
         return RuntimeCoefficients(
             "linear",
             tuple(zip(knots, (shortest.value - overhead_s).tolist(), strict=True)),
-            0.0 if decode is None else float(decode.value),
+            float(theta[len(knots)]) if self.shape.has_decode else 0.0,
             self.domain,
+            decode_s_per_context_token=float(theta[-1]) if self.shape.has_context else 0.0,
             overhead_s=overhead_s,
             prefill_error_s=tuple((shortest.high - shortest.value).tolist()),
-            decode_error=0.0 if decode is None else float(decode.high / decode.value - 1.0),
+            decode_error=float(np.max(decode.high / decode.value - 1.0)) if self.shape.has_decode else 0.0,
         )
 
     def _combine(self, rows: FloatArray) -> Interval:

@@ -1,6 +1,7 @@
 """Synthetic services of known truth, to try estimators on: `benchmarks/denoise.py` and the tests do.
 
-seen = (overhead_s + prefill_s_per_token * p + decode_s_per_token * (o - 1)) * level * jitter + wait
+seen = (overhead_s + prefill_s_per_token * p + decode_s_per_token * (o - 1)
+            + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)) * level * jitter + wait
 """
 
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from helm_efficiency.core.envelope import FloatArray
 from helm_efficiency.core.service_log import ServiceLog
@@ -29,19 +31,22 @@ class SyntheticService:
         overhead_s: Of every request.
         prefill_s_per_token: Of each prompt token.
         decode_s_per_token: Of each output token after the first.
+        decode_s_per_context_token: Of each of these and each token that it looks back on.
         jitter_fraction: Standard deviation of the logarithm of uncontended seconds.
     """
 
     overhead_s: float = 0.18
     prefill_s_per_token: float = 1.2e-4
     decode_s_per_token: float = 0.03
+    decode_s_per_context_token: float = 0.0
     jitter_fraction: float = 0.03
 
-    def uncontended_s(self, prompt_tokens: FloatArray, output_tokens: FloatArray) -> FloatArray:
+    def uncontended_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
         """Seconds without jitter, contention or drift."""
-        return (
-            self.overhead_s + self.prefill_s_per_token * prompt_tokens + self.decode_s_per_token * (output_tokens - 1)
-        )
+        p, steps = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens) - 1.0
+        contexts = steps * p + steps * (steps + 1.0) / 2.0
+        decode_s = self.decode_s_per_token * steps + self.decode_s_per_context_token * contexts
+        return np.asarray(self.overhead_s + self.prefill_s_per_token * p + decode_s)
 
     def serve(self, kind: str, *, contended_share: float, num_trials: int, rng: Generator) -> ServiceLog:
         """Requests of the paper's 5 × 7 lengths, in random order, a few seconds apart.

@@ -49,6 +49,7 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
         "overhead_s": _interval(fit.overhead_s()),
         "prefill_s_per_token": _interval(fit.prefill_s_per_token()),
         "decode_s_per_token": _interval(fit.decode_s_per_token()),
+        "decode_s_per_context_token": _interval(fit.decode_s_per_context_token()),
         "contended_share": contention.contended_share(),
         "kind_shares": {kind: contention.share(kind) for kind in KINDS},
         "observed_over_denoised": contention.ratio_quantiles(),
@@ -86,6 +87,7 @@ def flat_row(report: dict[str, Any]) -> dict[str, Any]:
         **_three(report, "overhead_s"),
         **_three(report, "prefill_s_per_token"),
         **_three(report, "decode_s_per_token"),
+        **_three(report, "decode_s_per_context_token"),
         **_three(report, "provider_factor"),
     }
 

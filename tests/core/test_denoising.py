@@ -29,9 +29,16 @@ TRUTH = np.array([SERVICE.overhead_s, SERVICE.prefill_s_per_token, SERVICE.decod
 KINDS = ("queue", "bursts", "retries", "slowdown", "mixture")
 
 
-def served(kind: str = "queue", *, contended_share: float = 0.2, num_trials: int = 10, seed: int = 0) -> ServiceLog:
+def served(
+    kind: str = "queue",
+    *,
+    contended_share: float = 0.2,
+    num_trials: int = 10,
+    seed: int = 0,
+    service: SyntheticService = SERVICE,
+) -> ServiceLog:
     rng = np.random.default_rng([seed, list(CONTENTION).index(kind)])
-    return SERVICE.serve(kind, contended_share=contended_share, num_trials=num_trials, rng=rng)
+    return service.serve(kind, contended_share=contended_share, num_trials=num_trials, rng=rng)
 
 
 def of_any_length(n: int, *, contended_share: float = 0.2, output_tokens: FloatArray | float = 16.0) -> ServiceLog:
@@ -93,9 +100,36 @@ def test_history_of_any_length_is_fitted_with_few_knots() -> None:
     assert service.notes == ()
 
 
-def test_stored_coefficients_predict_what_the_service_model_says() -> None:
-    log = served()
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
+def test_decode_that_slows_down_with_context_is_no_contention(share: float) -> None:
+    truth = replace(SERVICE, decode_s_per_context_token=1e-5)
+    p, o = np.array([1.0, 1536.0, 512.0]), np.array([64.0, 64.0, 2.0])
+    inside: list[FloatArray] = []
+    for seed in range(4):
+        fit = fit_service(served(contended_share=share, service=truth, seed=seed), num_resamples=40)
+        context, decode, seconds = fit.decode_s_per_context_token(), fit.decode_s_per_token(), fit.denoised_s(p, o)
+        assert context is not None
+        assert decode is not None
+        assert decode.value == pytest.approx(0.03 + 513e-5, rel=0.02)
+        np.testing.assert_allclose(seconds.value, truth.uncontended_s(p, o), rtol=0.03)
+        assert fit.memberships(served(contended_share=0.0, service=truth, seed=9))[:, 0].mean() > 0.8
+        for interval, true in ((context, 1e-5), (decode, 0.03 + 513e-5), (seconds, truth.uncontended_s(p, o))):
+            inside.append(np.atleast_1d((interval.low <= true) & (interval.high >= true)))
+    assert np.concatenate(inside).mean() >= 0.75  # nominal 0.9, of twenty
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_context_term_where_decode_does_not_depend_on_it(kind: str) -> None:
+    fit = fit_service(served(kind, contended_share=0.5), num_resamples=20)
+    assert fit.decode_s_per_context_token() is None
+    assert fit.coefficients().decode_s_per_context_token == 0.0
+
+
+@pytest.mark.parametrize("per_context_s", [0.0, 1e-5])
+def test_stored_coefficients_predict_what_the_service_model_says(per_context_s: float) -> None:
+    log = served(service=replace(SERVICE, decode_s_per_context_token=per_context_s))
     service = fit_service(log, num_resamples=40)
+    assert service.shape.has_context == (per_context_s > 0)
     fit = as_fit(service, "host/model")
     p, o = log.prompt_tokens.astype(int), log.output_tokens.astype(int)
     prediction = fit.coefficients.predict(p, o)

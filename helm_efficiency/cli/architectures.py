@@ -12,6 +12,7 @@ from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
+    from helm_efficiency.core.architecture import Architecture
     from helm_efficiency.core.fitting import Fit
     from helm_efficiency.core.measurement import Profile
     from helm_efficiency.scoring.transfers import StackTransfer
@@ -101,7 +102,9 @@ def add_architecture(
 
 @app.command()
 def transfer(
-    models: Annotated[list[str] | None, typer.Argument(help="Architectures or models of HELM; by default all.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Architectures, models of HELM or profiled ones; by default all HELM's.")
+    ] = None,
     *,
     stack: StackOption = None,
     accelerator: Annotated[
@@ -244,7 +247,13 @@ def _fits(
 
     if not models:
         return catalog_fits(found, catalog.entries.values())
-    return [found.fit(model, catalog.find(model).architecture) for model in models], {}
+    return [found.fit(model, _architecture(model, found, catalog)) for model in models], {}
+
+
+def _architecture(model: str, found: "StackTransfer", catalog: "ArchitectureCatalog") -> "Architecture":
+    """What a profile of the model says it is of, else what the catalog has."""
+    profiled = (profile.architecture for profile in found.profiles if profile.deployment == model)
+    return next(profiled, None) or catalog.find(model).architecture
 
 
 def _keep(store: Path, fits: "Sequence[Fit]") -> None:
@@ -273,10 +282,8 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
     }
     if not found.model.spec.is_datasheet:
         return row
-    entry = catalog.find(fit.deployment)
-    light = speed_of_light(
-        entry.architecture, fit.stack, found.model.spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens
-    )
+    sizes = _architecture(fit.deployment, found, catalog)
+    light = speed_of_light(sizes, fit.stack, found.model.spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
     mfu, mbu = utilization(light, fit.stack, found.model.spec, predicted.seconds)
     return row | {
         "speed_of_light_s": float(light.seconds),

@@ -75,6 +75,7 @@ def fit(
     for failure in failures:
         note(failure)
     if failures:
+        note("Fewer cells will do where other models were measured on the same stack: helm-efficiency transfer MODEL")
         raise typer.Exit(1)
 
 

@@ -186,7 +186,7 @@ class TransferModel:
             deployment=deployment or architecture.name,
             stack=stack,
             coefficients=replace(coefficients, batch_knots=self._batch_knots(architecture, stack, coefficients)),
-            tier=self.tier,
+            tier="transferred" if measurements else self.tier,
             notes=self._notes(architecture, parallel, len(measurements)),
         )
 
@@ -241,10 +241,11 @@ class TransferModel:
         ).seconds
 
     def _notes(self, architecture: Architecture, parallel: Parallel, num_measured: int) -> tuple[str, ...]:
+        tier = "transferred" if num_measured else self.tier
         source = f"from {len(self.profiled)} profiled models" if self.profiled else "from the datasheet alone"
-        notes = [f"{self.tier} {source}"]
+        notes = [f"{tier} {source}"]
         if num_measured:
-            notes.append(f"sharpened by {num_measured} measured cells of its own")
+            notes.append(f"sharpened by {num_measured} measured cell{'s' * (num_measured > 1)} of its own")
         if self.profiled and parallel.tensor not in self.tensor_degrees:
             known = ", ".join(map(str, sorted(self.tensor_degrees)))
             notes.append(f"no profiled model was split {parallel.tensor} ways (known: {known})")

@@ -6,18 +6,21 @@ A store's fits are taken as they are. For a model without one, on the same stack
     transferred  predicted from the architecture by a model calibrated on the stack's profiles
     roofline     the same with nothing profiled on the stack: datasheet figures with typical efficiencies
 
-An architecture is spread over as many accelerators as it needs (`core.memory`).
+Cells of the model itself, if too few for a fit, sharpen what the others say of it. An architecture is spread over as
+many accelerators as it needs (`core.memory`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, load_accelerators
 from helm_efficiency.catalog.architectures import CatalogEntry
 from helm_efficiency.catalog.specs import spec_of
 from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.fitting import Fit
-from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.memory import Serving, place
 from helm_efficiency.core.transfer import Parallel, TransferModel, fit_transfer
 from helm_efficiency.errors import InputError
@@ -62,8 +65,20 @@ class StackTransfer:
                 shared = self.measured[profile.deployment]
                 note = f"measured as {profile.deployment}, whose layers are the same"
                 return replace(shared, deployment=name, tier="shared", notes=(*shared.notes, note))
-        chosen = parallel or self.parallel(architecture)
-        return self.model.fit(architecture, chosen, deployment=name)
+        own = self._profile_of(name, architecture, parallel)
+        if own is None:
+            return self.model.fit(architecture, parallel or self.parallel(architecture), deployment=name)
+        others = [profile for profile in self.profiles if profile is not own]
+        model = fit_transfer(others, self.model.spec, stack=self.model.stack)
+        return model.fit(architecture, _parallel(own.stack), deployment=name, measurements=_means_of_cells(own))
+
+    def _profile_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> Profile | None:
+        """What was measured of a model that has no fit of its own."""
+        for profile in self.profiles:
+            same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
+            if (same or profile.deployment == name) and parallel in (None, _parallel(profile.stack)):
+                return profile
+        return None
 
     def parallel(self, architecture: Architecture) -> Parallel:
         """The fewest accelerators that hold a model with a context of 2048 tokens.
@@ -164,6 +179,18 @@ def have_same_layers(one: Architecture, other: Architecture) -> bool:
     """Whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
     a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
     return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
+
+
+def _means_of_cells(profile: Profile) -> list[Measurement]:
+    """One measurement a cell of a single row: repetitions of a cell are not independent of each other."""
+    means = []
+    for (p, o, batch_size), repeated in profile.cells().items():
+        if batch_size == 1:
+            seconds = [measurement.seconds for measurement in repeated]
+            deviation = float(np.std(seconds, ddof=1)) if len(seconds) > 1 else repeated[0].seconds_std
+            number = max(len(seconds), repeated[0].num_repetitions)
+            means.append(Measurement(p, o, float(np.mean(seconds)), seconds_std=deviation, num_repetitions=number))
+    return means
 
 
 def _parallel(stack: Stack) -> Parallel:

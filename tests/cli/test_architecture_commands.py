@@ -1,9 +1,11 @@
 """The commands about architectures, transfer and coverage, run as a user runs them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -103,6 +105,36 @@ def test_transfer_shows_interval_and_speed_of_light(store: Path) -> None:
         assert row["low_s"] < row["idealized_s"] < row["high_s"]
         assert 0 < row["mfu_fraction"] < row["mbu_fraction"] < 1
     assert len(Store(store).fits()) == 4
+
+
+def test_one_measured_cell_of_a_model_sharpens_what_the_others_say_of_it(store: Path, tmp_path: Path) -> None:
+    profile = next(p for p in Store(store).profiles() if p.deployment == "together/gpt-j-6b")
+    before, after = Store(tmp_path / "before.sqlite"), Store(tmp_path / "after.sqlite")
+    for own in (before, after):
+        for other in Store(store).profiles():
+            if other.deployment != profile.deployment:
+                own.put_profile(other)
+    cell = tuple(m for m in profile.measurements if (m.prompt_tokens, m.output_tokens) == (512, 16))
+    after.put_profile(replace(profile, measurements=cell))
+    fitted = run("fit", "--store", str(after.path), "--deployment", profile.deployment)
+    assert fitted.exit_code == 1
+    assert "Measure another" in fitted.stderr
+    assert "helm-efficiency transfer" in fitted.stderr
+
+    p, o, seconds = np.array([(m.prompt_tokens, m.output_tokens, m.seconds) for m in profile.measurements]).T
+    errors, half_widths = [], []
+    for own in (before, after):
+        assert rows("transfer", "eleutherai/gpt-j-6b", "--store", str(own.path))[0]["tier"] == "transferred"
+        fit = own.fit("eleutherai/gpt-j-6b", A100)
+        predicted = fit.coefficients.predict(p, o)
+        errors.append(float(np.mean(np.abs(predicted.seconds / seconds - 1.0))))
+        half_widths.append(float(np.mean(predicted.high_s / predicted.seconds - 1.0)))
+        assert np.mean((predicted.low_s <= seconds) & (predicted.high_s >= seconds)) > 0.85
+    (by_deployment,) = rows("transfer", "together/gpt-j-6b", "--store", str(after.path), "--dry-run")
+    assert by_deployment["idealized_s"] == pytest.approx(float(fit.coefficients.predict(512, 64).seconds), rel=0.01)
+    assert errors[1] < min(errors[0], 0.02)
+    assert half_widths[1] < half_widths[0]
+    assert fit.notes[:2] == ("transferred from 3 profiled models", "sharpened by 1 measured cell of its own")
 
 
 def test_transfer_gives_every_model_of_the_catalog_a_runtime_and_coverage_counts_them(

@@ -159,7 +159,7 @@ def test_a_fit_says_where_it_comes_from_and_round_trips() -> None:
     assert (fit.deployment, fit.tier, fit.stack.num_accelerators) == ("me/wide", "transferred", 4)
     assert fit.notes == (
         "transferred from 2 profiled models",
-        "sharpened by 1 measured cells of its own",
+        "sharpened by 1 measured cell of its own",
         "no profiled model was split 4 ways (known: 1)",
         "no profiled model has a gated feed-forward network or experts or grouped queries",
         "without its vision tower",

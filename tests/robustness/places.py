@@ -1,8 +1,9 @@
-"""Disks that are full and folders that cannot be written to."""
+"""Disks that are full, folders that cannot be written to, ports that stay ours."""
 
 import contextlib
 import os
 import resource
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,3 +52,15 @@ def read_only(folder: Path) -> Iterator[Path]:
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of loopback that nobody else is given meanwhile, and at which nothing answers until a server is started.
+
+    A server may share it (asyncio's and http.server's do), as nothing listens at the one that holds it.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]

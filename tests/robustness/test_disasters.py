@@ -1,9 +1,11 @@
 """Killed at random moments, short of disk, in folders that cannot be written to, or many at once.
 
-HELM_EFFICIENCY_KILLS sets how often each command is killed.
+HELM_EFFICIENCY_KILLS sets how often each command is killed. Some of the moments are times, which may come when it is
+done already; the others are steps of its work, which are the same however busy the machine is.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,28 @@ def killed(work: Callable[[], object], *, within_s: float, chance: random.Random
         os.kill(process, signal.SIGKILL)
 
 
+def on_statements(do: Callable[[int], object]) -> None:
+    """From now on call `do` with the number of each statement that is about to be given to sqlite."""
+    number = itertools.count()
+
+    def look(_frame: object, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__name__", "") in ("execute", "executemany", "connect"):
+            do(next(number))
+
+    sys.setprofile(look)
+
+
+def killed_at(work: Callable[[], object], statement: int) -> None:
+    """Do something in a process of its own that is killed before so many statements are given to sqlite."""
+
+    def work_until() -> None:
+        on_statements(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == statement else None)
+        work()
+
+    with in_child(work_until):
+        pass
+
+
 def contents(store: Path) -> tuple[list[Profile], list[Fit]]:
     opened = Store(store, create=False)
     return opened.profiles(), opened.fits()
@@ -62,35 +87,46 @@ def contents(store: Path) -> tuple[list[Profile], list[Fit]]:
 @pytest.mark.parametrize("start", ["new", "old"])
 def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> None:
     """What was there before stays; all of a command, or nothing, is there after; the next call finishes."""
-    files, store = tmp_path / "files.json", tmp_path / "here" / "s.sqlite"
+    files, store, sound = tmp_path / "files.json", tmp_path / "here" / "s.sqlite", tmp_path / "sound.sqlite"
     files.write_text(json.dumps([a_profile(f"me/{n}", 10).to_dict() for n in range(3)]))
-    sound = tmp_path / "sound.sqlite"
     if start == "old":
         Store(sound).put_all([a_profile("old/one")], ())
-    once = tmp_path / "once.sqlite"
-    states: list[tuple[list[Profile], list[Fit]] | None] = [contents(sound) if start == "old" else None]
-    seconds = []
-    for command in (("import", files), ("fit",)):
-        if start == "old" and not once.exists():
-            shutil.copy(sound, once)
-        began = time.monotonic()
-        assert call(*command, "--store", once).code == 0
-        seconds.append(time.monotonic() - began)
-        states.append(contents(once))
-    chance = random.Random(start)
-    num_early = 0
-    for _ in range(NUM_KILLS):
-        store.parent.mkdir(exist_ok=True)
+
+    def begin() -> None:
+        store.parent.mkdir()
         if start == "old":
             shutil.copy(sound, store)
-        for step, command in enumerate((("import", files), ("fit",))):
-            arguments = (*command, "--store", store)
-            killed(lambda arguments=arguments: call(*arguments), within_s=1.2 * seconds[step], chance=chance)  # type: ignore[misc]
+
+    commands = [("import", files, "--store", store), ("fit", "--store", store)]
+    states: list[tuple[list[Profile], list[Fit]] | None] = [contents(sound) if start == "old" else None]
+    begin()
+    seconds = []
+    statements: list[list[int]] = [[], []]
+    for command, seen in zip(commands, statements, strict=True):
+        began = time.monotonic()
+        on_statements(seen.append)
+        try:
+            assert call(*command).code == 0
+        finally:
+            sys.setprofile(None)
+        seconds.append(time.monotonic() - began)
+        states.append(contents(store))
+    shutil.rmtree(store.parent)
+    chance = random.Random(start)
+    num_early = 0
+    for kill in range(NUM_KILLS):
+        begin()
+        for step, command in enumerate(commands):
+            work = partial(call, *command)
+            if kill % 2:
+                killed(work, within_s=1.2 * seconds[step], chance=chance)
+            else:
+                killed_at(work, int(len(statements[step]) * (kill + chance.random()) / NUM_KILLS))
             found = contents(store) if store.exists() else None
             empty_store = step == 0 and start == "new" and found == ([], [])
             assert empty_store or found in (states[step], states[step + 1])
-            num_early += found != states[step + 1]
-            assert call(*arguments).code == 0
+            num_early += kill % 2 == 0 and found != states[step + 1]
+            assert call(*command).code == 0
             assert contents(store) == states[step + 1]
         left = {path.name.split("-")[0] for path in store.parent.iterdir()}
         assert left <= {store.name, ".store"}, "nothing but what a kill during the making of a store leaves"
@@ -110,15 +146,24 @@ model, store, num_kills = sys.argv[2], sys.argv[3], int(sys.argv[4])
 arguments = ["profile", model, "--deployment", "me/tiny", "--store", store, "--prompt-tokens", "4,8,16,32,64,128"]
 arguments += ["--output-tokens", "1,4", "--repetitions", "3", "--device", "cpu"]
 chance = random.Random(0)
+
+def die_before_the_third_cell_is_kept(frame, event, function, appended=[]):
+    if event == "call" and frame.f_code.co_qualname == "Checkpoint.append":
+        appended.append(frame)
+        if len(appended) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
 for number in range(num_kills + 1):
     child = os.fork()
     if not child:
         code = 9
+        if number == 0:
+            sys.setprofile(die_before_the_third_cell_is_kept)
         try:
             code = call(*arguments).code
         finally:
             os._exit(code)
-    if number < num_kills:
+    if 0 < number < num_kills:
         time.sleep(chance.uniform(0, 0.15))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -155,7 +200,7 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
                 Store(store, create=False).profiles()
             process.stdin.write("\n")
             process.stdin.flush()
-    assert codes[-1] == 0 and -signal.SIGKILL in codes
+    assert (codes[0], codes[-1]) == (-signal.SIGKILL, 0)
     (profile,) = Store(store).profiles()
     results = [json.loads(line) for line in kept.splitlines()[1:]]
     assert len(results) == 12 == len({tuple(result["cell"]) for result in results})

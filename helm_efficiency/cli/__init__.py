@@ -10,6 +10,9 @@ import typer
 from helm_efficiency.errors import EfficiencyError, one_line
 from helm_efficiency.version import __version__
 
+_INTERRUPTED = 130
+"""Exit status of what was ended by Ctrl-C: 128 and the number of its signal."""
+
 app = typer.Typer(
     name="helm-efficiency",
     help="How efficient each model of an evaluation is, beside how capable.",
@@ -48,7 +51,7 @@ for _name in _COMMAND_MODULES:
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use."""
+    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
             stream.reconfigure(errors="backslashreplace")
@@ -57,6 +60,8 @@ def main() -> None:
     except (EfficiencyError, OSError) as error:
         sys.stderr.write(f"helm-efficiency: {one_line(str(error))}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # typer makes an exit of an interrupt
+            raise
         sys.stderr.write("helm-efficiency: interrupted; what was finished is kept, call again to go on.\n")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)

@@ -1,9 +1,12 @@
 """The command line. Commands register here; each imports what it needs only when it is called."""
 
+import contextlib
 import importlib
 import io
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -52,16 +55,28 @@ for _name in _COMMAND_MODULES:
 
 def main() -> None:
     """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         app()
     except (EfficiencyError, OSError) as error:
-        sys.stderr.write(f"helm-efficiency: {one_line(str(error))}\n")
-        sys.exit(2)
+        _end(2, one_line(str(error)))
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # typer makes an exit of an interrupt
             raise
-        sys.stderr.write("helm-efficiency: interrupted; what was finished is kept, call again to go on.\n")
-        sys.exit(_INTERRUPTED)
+        _end(_INTERRUPTED, "interrupted; what was finished is kept, call again to go on.")
+
+
+def _prepare_streams() -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: the next file to be opened would be taken for it
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end(status: int, line: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"helm-efficiency: {line}\n")
+        sys.stderr.flush()
+    sys.exit(status)

@@ -93,7 +93,7 @@ def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) 
 
 
 def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
-    """All parts as one table. Many small ones are put together before more are read: apart they take far more memory."""
+    """All parts as one table; many small ones are put together as they are read, as apart they take far more memory."""
     tables = [schema.empty_table()]
     for start in range(0, len(paths), _PARTS_AT_ONCE):
         some = [_read(path, schema) for path in paths[start : start + _PARTS_AT_ONCE]]

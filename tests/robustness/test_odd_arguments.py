@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import scored
 import typer.main
 from checking import call, little_memory
+from places import copy_to_change
 
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting import fit_profile
@@ -69,7 +69,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Calla
     (folder / "profile.json").write_text(json.dumps(profile.to_dict()))
     scored.write(folder / "scored", [scored.request(f"a/{n % 3}", "boolq", n, float(n % 2)) for n in range(9)])
     real = next((data_dir / "helm_runs" / "small").rglob("run_spec.json")).parent
-    shutil.copytree(real, folder / "v1" / "run", copy_function=shutil.copyfile)
+    copy_to_change(real, folder / "v1" / "run")
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = {"model_type": "llama", "vocab_size": 64, "max_position_embeddings": 64, **sizes}
     (folder / "config.json").write_text(json.dumps(config))

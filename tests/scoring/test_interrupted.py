@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from archive import contents, plan_for
 from checking import in_child
-from places import small_disk
+from places import filled, small_disk
 
 from helm_efficiency.errors import InputError, OutputError
 from helm_efficiency.scoring.locks import locked
@@ -133,10 +133,10 @@ def test_full_disk(runs: Path, fast_folder: Path) -> None:
 
 
 def test_full_disk_in_place(runs: Path, fast_folder: Path) -> None:
-    with small_disk(fast_folder / "full") as full:
+    with small_disk(fast_folder / "full", 4000) as full:
         shutil.copytree(sorted((runs / "runs" / "v1").iterdir())[0], full / "v1" / "run")
         before = contents(full)
-        with pytest.raises(OutputError, match="could not be written"):
+        with filled(full), pytest.raises(OutputError, match="could not be written"):
             rescore_into(fast_folder / "output", full, StatsTarget.in_place)
         assert contents(full) == before
 

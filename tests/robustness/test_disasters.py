@@ -57,8 +57,12 @@ def killed(work: Callable[[], object], *, within_s: float, chance: random.Random
         os.kill(process, signal.SIGKILL)
 
 
+Hook = Callable[[Callable[[int], object]], None]
+"""From now on calls something with the number of each step of this process that is about to be taken."""
+
+
 def on_statements(do: Callable[[int], object]) -> None:
-    """From now on call `do` with the number of each statement that is about to be given to sqlite."""
+    """Steps are what is given to sqlite."""
     number = itertools.count()
 
     def look(_frame: object, event: str, function: object) -> None:
@@ -68,11 +72,37 @@ def on_statements(do: Callable[[int], object]) -> None:
     sys.setprofile(look)
 
 
-def killed_at(work: Callable[[], object], statement: int) -> None:
-    """Do something in a process of its own that is killed before so many statements are given to sqlite."""
+def on_writes(do: Callable[[int], object]) -> None:
+    """Steps are what changes a folder, or opens a file or a store to write to it."""
+    number = itertools.count()
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        opens_to_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if opens_to_write or event in ("os.mkdir", "os.rename", "os.remove", "sqlite3.connect"):
+            do(next(number))
+
+    sys.addaudithook(look)  # for good: only in a process of its own
+
+
+def steps_of(work: Callable[[], object], hook: Hook) -> int:
+    """Do something in a process of its own, and count its steps."""
+    read, write = os.pipe()
+
+    def counted() -> None:
+        hook(lambda number: os.write(write, b"."))
+        work()
+
+    with in_child(counted):
+        os.close(write)
+        with os.fdopen(read, "rb") as steps:
+            return len(steps.read())
+
+
+def killed_at(work: Callable[[], object], step: int, hook: Hook) -> None:
+    """Do something in a process of its own that is killed when it is about to take a step."""
 
     def work_until() -> None:
-        on_statements(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == statement else None)
+        hook(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == step else None)
         work()
 
     with in_child(work_until):
@@ -101,14 +131,10 @@ def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> 
     states: list[tuple[list[Profile], list[Fit]] | None] = [contents(sound) if start == "old" else None]
     begin()
     seconds = []
-    statements: list[list[int]] = [[], []]
-    for command, seen in zip(commands, statements, strict=True):
+    num_steps = []
+    for command in commands:
         began = time.monotonic()
-        on_statements(seen.append)
-        try:
-            assert call(*command).code == 0
-        finally:
-            sys.setprofile(None)
+        num_steps.append(steps_of(partial(call, *command), on_statements))
         seconds.append(time.monotonic() - began)
         states.append(contents(store))
     shutil.rmtree(store.parent)
@@ -121,7 +147,7 @@ def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> 
             if kill % 2:
                 killed(work, within_s=1.2 * seconds[step], chance=chance)
             else:
-                killed_at(work, int(len(statements[step]) * (kill + chance.random()) / NUM_KILLS))
+                killed_at(work, int(num_steps[step] * (kill + chance.random()) / NUM_KILLS), on_statements)
             found = contents(store) if store.exists() else None
             empty_store = step == 0 and start == "new" and found == ([], [])
             assert empty_store or found in (states[step], states[step + 1])
@@ -209,8 +235,8 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> dict[str, Path]:
-    """What commands read: a store, files of measurements, scored tables, a run."""
+def made(tmp_path: Path, data_dir: Path) -> dict[str, Path]:
+    """What commands read: a store, files of measurements, scored tables, latencies, a run."""
     files, store = tmp_path / "files.json", tmp_path / "store.sqlite"
     files.write_text(json.dumps([a_profile(f"me/{n}", 40).to_dict() for n in range(6)]))
     assert call("import", files, "--store", store).code == 0
@@ -220,7 +246,8 @@ def made(tmp_path: Path) -> dict[str, Path]:
     config = tmp_path / "config.json"
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config.write_text(json.dumps({"model_type": "llama", "vocab_size": 256, **sizes}))
-    return {"files": files, "store": store, "scored": folder, "config": config}
+    latencies, run = data_dir / "latency" / "llmperf" / "groq_70b.json", data_dir / "helm_runs" / "small"
+    return {"files": files, "store": store, "scored": folder, "config": config, "latencies": latencies, "run": run}
 
 
 def writing_commands(made: dict[str, Path], place: Path) -> list[tuple[object, ...]]:
@@ -228,12 +255,52 @@ def writing_commands(made: dict[str, Path], place: Path) -> list[tuple[object, .
     return [
         ("import", made["files"], "--store", place / "s.sqlite"),
         ("fit", "--store", place / "s.sqlite"),
+        ("denoise", made["latencies"], "--resamples", "10", "--store", place / "s.sqlite"),
+        ("transfer", "llama-3-8b", "--accelerator", "h100-sxm", "--store", place / "s.sqlite"),
+        ("records", made["run"], "--every-eval-ever", place / "every-eval-ever"),
         ("export", "--store", made["store"], "--output", place / "export.json"),
         ("plot", made["scored"], "--output", place / "t.png"),
         ("report", made["scored"], "--output", place / "r.html"),
         ("schema", "lite", "--output", place / "schema.yaml"),
         ("architecture", "add", made["config"], "--name", "x", "--architectures", place / "architectures.yaml"),
     ]
+
+
+def test_every_writing_command_killed_at_steps_of_its_work(made: dict[str, Path], tmp_path: Path) -> None:
+    """Each file and the store are as before or as after, whole; the next call ends as one that nobody killed."""
+    place, before = tmp_path / "place", tmp_path / "before"
+    place.mkdir()
+    chance = random.Random(0)
+
+    def state() -> dict[str, object]:
+        found: dict[str, object] = {"": contents(place / "s.sqlite")} if (place / "s.sqlite").exists() else {}
+        for name, data in tree(place).items():
+            if "every-eval-ever" in name and ".unfinished-" not in name:  # it holds the time at which it was written
+                found[name] = len([json.loads(part) for part in (data.splitlines() if "jsonl" in name else [data])])
+            elif ".unfinished-" not in name and ".sqlite" not in name:
+                found[name] = data
+        return found
+
+    for command in writing_commands(made, place):
+        work = partial(call, *command)
+        shutil.copytree(place, before)
+        old = state()
+        assert work().code in (0, 1), command
+        new = state()
+        shutil.rmtree(place)
+        shutil.copytree(before, place)
+        num_steps = steps_of(work, on_writes)
+        assert state() == new != old and num_steps >= 3, command
+        for kill in range(max(NUM_KILLS // 2, 2)):
+            shutil.rmtree(place)
+            shutil.copytree(before, place)
+            killed_at(work, num_steps - 1 if kill == 0 else chance.randrange(num_steps), on_writes)
+            found = state()
+            assert all(found.get(name) in (old.get(name), value, ([], [])) for name, value in new.items()), command
+            assert found.keys() <= new.keys(), command
+            assert work().code in (0, 1), command
+            assert state() == new, command
+        shutil.rmtree(before)
 
 
 def test_full_disks(made: dict[str, Path], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from helm_efficiency.store import Store
 NUMBERS = ("-1", "0", "1.5", "nan", "-inf", "1e400", str(10**30), "")
 COUNTS = (*NUMBERS, ",", "1,-1", "1;2")
 DATES = ("", "0000-00-00", "9999-12-31", "0001-01-01", "2026-02-30", "now")
-TEXTS = ("", "a\nb\x1b[31m", "x" * 5000, "-")
+TEXTS = ("", "a\nb\x1b[31m", "x" * 5000)
 NUMERIC = (int, float, int | None, float | None, list[int])
 COUNT_LISTS = {"prompt_tokens", "output_tokens", "batch_sizes", "concurrency"}
 """Options of `profile` that take several counts in one text."""

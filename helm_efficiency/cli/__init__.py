@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -57,7 +57,13 @@ def main() -> None:
     """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use, 130 interrupted."""
     _prepare_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # while it can still be told that it fails
+    except BrokenPipeError:  # whoever read it has seen enough
+        _forget(sys.stdout)
+        sys.exit(1)
     except (EfficiencyError, OSError) as error:
         _end(2, one_line(str(error)))
     except (KeyboardInterrupt, SystemExit) as end:
@@ -76,7 +82,16 @@ def _prepare_streams() -> None:
 
 
 def _end(status: int, line: str) -> NoReturn:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"helm-efficiency: {line}\n")
-        sys.stderr.flush()
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"helm-efficiency: {line}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:
+            _forget(stream)
     sys.exit(status)
+
+
+def _forget(stream: TextIO) -> None:
+    """What the stream still holds goes nowhere: else it would be written, and fail, again when the process ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -13,6 +13,7 @@ from helm_efficiency.store import Store
 CLI = [sys.executable, "-m", "helm_efficiency.cli"]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("redirections", "arguments", "code", "said"),
     [
@@ -28,9 +29,12 @@ CLI = [sys.executable, "-m", "helm_efficiency.cli"]
         ),
     ],
 )
-def test_streams_that_take_nothing(redirections: str, arguments: list[str], code: int, said: str) -> None:
+def test_streams_that_take_nothing(
+    redirections: str, arguments: list[str], code: int, said: str, unbuffered: str
+) -> None:
     command = ["bash", "-c", f'"$@" {redirections}', "bash", *CLI, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 

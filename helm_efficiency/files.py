@@ -100,6 +100,8 @@ def write_file(path: Path, content: bytes | str) -> None:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(data)
             return
+        if not path.name:
+            raise OutputError(f"{path} could not be written: it is a folder. Name a file in it.")
         target = path.resolve() if path.is_symlink() else path
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
         raise OutputError(f"{path} could not be written: {error}.") from error

@@ -1,11 +1,26 @@
-"""Fixtures shared by all tests: where the real data lies."""
+"""What all tests share: where the real data lies, and that nothing else about the machine or the user counts."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: tests ask no network for anything
+for _name in (
+    *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "GITHUB_ACTIONS"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    *("HELM_EFFICIENCY_STORE", "HELM_EFFICIENCY_STACK", "HELM_EFFICIENCY_PRICES", "HELM_EFFICIENCY_API_PRICES"),
+):
+    os.environ.pop(
+        _name, None
+    )  # a terminal's width and colours, a proxy before servers on loopback, a user's own files
+
+# The same cases in every run, however busy the machine; `--hypothesis-profile default` looks for others.
+settings.register_profile(
+    "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 _ENV = "HELM_EFFICIENCY_DATA"
 

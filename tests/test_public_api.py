@@ -4,7 +4,6 @@ import ast
 import doctest
 import inspect
 import re
-import shutil
 import subprocess
 import sys
 import typing
@@ -14,6 +13,7 @@ from typing import Any
 
 import pages
 import pytest
+from places import copy_to_change
 
 import helm_efficiency as he
 
@@ -100,7 +100,7 @@ def folder(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Where the reader of the page stands after its first commands."""
     folder = tmp_path_factory.mktemp("python")
     (folder / "megatron_logs").symlink_to(data_dir / "megatron_logs")
-    shutil.copytree(data_dir / "helm_runs" / "mmlu_llama3" / "runs", folder / "benchmark_output" / "runs")
+    copy_to_change(data_dir / "helm_runs" / "mmlu_llama3" / "runs", folder / "benchmark_output" / "runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in pages.commands(pages.blocks(PAGE)[0]):

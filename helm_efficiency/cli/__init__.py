@@ -1,14 +1,20 @@
 """The command line. Commands register here; each imports what it needs only when it is called."""
 
+import contextlib
 import importlib
 import io
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from helm_efficiency.errors import EfficiencyError, one_line
 from helm_efficiency.version import __version__
+
+_INTERRUPTED = 130
+"""Exit status of what was ended by Ctrl-C: 128 and the number of its signal."""
 
 app = typer.Typer(
     name="helm-efficiency",
@@ -48,15 +54,44 @@ for _name in _COMMAND_MODULES:
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use."""
+    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use, 130 interrupted."""
+    _prepare_streams()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # while it can still be told that it fails
+    except BrokenPipeError:  # whoever read it has seen enough
+        _forget(sys.stdout)
+        sys.exit(1)
+    except (EfficiencyError, OSError) as error:
+        _end(2, one_line(str(error)))
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # typer makes an exit of an interrupt
+            raise
+        _end(_INTERRUPTED, "interrupted; what was finished is kept, call again to go on.")
+
+
+def _prepare_streams() -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: the next file to be opened would be taken for it
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115 (for good)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
             stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except (EfficiencyError, OSError) as error:
-        sys.stderr.write(f"helm-efficiency: {one_line(str(error))}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("helm-efficiency: interrupted; what was finished is kept, call again to go on.\n")
-        sys.exit(130)
+
+
+def _end(status: int, line: str) -> NoReturn:
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"helm-efficiency: {line}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:
+            _forget(stream)
+    sys.exit(status)
+
+
+def _forget(stream: TextIO) -> None:
+    """What the stream still holds goes nowhere: else it would be written, and fail, again when the process ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -32,8 +32,8 @@ def accelerators(
     *,
     fits: Annotated[Path | None, typer.Option(help="config.json of a model: how many accelerators it needs.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the weights, with --fits.")] = "bf16",
-    context_tokens: Annotated[int, typer.Option(help="Prompt and output together, with --fits.")] = 2048,
-    batch_size: Annotated[int, typer.Option(help="Sequences cached at once, with --fits.")] = 1,
+    context_tokens: Annotated[int, typer.Option(min=1, help="Prompt and output together, with --fits.")] = 2048,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences cached at once, with --fits.")] = 1,
     prices: PricesOption = None,
     price_list: PriceListOption = "on-demand",
     price_date: PriceDateOption = None,
@@ -270,8 +270,10 @@ def _co2_g(energy_j: float | None, grid_g_per_kwh: float | None) -> float | None
 def savings(
     path: Annotated[Path, typer.Argument(help="Folder written by rescore, or its requests table.")],
     *,
-    trials: Annotated[int, typer.Option(help="Repetitions on the stack of each request, otherwise.")] = 50,
-    service_trials: Annotated[int, typer.Option(help="Repetitions to the service of each request, otherwise.")] = 10,
+    trials: Annotated[int, typer.Option(min=1, help="Repetitions on the stack of each request, otherwise.")] = 50,
+    service_trials: Annotated[
+        int, typer.Option(min=1, help="Repetitions to the service of each request, otherwise.")
+    ] = 10,
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
     api_prices: ApiPricesOption = None,

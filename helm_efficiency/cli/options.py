@@ -1,9 +1,10 @@
 """Options and output shared by the commands."""
 
 import csv
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -63,6 +64,41 @@ def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:
         writer.writerows(rows)
     else:
         _print_table(rows, columns)
+
+
+def emit_each(rows: Iterable[Mapping[str, Any]], format: Format) -> None:
+    """As `emit`, of rows that all have the columns of the first: each is written as it comes, and forgotten.
+
+    The columns of a table are as wide as their widest cell, so very long ones are several tables.
+    """
+    left = iter(rows)
+    if format is Format.json:
+        _write_json(left)
+    elif format is Format.csv:
+        _write_csv(left)
+    else:
+        emit(list(itertools.islice(left, _ROWS_OF_A_TABLE)), format)
+        while piece := list(itertools.islice(left, _ROWS_OF_A_TABLE)):
+            emit(piece, format)
+
+
+_ROWS_OF_A_TABLE = 10_000
+
+
+def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
+    first = next(rows, None)
+    sys.stdout.write("[")
+    for row in itertools.chain([] if first is None else [first], rows):
+        text = json.dumps([row], indent=2, default=str)[1:-2]
+        sys.stdout.write(text if row is first else f",{text}")
+    sys.stdout.write("]\n" if first is None else "\n]\n")
+
+
+def _write_csv(rows: Iterator[Mapping[str, Any]]) -> None:
+    first = next(rows, None)
+    writer = csv.DictWriter(sys.stdout, list(first or ()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(itertools.chain([] if first is None else [first], rows))
 
 
 def narrowed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:

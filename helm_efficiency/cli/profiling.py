@@ -185,16 +185,22 @@ def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, t
     from helm_efficiency.profiling.choice import CellChoice
 
     return CellChoice(
-        _counts(prompt_tokens), _counts(output_tokens), _counts(batch_sizes), target_error_fraction=target_error
+        _counts(prompt_tokens, or_none=True),
+        _counts(output_tokens),
+        _counts(batch_sizes),
+        target_error_fraction=target_error,
     )
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    """Counts from a list with commas; none from an empty one."""
+def _counts(text: str, *, or_none: bool = False) -> tuple[int, ...]:
+    """Counts from a list with commas."""
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        counts = tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise InputError(f"{text!r}: expected counts such as 1,256,1024.") from error
+    if not (counts or or_none):
+        raise InputError(f"{text!r}: expected at least one count, such as 1,256,1024.")
+    return counts
 
 
 def _json_object(text: str) -> Mapping[str, Any]:

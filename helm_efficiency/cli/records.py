@@ -1,15 +1,17 @@
 """The command that shows what runs of any harness recorded."""
 
 import json
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, emit, note
+from helm_efficiency.cli.options import Format, FormatOption, emit_each, note
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,35 +42,56 @@ def records(
 
     Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
     """
-    from helm_efficiency.harness.archives import read_runs
+    from helm_efficiency.harness.archives import find_sources, read_runs
     from helm_efficiency.harness.helm_cache import RequestCaches
     from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 
     named = dict(_pair(text) for text in tokenizer)
     tokenizers = LocalTokenizers(named) if count_tokens or named else None
     caches = RequestCaches.of(cache)
-    problems = list(caches.problems)
-    rows: list[dict[str, Any]] = []
-    num_runs = 0
-    runs = read_runs(
-        paths,
-        caches=caches if cache else None,
-        tokenizers=tokenizers,
-        on_error=lambda error: problems.append(str(error)),
-    )
-    for run in runs:
-        num_runs += 1
-        rows.extend([_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv))
-        for warning in run.warnings:
-            note(f"{run.source}: {warning}")
-        if every_eval_ever is not None:
-            _write(run, every_eval_ever, organization, problems)
-    emit(rows, format)
-    for problem in problems:
-        note(problem)
-    if problems or not num_runs:
-        note(f"{num_runs} runs read, {len(problems)} problems.")
+    counts = {"runs": 0, "problems": 0}
+
+    def tell(problem: object) -> None:
+        counts["problems"] += 1
+        note(str(problem))
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for run in read_runs(paths, caches=caches if cache else None, tokenizers=tokenizers, on_error=tell):
+            counts["runs"] += 1
+            for warning in run.warnings:
+                note(f"{run.source}: {warning}")
+            if every_eval_ever is not None:
+                _write(run, every_eval_ever, organization, tell)
+            yield from [_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv)
+            show(counts)
+
+    for problem in caches.problems:
+        tell(problem)
+    for path in paths:  # what cannot be read at all is told before anything is written
+        next(find_sources(path), None)
+    with _progress(shown=format is Format.table or not sys.stdout.isatty()) as show:
+        emit_each(rows(), format)
+    if counts["problems"] or not counts["runs"]:
+        note(f"{counts['runs']} runs read, {counts['problems']} problems.")
         raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[Mapping[str, int]], None]]:
+    """How many runs were read, on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    is_off = not (shown and sys.stderr.isatty())
+    on_one_terminal = sys.stdout.isatty()  # else stdout stays what it is: rich would send it to the bar's terminal
+    with Progress(
+        *columns, console=Console(stderr=True), disable=is_off, transient=True, redirect_stdout=on_one_terminal
+    ) as bar:
+        task = bar.add_task("looking for runs …")
+        yield lambda counts: bar.update(
+            task, description=f"{counts['runs']:,} runs read · {counts['problems']:,} problems"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -107,13 +130,13 @@ def _requests(run: "HarnessRun", *, flat: bool) -> Iterator[dict[str, Any]]:
         yield {**row, "scores": json.dumps(record.scores), "doubts": " ".join(record.doubts)} if flat else row
 
 
-def _write(run: "HarnessRun", folder: Path, organization: str, problems: list[str]) -> None:
+def _write(run: "HarnessRun", folder: Path, organization: str, tell: Callable[[object], None]) -> None:
     from helm_efficiency.harness.every_eval_ever import write_every_eval_ever
 
     try:
         written = write_every_eval_ever(run, folder, organization=organization, retrieved_at=time.time())
     except InputError as error:
-        problems.append(str(error))
+        tell(error)
         return
     if written.num_skipped:
-        problems.append(f"{run.source}: {written.num_skipped} requests have no {run.score_name} and were not written")
+        tell(f"{run.source}: {written.num_skipped} requests have no {run.score_name} and were not written")

@@ -296,7 +296,8 @@ def report(
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
     text = html.to_html(board, title=title, provenance=sources)
     write_file(output, text)
-    note(f"Wrote {output}, {len(text.encode()) / 1e6:.1f} MB.")
+    size = len(text.encode())
+    note(f"Wrote {output}, {f'{size / 1e6:.1f} MB' if size >= 1e6 else f'{size / 1e3:.0f} kB'}.")
 
 
 @app.command()

@@ -25,6 +25,7 @@ from helm_efficiency.errors import InputError
 
 _MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))
 _DECODE_OUTPUT_TOKENS = 16
+_LEAST_S = 1e-6
 
 
 class Belief(Protocol):
@@ -115,11 +116,15 @@ class Design:
     target_error_fraction: float
 
     def expected_error_fraction(self, belief: Belief) -> float:
-        """Mean absolute error over the requests that the belief's intervals amount to, if they are Gaussian."""
+        """Mean absolute error over the requests that the belief's intervals amount to, if they are Gaussian.
+
+        A request that is predicted to take no time, which only noise can do, counts as wholly unknown.
+        """
         prompts, outputs, batches = self.requests
         predicted = belief.predict(prompts, outputs, batch_size=batches)
-        half = (predicted.high_s - predicted.low_s) / 2.0 / predicted.seconds
-        return float(np.mean(half)) / QUANTILE_90 * _MEAN_ABSOLUTE
+        seconds, half = predicted.seconds, np.asarray((predicted.high_s - predicted.low_s) / 2.0)
+        fraction = np.divide(half, seconds, out=np.ones_like(half), where=seconds > 0)
+        return float(np.mean(fraction)) / QUANTILE_90 * _MEAN_ABSOLUTE
 
     def next_cell(self, belief: Belief, timed: Sequence[Cell] = ()) -> Cell | None:
         """The cell whose timing lowers the expected error most per second; None when to stop.
@@ -138,7 +143,8 @@ class Design:
             return None
         prompts, outputs, batches = np.array(left).T
         gains = []
-        for cell, s in zip(left, belief.predict(prompts, outputs, batch_size=batches).seconds, strict=True):
+        seconds = np.maximum(belief.predict(prompts, outputs, batch_size=batches).seconds, _LEAST_S)
+        for cell, s in zip(left, seconds, strict=True):
             imagined = Measurement(cell.prompt_tokens, cell.output_tokens, float(s), batch_size=cell.batch_size)
             gains.append((error - self.expected_error_fraction(belief.updated([imagined]))) / float(s))
         best = int(np.argmax(gains))

@@ -24,6 +24,9 @@ _MOST_TOKENS = 10**9
 _MOST_S = 1e9
 """Likewise of seconds."""
 
+_MOST_ACCELERATORS = 10**6
+"""More than any model is spread over."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stack:
@@ -44,7 +47,7 @@ class Stack:
         pipeline_parallel: Stages the layers are split into.
 
     Raises:
-        InputError: A name with spaces, commas or equals signs, or a count below 1.
+        InputError: A name with spaces, commas or equals signs, or a count below 1 or above a million.
     """
 
     name: str
@@ -62,8 +65,11 @@ class Stack:
                 f"Stack name {self.name!r}: expected letters, digits and . _ - + without spaces, ',' or '='."
             )
         for what in ("num_accelerators", "tensor_parallel", "pipeline_parallel"):
-            if getattr(self, what) < 1:
-                raise InputError(f"Stack {self.name!r}: {what} is {getattr(self, what)}, expected 1 or more.")
+            if not 1 <= getattr(self, what) <= _MOST_ACCELERATORS:
+                raise InputError(
+                    f"Stack {self.name!r}: {what} is {str(getattr(self, what))[:30]}, expected 1 or more, "
+                    f"at most {_MOST_ACCELERATORS}."
+                )
 
     def __str__(self) -> str:
         """All of the identity in one line.

@@ -48,7 +48,10 @@ class EndpointOptions:
     max_retries: int = 5
 
     def __post_init__(self) -> None:
-        url = httpx.URL(self.base_url)
+        try:
+            url = httpx.URL(self.base_url)
+        except httpx.InvalidURL as error:
+            raise InputError(f"Base URL {self.base_url[:100]!r}: {error}.") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise InputError(f"Base URL {self.base_url!r}: expected such as http://localhost:8000/v1.")
         if url.userinfo or url.query:

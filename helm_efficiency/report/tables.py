@@ -1,6 +1,7 @@
 """Reads the folder that scoring wrote into data frames, and reads nothing else."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_V
 from helm_efficiency.version import __version__
 
 _RUN_KEY = ["suite", "run"]
+_PARTS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
             f"helm-efficiency rescore PATH --output {folder}"
         )
     runs = _read(runs_path, run_schema())
-    requests = pa.concat_tables([request_schema().empty_table(), *(_read(path, request_schema()) for path in paths)])
-    tables = from_arrow(requests, runs, score=score)
+    tables = from_arrow(_read_all(paths, request_schema()), runs, score=score)
     return replace(tables, source=f"{tables.source}; runs.parquet sha256 {_sha256(runs_path)}")
 
 
@@ -91,10 +92,20 @@ def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) 
     return Tables(requests=requests.to_pandas(), runs=run_frame)
 
 
+def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
+    """All parts as one table; many small ones are put together as they are read, as apart they take far more memory."""
+    tables = [schema.empty_table()]
+    for start in range(0, len(paths), _PARTS_AT_ONCE):
+        some = [_read(path, schema) for path in paths[start : start + _PARTS_AT_ONCE]]
+        tables.append(pa.concat_tables(some).combine_chunks())
+    return pa.concat_tables(tables)
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     """One Parquet file, cast to the schema of the contract; further columns are left out."""
     try:
-        return _checked(pq.read_table(path), path, schema)
+        with pq.ParquetFile(path) as file:
+            return _checked(file.read(), path, schema)
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise FileFormatError(f"{path}: not a Parquet file, or a damaged one: {reason}") from error

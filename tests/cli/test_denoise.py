@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from places import copy_to_change
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
@@ -174,7 +174,7 @@ def test_a_damaged_run_is_told_and_the_others_read(data_dir: Path, store: Path, 
     archive = tmp_path / "llmperf"
     archive.mkdir()
     for name in ("groq_70b.json", "together_70b.json"):
-        shutil.copy(data_dir / "latency" / "llmperf" / name, archive / name)
+        copy_to_change(data_dir / "latency" / "llmperf" / name, archive / name)
     (archive / "groq_70b.json").write_text((archive / "groq_70b.json").read_text()[:900])
     result = run(archive, "--store", store, "--format", "json")
     assert result.exit_code == 1
@@ -185,7 +185,7 @@ def test_a_damaged_run_is_told_and_the_others_read(data_dir: Path, store: Path, 
 def test_a_clock_that_was_set_back_is_told(data_dir: Path, store: Path, tmp_path: Path) -> None:
     source = data_dir / "helm_runs" / "small" / "runs" / "v1" / "mmlu-subject=philosophy,method=multiple_choice_joint"
     archive = tmp_path / "v1" / "run"
-    shutil.copytree(source.with_name(source.name + ",model=openai_gpt2"), archive)
+    copy_to_change(source.with_name(source.name + ",model=openai_gpt2"), archive)
     state = json.loads((archive / "scenario_state.json").read_text())
     state["request_states"][3]["result"]["request_time"] = -3599.2
     (archive / "scenario_state.json").write_text(json.dumps(state))

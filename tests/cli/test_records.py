@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helm.common.key_value_store import SqliteKeyValueStore
+from places import copy_to_change
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
@@ -27,9 +28,9 @@ def records(*arguments: object, code: int = 0) -> Any:
 def archive(data_dir: Path, tmp_path: Path) -> Path:
     """One run of each harness that the real data have."""
     small = data_dir / "helm_runs" / "small" / "runs" / "v1" / "narrative_qa-model=openai_gpt2"
-    shutil.copytree(small, tmp_path / "archive" / "v1" / "narrative_qa")
+    copy_to_change(small, tmp_path / "archive" / "v1" / "narrative_qa")
     inspect = data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json"
-    shutil.copy(inspect, tmp_path / "archive" / "arc.json")
+    copy_to_change(inspect, tmp_path / "archive" / "arc.json")
     return tmp_path / "archive"
 
 

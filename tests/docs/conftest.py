@@ -1,12 +1,12 @@
 """Where the reader of a page stands."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from places import copy_to_change
 
 SMALL_RUNS = {"harnesses", "rescoring"}
 """Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""
@@ -31,9 +31,9 @@ def _furnish(page: Path, data_dir: Path) -> None:
     for name in ("megatron_logs", "latency", "helm_runs", "other_harnesses"):
         Path(name).symlink_to(data_dir / name)
     runs = "small" if page.stem in SMALL_RUNS else "mmlu_llama3"
-    shutil.copytree(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
+    copy_to_change(data_dir / "helm_runs" / runs / "runs" / "v1", Path("benchmark_output", "runs", "v1"))
     Path("logs").mkdir()
-    shutil.copy(data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json", "logs")
+    copy_to_change(data_dir / "other_harnesses" / "inspect" / "data_arc_sonnet.json", Path("logs"))
     Path("prod_env", "cache").mkdir(parents=True)
     with closing(sqlite3.connect(Path("prod_env", "cache", "groq.sqlite"))) as cache:
         cache.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value BLOB)")

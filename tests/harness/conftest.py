@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from made_here import HelmHome, Server
+from places import reserved_port
 
 TOKENIZER_CORPUS = ["Question: Is 24 even or odd? A. Even B. Odd Answer: the quick brown fox"] * 4
 
@@ -52,18 +52,12 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     The server of transformers 4 refuses HELM's requests, so where HELM keeps to that version another Python can serve.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log"
     python = os.environ.get("HELM_EFFICIENCY_SERVER_PYTHON", sys.executable)
     program = "from transformers.cli.transformers import main; main()"
-    command = [python, "-c", program, "serve", str(tiny_model), "--port", str(port), "--device", "cpu"]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=output, stderr=output)
 
     def ready() -> Server:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
@@ -73,9 +67,12 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 return Server(f"http://127.0.0.1:{port}/v1", str(tiny_model))
         raise AssertionError(f"transformers serve did not start: {log.read_text()[-2000:]}")
 
-    yield ready
-    process.terminate()
-    process.wait(timeout=30)
+    with reserved_port() as port, log.open("wb") as output:
+        command = [python, "-c", program, "serve", str(tiny_model), "--port", str(port), "--device", "cpu"]
+        process = subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=output, stderr=output)
+        yield ready
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

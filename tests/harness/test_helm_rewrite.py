@@ -62,7 +62,7 @@ def rewrite_entries(data: bytes, added: list[PerInstanceStats]) -> bytes:
 
 
 @pytest.mark.parametrize("part_bytes", [100, json_parts.PART_BYTES])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(of_entries=st.lists(stats, max_size=4), layout=layouts)
 def test_per_instance_stats(
     of_entries: list[list[Any]], layout: Any, part_bytes: int, monkeypatch: pytest.MonkeyPatch

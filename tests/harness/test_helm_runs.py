@@ -492,7 +492,7 @@ def test_apportioned_parts_add_up_and_keep_to_their_share(total: int, weights: l
     assert all(abs(part - total * share / sum(shares)) <= 1 for part, share in zip(parts, shares, strict=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_mutated_files_are_read_or_refused_never_worse(tmp_path: Path, data: st.DataObject) -> None:
     folder = write_run(tmp_path / "r", [a_state(), a_state(train_trial_index=1)], [an_entry(**COUNTED)])

@@ -16,7 +16,7 @@ from helm_efficiency.harness.helm_files import open_local
 from helm_efficiency.harness.helm_runs import find_runs, read_run
 from helm_efficiency.harness.json_parts import list_parts
 
-ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 leaves = st.none() | st.booleans() | st.integers() | st.text() | st.just("\n  },\n  {")
 values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)

@@ -1,7 +1,7 @@
 """Real causal LMs with random weights, small enough to time in milliseconds, and a real server of one."""
 
+import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import torch
 import transformers
+from places import reserved_port
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from helm_efficiency.profiling.prompts import WORDS
@@ -67,23 +68,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     model.generation_config.suppress_tokens = list(range(256))
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = "from transformers.cli.transformers import main; main()"
-    arguments = ["serve", str(path), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = (path / "server.log").open("w")
-    server = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=log, stderr=log, env=dict(os.environ))
-    try:
-        for _ in range(600):
-            assert server.poll() is None, (path / "server.log").read_text()[-2000:]
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield (path, f"http://127.0.0.1:{port}/v1")
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
+    with reserved_port() as port, (path / "server.log").open("w") as log:
+        script = "from transformers.cli.transformers import main; main()"
+        arguments = ["serve", str(path), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+        command = [sys.executable, "-c", script, *arguments]
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        try:
+            _wait_until_it_answers(f"http://127.0.0.1:{port}/health", server, path / "server.log")
+            yield (path, f"http://127.0.0.1:{port}/v1")
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"transformers serve did not start: {log.read_text()[-2000:]}")

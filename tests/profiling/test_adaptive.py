@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from helm_efficiency.core.measurement import Measurement
-from helm_efficiency.profiling.adaptive import adaptive_plan, belief_of, drift_fraction, expected_error_fraction
+from helm_efficiency.profiling.adaptive import (
+    adaptive_plan,
+    belief_of,
+    drift_fraction,
+    expected_error_fraction,
+    wanted,
+)
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.plans import FixedPlan, default_cells
@@ -72,6 +78,23 @@ def test_a_machine_that_drifts_is_told() -> None:
     slow = timer(lambda p, o: 3 * attention(p, o), noise=0.0)(Cell(64, 1))  # 0.0492 s, longer than 256 tokens take
     fast = timer(attention, noise=0.0)(Cell(256, 1))  # 0.01 + 0.0256 + 0.00065536 = 0.03625536 s
     assert drift_fraction([slow, fast]) == pytest.approx(3 * 0.01644096 / 0.03625536 - 1)
+
+
+def test_noise_that_leaves_a_cell_no_time_is_doubted_and_designed_around() -> None:
+    """As on a machine that stood still for a second now and then: the fit gives the shortest prompt 0 s."""
+    noisy = {
+        (4, 1): [0.4389, 1.3002, 1.2983, 2.3949],
+        (16, 1): [0.0111, 0.0277],
+        (4, 3): [0.708, 0.1358],
+        (16, 3): [0.6337, 0.6024, 0.5999, 0.4577],
+    }
+    results = [CellResult(Cell(*cell), tuple(Measurement(*cell, s) for s in timed)) for cell, timed in noisy.items()]
+    expected = expected_error_fraction(results)
+    assert expected is not None and 0.5 < expected < 100
+    design = wanted([Cell(p, o) for p in (4, 8, 16, 64) for o in (1, 3)], 0.02)  # type: ignore[misc]
+    belief = belief_of(results)
+    assert belief.predict([4], [1]).seconds[0] == 0
+    assert design.next_cell(belief, [Cell(16, 3)]) is not None  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("max_tokens", [8, 64, 100, 2048, 131072, None])

@@ -37,7 +37,7 @@ def test_a_profile_is_in_the_store_and_is_not_taken_twice(tiny_llama: Path, tmp_
     assert told[-1] == f"Measurements are in {store}. Next: helm-efficiency fit --store {store}"
 
     again = CliRunner().invoke(app, [*arguments, "--format", "json"])
-    assert again.exit_code == 0 and ": 0 new of 4 cells in 0.0 s" in again.stderr
+    assert again.exit_code == 0 and ": 0 new of 4 cells in " in again.stderr
     assert [row["seconds"] for row in json.loads(again.stdout)] == [float(row["seconds"]) for row in rows]
     assert Store(store).profiles() == [profile]
     table = CliRunner().invoke(app, arguments)
@@ -48,7 +48,7 @@ def test_a_spent_budget_is_exit_code_1_and_says_how_to_go_on(tiny_llama: Path, t
     arguments = ["profile", str(tiny_llama), "--store", str(tmp_path / "s.sqlite"), *SHORT, "--budget-seconds", "0"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert "0 new of 0 cells in 0.0 s" in result.stderr and "; budget spent, call again to go on" in result.stderr
+    assert "0 new of 0 cells in " in result.stderr and "; budget spent, call again to go on" in result.stderr
 
 
 def test_random_weights_of_a_config(tiny_llama: Path, tmp_path: Path) -> None:

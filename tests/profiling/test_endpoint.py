@@ -2,13 +2,14 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from places import reserved_port
 
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
@@ -18,8 +19,6 @@ from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
-from helm_efficiency.profiling.local import CellTimer
-from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.prompts import WORDS, PromptMaker
 
@@ -46,55 +45,41 @@ def test_without_streaming_there_is_no_first_token(served: tuple[Path, str]) -> 
     assert [(m.prompt_tokens, m.output_tokens, m.ttft_s) for m in result.measurements] == [(40, 3, None)] * 2
 
 
-def test_served_and_in_process_timings_agree_but_for_the_overhead(served: tuple[Path, str]) -> None:
-    once = Repetitions(num_warmups=0, num_repetitions=1, max_repetitions=1)
-    subject = stored_model(served[0], ModelOptions("cpu"))
-    here = CellTimer(subject, load_model(subject), "transformers-eager", repetitions=once)
-    cells = {"none": Cell(16, 2), "prefill": Cell(400, 2), "decode": Cell(16, 18)}
-    rounds = []
-    with Endpoint(EndpointOptions(served[1], str(served[0]))) as endpoint:
-        there = EndpointTimer(endpoint, load=Load(), repetitions=once)
-        for _ in range(7):  # turn about, because what a busy machine leaves to either of them drifts
-            rounds.append(
-                {
-                    what: (there(cell).measurements[0].seconds, here(cell).measurements[0].seconds)
-                    for what, cell in cells.items()
-                }
-            )
-    for what in ("prefill", "decode"):
-        # The overhead of a request is the same in both cells, so that it is not in their difference.
-        served_s, local_s = np.array([np.subtract(seconds[what], seconds["none"]) for seconds in rounds[1:]]).T
-        difference_s = served_s - local_s
-        error_s = difference_s.std(ddof=1) / len(difference_s) ** 0.5
-        # On a crowded machine a server with its several threads gets another share than one process: hence 0.75.
-        # Counting chunks for tokens, or a first token with its queue for prefill, would be off by more than that.
-        assert abs(difference_s.mean()) <= max(4 * error_s, 0.75 * local_s.mean()), (what, served_s, local_s)
-        assert served_s.mean() > 0 and local_s.mean() > 0
-
-
 class Scripted(BaseHTTPRequestHandler):
-    """Answers one request after the other from a script of (status, headers, body or events)."""
+    """Answers one request after the other from a script of (status, headers, body or events).
+
+    A float among the events is a pause in seconds. `moments` has, for each request, the time (s, on the clock of the
+    client) when it came and when each part of the answer was begun.
+    """
 
     protocol_version = "HTTP/1.1"
     script: Sequence[tuple[int, dict[str, str], Any]] = ()
     bodies: list[dict[str, Any]]
     headers_seen: list[str | None]
+    moments: list[list[float]]
 
     def do_POST(self) -> None:
+        moments = [time.perf_counter()]
+        self.moments.append(moments)
         length = int(self.headers["Content-Length"])
         self.bodies.append(json.loads(self.rfile.read(length)))
         self.headers_seen.append(self.headers["Authorization"])
         status, headers, body = self.script[min(len(self.bodies), len(self.script)) - 1]
+        parts: list[str | float] = [body if isinstance(body, str) else json.dumps(body)]
         if isinstance(body, list):
-            text = "".join(f"data: {json.dumps(event)}\n\n" for event in body) + ": comment\n\ndata: [DONE]\n\n"
-        else:
-            text = body if isinstance(body, str) else json.dumps(body)
+            parts = [event if isinstance(event, float) else f"data: {json.dumps(event)}\n\n" for event in body]
+            parts.append(": comment\n\ndata: [DONE]\n\n")
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text.encode())))
+        self.send_header("Content-Length", str(sum(len(part.encode()) for part in parts if isinstance(part, str))))
         self.end_headers()
-        self.wfile.write(text.encode())
+        for part in parts:
+            moments.append(time.perf_counter())
+            if isinstance(part, float):
+                time.sleep(part)
+            else:
+                self.wfile.write(part.encode())
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -103,7 +88,7 @@ class Scripted(BaseHTTPRequestHandler):
 @pytest.fixture
 def scripted() -> Iterator[tuple[str, type[Scripted]]]:
     """A server on loopback and its script, to be filled."""
-    handler = type("Handler", (Scripted,), {"bodies": [], "headers_seen": []})
+    handler = type("Handler", (Scripted,), {"bodies": [], "headers_seen": [], "moments": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -130,6 +115,23 @@ def test_chunks_are_not_tokens(scripted: tuple[str, type[Scripted]]) -> None:
     assert handler.bodies[0]["stream_options"] == {"include_usage": True} and handler.bodies[0]["max_tokens"] == 7
 
 
+def test_times_run_from_sending_to_the_first_text_and_to_the_last_byte(scripted: tuple[str, type[Scripted]]) -> None:
+    """However busy the machine: the client cannot have seen a part before the server began to send it."""
+    url, handler = scripted
+    role, first, second, usage = chunks("a", "b")
+    handler.script = [(200, {}, [role, 0.05, first, 0.05, second, 0.05, usage])]
+    with Endpoint(EndpointOptions(url, "m", chat=True)) as endpoint:
+        before_s = time.perf_counter()
+        reply = endpoint.request(" hello", 4)
+        elapsed_s = time.perf_counter() - before_s
+    ((came, _, _, first_text, _, second_text, _, _, end),) = handler.moments
+    assert reply.ttft_s is not None
+    assert 0.05 <= first_text - came <= reply.ttft_s
+    assert 0.10 <= second_text - came <= reply.ttft_s + sum(reply.gaps_s)
+    assert 0.15 <= end - came <= reply.seconds <= elapsed_s
+    assert reply.ttft_s + sum(reply.gaps_s) <= reply.seconds
+
+
 def test_busy_servers_are_asked_again_and_the_wait_is_not_time(scripted: tuple[str, type[Scripted]]) -> None:
     url, handler = scripted
     handler.script = [
@@ -139,8 +141,10 @@ def test_busy_servers_are_asked_again_and_the_wait_is_not_time(scripted: tuple[s
     ]
     with Endpoint(EndpointOptions(url, "m")) as endpoint:
         reply = endpoint.request(" hello", 4)
+        end = time.perf_counter()
     assert reply.retries == 2 and len(handler.bodies) == 3
-    assert reply.seconds < 0.4, "of which 0.4 s were spent waiting"
+    (_, refused), *_ = handler.moments
+    assert reply.seconds <= end - refused - 0.4, "of which 0.4 s were spent waiting"
 
 
 def test_a_server_that_stays_busy_is_given_up(scripted: tuple[str, type[Scripted]]) -> None:
@@ -223,9 +227,11 @@ def test_the_api_key_appears_in_no_file(
 
 
 def test_an_unreachable_server_is_one_clear_error() -> None:
-    gives_up = pytest.raises(ProfilingError, match=r"http://127.0.0.1:9/v1 did not answer in 1 attempts. Last: Connect")
-    with Endpoint(EndpointOptions("http://127.0.0.1:9/v1", "m", max_retries=0)) as endpoint, gives_up:
-        endpoint.request(" hello", 4)
+    gives_up = pytest.raises(ProfilingError, match=r"/v1 did not answer in 1 attempts. Last: Connect")
+    with reserved_port() as port:
+        options = EndpointOptions(f"http://127.0.0.1:{port}/v1", "m", max_retries=0)
+        with Endpoint(options) as endpoint, gives_up:
+            endpoint.request(" hello", 4)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://user:key@x/v1", "http://x/v1?key=k", ""])

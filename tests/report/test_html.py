@@ -228,7 +228,8 @@ def test_axes_and_scenarios_can_be_chosen(opened):
 
 @pytest.mark.browser
 def test_no_error_and_no_request_but_for_the_file(opened):
-    assert opened.get_log("browser") == []
+    of_the_page = [entry for entry in opened.get_log("browser") if not entry["message"].startswith("chrome://")]
+    assert of_the_page == []  # on a busy machine Chromium says of its own start page that the network is slow
     events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
     assert {url.partition(":")[0] for url in asked} <= {"file", "data", "chrome"}  # its own start page

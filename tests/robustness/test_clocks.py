@@ -3,13 +3,13 @@
 import ast
 import json
 import os
-import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from checking import call
+from places import copy_to_change
 
 import helm_efficiency
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
@@ -47,9 +47,7 @@ def test_wall_clocks_only_say_when_something_was_made() -> None:
 @pytest.fixture
 def archive(data_dir: Path, tmp_path: Path) -> Path:
     runs = tmp_path / "archive" / "v1"
-    shutil.copytree(data_dir / "helm_runs" / "small" / "runs", runs, copy_function=shutil.copyfile)
-    for path in runs.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    copy_to_change(data_dir / "helm_runs" / "small" / "runs", runs)
     return runs
 
 

@@ -1,9 +1,11 @@
 """Killed at random moments, short of disk, in folders that cannot be written to, or many at once.
 
-HELM_EFFICIENCY_KILLS sets how often each command is killed.
+HELM_EFFICIENCY_KILLS sets how often each command is killed. Some of the moments are times, which may come when it is
+done already; the others are steps of its work, which are the same however busy the machine is.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -14,12 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import scored
 from checking import call, in_child, refused
-from places import read_only, small_disk
+from places import filled, read_only, small_disk
 
 from helm_efficiency.core.fitting import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
@@ -54,6 +57,58 @@ def killed(work: Callable[[], object], *, within_s: float, chance: random.Random
         os.kill(process, signal.SIGKILL)
 
 
+Hook = Callable[[Callable[[int], object]], None]
+"""From now on calls something with the number of each step of this process that is about to be taken."""
+
+
+def on_statements(do: Callable[[int], object]) -> None:
+    """Steps are what is given to sqlite."""
+    number = itertools.count()
+
+    def look(_frame: object, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__name__", "") in ("execute", "executemany", "connect"):
+            do(next(number))
+
+    sys.setprofile(look)
+
+
+def on_writes(do: Callable[[int], object]) -> None:
+    """Steps are what changes a folder, or opens a file or a store to write to it."""
+    number = itertools.count()
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        opens_to_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if opens_to_write or event in ("os.mkdir", "os.rename", "os.remove", "sqlite3.connect"):
+            do(next(number))
+
+    sys.addaudithook(look)  # for good: only in a process of its own
+
+
+def steps_of(work: Callable[[], object], hook: Hook) -> int:
+    """Do something in a process of its own, and count its steps."""
+    read, write = os.pipe()
+
+    def counted() -> None:
+        hook(lambda number: os.write(write, b"."))
+        work()
+
+    with in_child(counted):
+        os.close(write)
+        with os.fdopen(read, "rb") as steps:
+            return len(steps.read())
+
+
+def killed_at(work: Callable[[], object], step: int, hook: Hook) -> None:
+    """Do something in a process of its own that is killed when it is about to take a step."""
+
+    def work_until() -> None:
+        hook(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == step else None)
+        work()
+
+    with in_child(work_until):
+        pass
+
+
 def contents(store: Path) -> tuple[list[Profile], list[Fit]]:
     opened = Store(store, create=False)
     return opened.profiles(), opened.fits()
@@ -62,35 +117,42 @@ def contents(store: Path) -> tuple[list[Profile], list[Fit]]:
 @pytest.mark.parametrize("start", ["new", "old"])
 def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> None:
     """What was there before stays; all of a command, or nothing, is there after; the next call finishes."""
-    files, store = tmp_path / "files.json", tmp_path / "here" / "s.sqlite"
+    files, store, sound = tmp_path / "files.json", tmp_path / "here" / "s.sqlite", tmp_path / "sound.sqlite"
     files.write_text(json.dumps([a_profile(f"me/{n}", 10).to_dict() for n in range(3)]))
-    sound = tmp_path / "sound.sqlite"
     if start == "old":
         Store(sound).put_all([a_profile("old/one")], ())
-    once = tmp_path / "once.sqlite"
-    states: list[tuple[list[Profile], list[Fit]] | None] = [contents(sound) if start == "old" else None]
-    seconds = []
-    for command in (("import", files), ("fit",)):
-        if start == "old" and not once.exists():
-            shutil.copy(sound, once)
-        began = time.monotonic()
-        assert call(*command, "--store", once).code == 0
-        seconds.append(time.monotonic() - began)
-        states.append(contents(once))
-    chance = random.Random(start)
-    num_early = 0
-    for _ in range(NUM_KILLS):
-        store.parent.mkdir(exist_ok=True)
+
+    def begin() -> None:
+        store.parent.mkdir()
         if start == "old":
             shutil.copy(sound, store)
-        for step, command in enumerate((("import", files), ("fit",))):
-            arguments = (*command, "--store", store)
-            killed(lambda arguments=arguments: call(*arguments), within_s=1.2 * seconds[step], chance=chance)  # type: ignore[misc]
+
+    commands = [("import", files, "--store", store), ("fit", "--store", store)]
+    states: list[tuple[list[Profile], list[Fit]] | None] = [contents(sound) if start == "old" else None]
+    begin()
+    seconds = []
+    num_steps = []
+    for command in commands:
+        began = time.monotonic()
+        num_steps.append(steps_of(partial(call, *command), on_statements))
+        seconds.append(time.monotonic() - began)
+        states.append(contents(store))
+    shutil.rmtree(store.parent)
+    chance = random.Random(start)
+    num_early = 0
+    for kill in range(NUM_KILLS):
+        begin()
+        for step, command in enumerate(commands):
+            work = partial(call, *command)
+            if kill % 2:
+                killed(work, within_s=1.2 * seconds[step], chance=chance)
+            else:
+                killed_at(work, int(num_steps[step] * (kill + chance.random()) / NUM_KILLS), on_statements)
             found = contents(store) if store.exists() else None
             empty_store = step == 0 and start == "new" and found == ([], [])
             assert empty_store or found in (states[step], states[step + 1])
-            num_early += found != states[step + 1]
-            assert call(*arguments).code == 0
+            num_early += kill % 2 == 0 and found != states[step + 1]
+            assert call(*command).code == 0
             assert contents(store) == states[step + 1]
         left = {path.name.split("-")[0] for path in store.parent.iterdir()}
         assert left <= {store.name, ".store"}, "nothing but what a kill during the making of a store leaves"
@@ -110,15 +172,24 @@ model, store, num_kills = sys.argv[2], sys.argv[3], int(sys.argv[4])
 arguments = ["profile", model, "--deployment", "me/tiny", "--store", store, "--prompt-tokens", "4,8,16,32,64,128"]
 arguments += ["--output-tokens", "1,4", "--repetitions", "3", "--device", "cpu"]
 chance = random.Random(0)
+
+def die_before_the_third_cell_is_kept(frame, event, function, appended=[]):
+    if event == "call" and frame.f_code.co_qualname == "Checkpoint.append":
+        appended.append(frame)
+        if len(appended) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
 for number in range(num_kills + 1):
     child = os.fork()
     if not child:
         code = 9
+        if number == 0:
+            sys.setprofile(die_before_the_third_cell_is_kept)
         try:
             code = call(*arguments).code
         finally:
             os._exit(code)
-    if number < num_kills:
+    if 0 < number < num_kills:
         time.sleep(chance.uniform(0, 0.15))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -155,7 +226,7 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
                 Store(store, create=False).profiles()
             process.stdin.write("\n")
             process.stdin.flush()
-    assert codes[-1] == 0 and -signal.SIGKILL in codes
+    assert (codes[0], codes[-1]) == (-signal.SIGKILL, 0)
     (profile,) = Store(store).profiles()
     results = [json.loads(line) for line in kept.splitlines()[1:]]
     assert len(results) == 12 == len({tuple(result["cell"]) for result in results})
@@ -164,8 +235,8 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> dict[str, Path]:
-    """What commands read: a store, files of measurements, scored tables, a run."""
+def made(tmp_path: Path, data_dir: Path) -> dict[str, Path]:
+    """What commands read: a store, files of measurements, scored tables, latencies, a run."""
     files, store = tmp_path / "files.json", tmp_path / "store.sqlite"
     files.write_text(json.dumps([a_profile(f"me/{n}", 40).to_dict() for n in range(6)]))
     assert call("import", files, "--store", store).code == 0
@@ -175,7 +246,8 @@ def made(tmp_path: Path) -> dict[str, Path]:
     config = tmp_path / "config.json"
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config.write_text(json.dumps({"model_type": "llama", "vocab_size": 256, **sizes}))
-    return {"files": files, "store": store, "scored": folder, "config": config}
+    latencies, run = data_dir / "latency" / "llmperf" / "groq_70b.json", data_dir / "helm_runs" / "small"
+    return {"files": files, "store": store, "scored": folder, "config": config, "latencies": latencies, "run": run}
 
 
 def writing_commands(made: dict[str, Path], place: Path) -> list[tuple[object, ...]]:
@@ -183,12 +255,52 @@ def writing_commands(made: dict[str, Path], place: Path) -> list[tuple[object, .
     return [
         ("import", made["files"], "--store", place / "s.sqlite"),
         ("fit", "--store", place / "s.sqlite"),
+        ("denoise", made["latencies"], "--resamples", "10", "--store", place / "s.sqlite"),
+        ("transfer", "llama-3-8b", "--accelerator", "h100-sxm", "--store", place / "s.sqlite"),
+        ("records", made["run"], "--every-eval-ever", place / "every-eval-ever"),
         ("export", "--store", made["store"], "--output", place / "export.json"),
         ("plot", made["scored"], "--output", place / "t.png"),
         ("report", made["scored"], "--output", place / "r.html"),
         ("schema", "lite", "--output", place / "schema.yaml"),
         ("architecture", "add", made["config"], "--name", "x", "--architectures", place / "architectures.yaml"),
     ]
+
+
+def test_every_writing_command_killed_at_steps_of_its_work(made: dict[str, Path], tmp_path: Path) -> None:
+    """Each file and the store are as before or as after, whole; the next call ends as one that nobody killed."""
+    place, before = tmp_path / "place", tmp_path / "before"
+    place.mkdir()
+    chance = random.Random(0)
+
+    def state() -> dict[str, object]:
+        found: dict[str, object] = {"": contents(place / "s.sqlite")} if (place / "s.sqlite").exists() else {}
+        for name, data in tree(place).items():
+            if "every-eval-ever" in name and ".unfinished-" not in name:  # it holds the time at which it was written
+                found[name] = len([json.loads(part) for part in (data.splitlines() if "jsonl" in name else [data])])
+            elif ".unfinished-" not in name and ".sqlite" not in name:
+                found[name] = data
+        return found
+
+    for command in writing_commands(made, place):
+        work = partial(call, *command)
+        shutil.copytree(place, before)
+        old = state()
+        assert work().code in (0, 1), command
+        new = state()
+        shutil.rmtree(place)
+        shutil.copytree(before, place)
+        num_steps = steps_of(work, on_writes)
+        assert state() == new != old and num_steps >= 3, command
+        for kill in range(max(NUM_KILLS // 2, 2)):
+            shutil.rmtree(place)
+            shutil.copytree(before, place)
+            killed_at(work, num_steps - 1 if kill == 0 else chance.randrange(num_steps), on_writes)
+            found = state()
+            assert all(found.get(name) in (old.get(name), value, ([], [])) for name, value in new.items()), command
+            assert found.keys() <= new.keys(), command
+            assert work().code in (0, 1), command
+            assert state() == new, command
+        shutil.rmtree(before)
 
 
 def test_full_disks(made: dict[str, Path], tmp_path: Path) -> None:
@@ -226,19 +338,15 @@ def test_a_profile_on_a_full_disk(tmp_path: Path) -> None:
     torch.manual_seed(0)
     transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32, **sizes)).save_pretrained(tmp_path / "model")
     arguments = ["--prompt-tokens", "4,8,16", "--output-tokens", "1,4", "--repetitions", "2", "--device", "cpu"]
-    with small_disk(tmp_path / "full", 40) as full:
+    with small_disk(tmp_path / "full", 400) as full:
         store = full / "s.sqlite"
         Store(store)
-        filler = full / "filler"
-        with contextlib.suppress(OSError):
-            filler.write_bytes(b"x" * (36_000 - store.stat().st_size))
-            filler.write_bytes(b"x" * (40 * 1024 - store.stat().st_size))
-        line = refused("profile", tmp_path / "model", "--store", store, *arguments, naming=full)
-        assert "No space left" in line or "full" in line or "File too large" in line
-        assert contents(store) == ([], [])
-        filler.unlink()
-        code, _, stderr = call("profile", tmp_path / "model", "--store", store, *arguments)
-        assert code in (0, 2) and (code == 0 or str(full) in stderr)
+        with filled(full):
+            line = refused("profile", tmp_path / "model", "--store", store, *arguments, naming=full)
+            assert "No space left" in line or "File too large" in line
+            assert contents(store) == ([], [])
+        assert call("profile", tmp_path / "model", "--store", store, *arguments).code == 0
+        assert len(contents(store)[0]) == 1
 
 
 def test_read_only_places(made: dict[str, Path], tmp_path: Path) -> None:

@@ -63,14 +63,14 @@ LINE = b'{"schema_version": "instance_level_eval_0.2.2", "evaluation_id": "a"'
 @pytest.mark.parametrize("name", ["scenario_state.json", "per_instance_stats.json", "stats.json", "run_spec.json"])
 def test_huge_files_of_a_run(a_run: Path, store: Path, tmp_path: Path, name: str) -> None:
     sparse(a_run / name, b"[")
-    began = time.monotonic()
+    began = time.process_time()
     with little_memory():
         code, stdout, _ = call(
             "rescore", a_run.parent, "--store", store, "--output", tmp_path / "out", "--format", "json", "--jobs", "1"
         )
     (failed,) = json.loads(stdout)["failed"]
     assert code == 1 and f"{name}: more than 100 MB in one piece; expected a list in the indented" in failed["error"]
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_a_run_of_linked_files(a_run: Path, store: Path, tmp_path: Path) -> None
 
 
 def in_time_and_memory(work: Callable[[], object], *, num_bytes: int) -> float:
-    """Seconds that something takes, in little memory."""
-    began = time.monotonic()
+    """Seconds of a processor that something takes, in little memory."""
+    began = time.process_time()
     with little_memory(num_bytes):
         work()
-    return time.monotonic() - began
+    return time.process_time() - began
 
 
 def test_a_folder_of_very_many_entries(a_run: Path, store: Path, tmp_path: Path) -> None:

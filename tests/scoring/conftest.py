@@ -1,12 +1,12 @@
 """Copies of real runs that tests may change."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import copy_to_change
 
 
 @pytest.fixture
@@ -20,9 +20,5 @@ def fast_folder() -> Iterator[Path]:
 @pytest.fixture
 def runs(data_dir: Path, fast_folder: Path) -> Path:
     """A copy of a suite of three small real runs, in a folder of its own."""
-    shutil.copytree(
-        data_dir / "helm_runs" / "small" / "runs", fast_folder / "archive" / "runs", copy_function=shutil.copyfile
-    )
-    for path in (fast_folder / "archive").rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    copy_to_change(data_dir / "helm_runs" / "small" / "runs", fast_folder / "archive" / "runs")
     return fast_folder / "archive"

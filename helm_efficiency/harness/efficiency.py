@@ -243,9 +243,13 @@ class _Asked:
     def by(cls, records: Sequence[RequestRecord]) -> Self:
         places: dict[tuple[str, str], int] = {}
         choice = [places.setdefault((record.deployment, record.model), len(places)) for record in records]
-        counts = [(record.prompt_tokens, record.output_tokens, decoded_tokens(record)) for record in records]
-        table = np.array(counts, dtype=np.float64).reshape(len(records), 3)  # None becomes NaN
-        return cls(tuple(places), np.array(choice, dtype=np.intp), *table.T)
+        counts = (
+            [record.prompt_tokens for record in records],
+            [record.output_tokens for record in records],
+            [decoded_tokens(record) for record in records],
+        )
+        tokens = [np.array(column, dtype=np.float64) for column in counts]  # None becomes NaN
+        return cls(tuple(places), np.array(choice, dtype=np.intp), *tokens)
 
     def numbers(self, fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
         """A number of each request's fit; NaN where it has none."""

@@ -4,7 +4,7 @@
 adapters make one for each reference (and calibration), and HELM adds up their tokens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
 
@@ -21,13 +21,13 @@ _Key = tuple[str, int, bytes]
 
 
 class InstanceStats(Struct, gc=False):
-    """What HELM counted and scored for the requests of one instance."""
+    """What HELM counted and scored for the requests of one instance; `firsts` begin the entries that say so."""
 
     num_requests: int = 1
     prompt_total: int | None = None
     output_total: int | None = None
     scores: dict[str, float] = msgspec.field(default_factory=dict)
-    firsts: list[str] = msgspec.field(default_factory=list)
+    firsts: tuple[str, ...] = ()
 
 
 class Group(Struct, gc=False):
@@ -53,50 +53,49 @@ def stats_by_key(
     last: list[str] = []
     its = _Wanted.of(())
     for entry in chain.from_iterable(parts):
-        stats = entry.stats
-        if not stats:
+        if not entry.stats:
             continue
-        names = [stat.name.name for stat in stats]
+        names = [stat.name.name for stat in entry.stats]
         if names != last:
             last, key_of_names = names, tuple(names)
             its = wanted.get(key_of_names) or wanted.setdefault(key_of_names, _Wanted.of(key_of_names))
         key = (str(entry.instance_id), entry.train_trial_index, perturbation_key(entry.perturbation))
-        _add(_slot(by_key.setdefault(key, []), its.first), stats, its, file=file)
+        slots = by_key.setdefault(key, [])
+        _add(slots, entry.stats, its, file=file)
     return by_key
 
 
 class _Wanted(NamedTuple):
     """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats."""
 
-    first: str
-    scores: list[tuple[int, str]]
+    first: tuple[str, ...]
+    scores: Sequence[tuple[str, int]]
     prompt: int | None
     output: int | None
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> Self:
         places = {name: place for place, name in enumerate(names)}
-        scores = [(place, name) for place, name in enumerate(names) if is_score(name)]
-        return cls(names[0] if names else "", scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
+        scores = [(name, place) for place, name in enumerate(names) if is_score(name)]
+        return cls(names[:1], scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
 
 
-def _slot(slots: list[InstanceStats], first: str) -> InstanceStats:
-    """Where an entry belongs: each metric adds one; one that begins like an earlier is of a next instance of its id."""
+def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
+    """Add an entry: each metric makes one; one that begins like an earlier is of a next instance of its id."""
+    scores = {
+        name: stat.sum / stat.count
+        for name, place in wanted.scores
+        if isinstance((stat := more[place]).sum, float) and stat.count
+    }
+    first = wanted.first
     for stats in slots:
-        if first not in stats.firsts:
+        if first[0] not in stats.firsts:
+            stats.scores |= scores
+            stats.firsts += first
             break
     else:
-        stats = InstanceStats()
+        stats = InstanceStats(scores=scores, firsts=first)
         slots.append(stats)
-    stats.firsts.append(first)
-    return stats
-
-
-def _add(stats: InstanceStats, more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
-    for place, name in wanted.scores:
-        count, total = more[place].count, more[place].sum
-        if count and total is not None and not isinstance(total, str):
-            stats.scores[name] = total / count
     if wanted.prompt is not None and (total := _total(more[wanted.prompt], file)) is not None:
         stats.prompt_total, stats.num_requests = total, int(more[wanted.prompt].count)
     if wanted.output is not None and (total := _total(more[wanted.output], file)) is not None:
@@ -107,7 +106,7 @@ def _total(stat: fmt.Stat, file: str) -> int | None:
     value = stat.sum
     if not stat.count or value is None:
         return None
-    if isinstance(value, str) or not 0 <= value <= 2**53 or value != int(value):
+    if isinstance(value, str) or not 0 <= value <= 2**53 or not value.is_integer():
         raise FileFormatError(f"{file}: {stat.name.name} is {value}, expected a count.")
     return int(value)
 
@@ -121,8 +120,7 @@ def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[Insta
         groups = of_keys.get(key)
         if groups is None:
             groups = of_keys[key] = [Group(stats) for stats in by_key.get(key) or [InstanceStats()]]
-        unserved = (group for group in groups if len(group.members) < group.stats.num_requests)
-        next(unserved, groups[-1]).members.append(place)
+        _unserved(groups).members.append(place)
     for groups in of_keys.values():
         # Stats that no request is left for are not of a further instance but of a metric that begins like another.
         served = [group for group in groups if group.members]
@@ -130,3 +128,11 @@ def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[Insta
             if not group.members:
                 served[-1].stats.scores = {**group.stats.scores, **served[-1].stats.scores}
     return [group for groups in of_keys.values() for group in groups if group.members]
+
+
+def _unserved(groups: list[Group]) -> Group:
+    """The first group that lacks a request, else the last one."""
+    for group in groups:
+        if len(group.members) < group.stats.num_requests:
+            return group
+    return groups[-1]

@@ -14,8 +14,9 @@ from helm_efficiency.core.cost import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.harness.efficiency import ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.scoring.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.scoring.summary import mean_intervals
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema, run_schema
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
 _FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
 
@@ -31,11 +32,28 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
     values = zip(*map(astuple, records), strict=True) if records else [()] * len(fields)
     facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
     scores = facts.pop("scores")
-    columns = {name: pa.array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
-    ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
-    names, marks = chain.from_iterable(scores), chain.from_iterable(each.values() for each in scores)
-    columns["scores"] = pa.MapArray.from_arrays(ends, pa.array(names, pa.string()), pa.array(marks, pa.float64()))
+    columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
+    columns["scores"] = _score_maps(scores)
     return columns
+
+
+def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
+    """Scores by name of each request; nearly all requests of a run have the same names."""
+    kinds: dict[tuple[str, ...], int] = {}
+    kind_of = [kinds.setdefault(tuple(each), len(kinds)) for each in scores]
+    vocabulary = list(dict.fromkeys(chain.from_iterable(kinds)))
+    places = {name: place for place, name in enumerate(vocabulary)}
+    of_kinds = [np.array([places[name] for name in kind], dtype=np.int32) for kind in kinds]
+    ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
+    names = np.concatenate([of_kinds[kind] for kind in kind_of]) if scores else np.empty(0, dtype=np.int32)
+    marks = np.array(list(chain.from_iterable(each.values() for each in scores)), dtype=np.float64)
+    return pa.MapArray.from_arrays(
+        index_array(ends), text_array(vocabulary).take(index_array(names)), number_array(marks, pa.float64())
+    )
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return text_array(values) if kind == pa.string() else number_array(values, kind)
 
 
 def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
@@ -46,12 +64,13 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
         "tier": [match.fit.tier if match else "none" for match in matches],
         "matched_by": [match.matched_by if match else None for match in matches],
     }
-    choice = pa.array(scored.choice)
-    columns = {name: pa.array(values, pa.string()).take(choice) for name, values in texts.items()}
-    columns["reason"] = pa.array([reason or None for reason in scored.reasons], pa.string())
-    columns |= {name: pa.array(values, from_pandas=True) for name, values in _reals(scored).items()}
-    columns["num_accelerators"] = pa.array(scored.num_accelerators, from_pandas=True).cast(pa.int64())
-    columns["in_domain"] = pa.array(scored.idealized.in_domain, mask=np.isnan(scored.idealized.seconds))
+    choice = index_array(scored.choice)
+    columns = {name: text_array(values).take(choice) for name, values in texts.items()}
+    columns["reason"] = text_array([reason or None for reason in scored.reasons])
+    columns |= {name: number_array(values, pa.float64()) for name, values in _reals(scored).items()}
+    columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
+    is_known = ~np.isnan(scored.idealized.seconds)
+    columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
     nothing = {name: pa.nulls(len(choice), kind) for name, kind in REQUEST_COLUMNS.items()}
     return {name: columns.get(name, nothing[name]) for name in REQUEST_COLUMNS if name not in _FACTS}
 
@@ -100,9 +119,21 @@ def run_rows(
         "output_tokens": _total([record.output_tokens for record in records]),
     }
     instances = _Instances.of(records, score_name)
-    score = _named_means(mean_intervals({"score": instances.scores}))
-    observed = np.array([record.observed_s for record in records], dtype=np.float64)
-    return [common | _run_on_stack(each, observed, instances) | score for each in scored]
+    observed_s = np.array([record.observed_s for record in records], dtype=np.float64)
+    costs = [_costs(each, observed_s) for each in scored]
+    by_stack = {(stack, name): column for stack, columns in enumerate(costs) for name, column in columns.items()}
+    means = mean_intervals({**by_stack, (_ANY_STACK, "score"): instances.scores})
+    return [
+        common
+        | _run_on_stack(each)
+        | _named_means({name: interval for (of, name), interval in means.items() if of in (stack, _ANY_STACK)})
+        | instances.per_correct(costs[stack])
+        | _totals(costs[stack])
+        for stack, each in enumerate(scored)
+    ]
+
+
+_ANY_STACK = -1
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
@@ -155,8 +186,8 @@ class _Instances:
         return found
 
 
-def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _Instances) -> dict[str, Any]:
-    columns = {
+def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:
+    return {
         "observed_s": observed_s,
         "denoised_s": scored.denoised.seconds,
         "idealized_s": scored.idealized.seconds,
@@ -165,6 +196,9 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _In
         "energy_j": scored.energy_j,
         "api_usd": scored.api_usd,
     }
+
+
+def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
     is_scored = ~np.isnan(scored.idealized.seconds)
     match = next((match for match in scored.choices if match is not None), None)
     return {
@@ -175,10 +209,11 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _In
         "reason": next((reason for reason in scored.reasons if reason), None),
         "num_scored": int(is_scored.sum()),
         "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
-        **_named_means(mean_intervals(columns)),
-        **instances.per_correct(columns),
-        **{f"total_{name}": float(np.nansum(column)) for name, column in columns.items() if not np.isnan(column).all()},
     }
+
+
+def _totals(costs: Mapping[str, FloatArray]) -> dict[str, float]:
+    return {f"total_{name}": float(np.nansum(cost)) for name, cost in costs.items() if not np.isnan(cost).all()}
 
 
 def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
@@ -191,4 +226,5 @@ def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[st
 
 def run_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The runs table."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=run_schema())
+    columns = {name: _array([row.get(name) for row in rows], kind) for name, kind in RUN_COLUMNS.items()}
+    return pa.table(columns, schema=run_schema())

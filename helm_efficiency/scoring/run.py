@@ -46,6 +46,7 @@ from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import Plan, StatsTarget
 from helm_efficiency.scoring.rows import request_table, run_rows
 from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read_source, state_of
+from helm_efficiency.scoring.table import REQUEST_COLUMNS
 
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
 """Folders of the output: parts of the requests table, copied suites, receipts."""
@@ -240,8 +241,13 @@ def part_name(source: Source) -> str:
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), buffer)
+    pq.write_table(pa.concat_tables(tables), buffer, use_dictionary=_ALIKE)
     return buffer.getvalue()
+
+
+_ALIKE = [name for name, kind in REQUEST_COLUMNS.items() if kind != pa.float64()]
+_ALIKE += ["scores.key_value.key", "scores.key_value.value"]
+"""Columns whose values are alike; a dictionary of seconds and dollars would be as long as the column."""
 
 
 def _suite_files(

@@ -66,31 +66,59 @@ def stats_by_key(
 
 
 class _Wanted(NamedTuple):
-    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats."""
+    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats.
+
+    Attributes:
+        first: Name of the first stat.
+        scores: Names of the scores.
+        places: Theirs.
+        prompt: Place of the prompt tokens.
+        output: Place of the output tokens.
+        made: Scores by their values: most scores of a run are 0 or 1, so that thousands of requests share a mapping.
+    """
 
     first: tuple[str, ...]
-    scores: Sequence[tuple[str, int]]
+    scores: Sequence[str]
+    places: Sequence[int]
     prompt: int | None
     output: int | None
+    made: dict[tuple[float | None, ...], dict[str, float]]
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> Self:
-        places = {name: place for place, name in enumerate(names)}
-        scores = [(name, place) for place, name in enumerate(names) if is_score(name)]
-        return cls(names[:1], scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
+        place_of = {name: place for place, name in enumerate(names)}
+        places = [place for place, name in enumerate(names) if is_score(name)]
+        scores = [names[place] for place in places]
+        return cls(names[:1], scores, places, place_of.get("num_prompt_tokens"), place_of.get("num_output_tokens"), {})
+
+    def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
+        """Scores by name; not to be changed, as others may share them."""
+        values = tuple(
+            [
+                total / count
+                if isinstance(total := (stat := stats[place]).sum, float) and (count := stat.count)
+                else None
+                for place in self.places
+            ]
+        )
+        scores = self.made.get(values)
+        if scores is None:
+            scores = {name: value for name, value in zip(self.scores, values, strict=True) if value is not None}
+            if len(self.made) < _MOST_SHARED:
+                self.made[values] = scores
+        return scores
+
+
+_MOST_SHARED = 1000
+"""Mappings of scores that are looked for again; beyond, scores are rarely alike."""
 
 
 def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
     """Add an entry: each metric makes one; one that begins like an earlier is of a next instance of its id."""
-    scores = {
-        name: stat.sum / stat.count
-        for name, place in wanted.scores
-        if isinstance((stat := more[place]).sum, float) and stat.count
-    }
-    first = wanted.first
+    scores, first = wanted.scores_of(more), wanted.first
     for stats in slots:
         if first[0] not in stats.firsts:
-            stats.scores |= scores
+            stats.scores = {**stats.scores, **scores} if scores else stats.scores
             stats.firsts += first
             break
     else:

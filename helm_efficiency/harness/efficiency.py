@@ -73,6 +73,26 @@ class ScoredRequests:
         """Accelerator-seconds times the price."""
         return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
 
+    def part(self, rows: slice) -> "ScoredRequests":
+        """Those of some of the records."""
+        return replace(
+            self,
+            choice=self.choice[rows],
+            reasons=self.reasons[rows],
+            idealized=_part(self.idealized, rows),
+            denoised=_part(self.denoised, rows),
+            num_accelerators=self.num_accelerators[rows],
+            usd_per_accelerator_hour=self.usd_per_accelerator_hour[rows],
+            energy_j=self.energy_j[rows],
+            api_usd=self.api_usd[rows],
+            api_usd_today=self.api_usd_today[rows],
+        )
+
+
+def _part(prediction: Prediction, rows: slice) -> Prediction:
+    seconds, low_s, high_s, in_domain = prediction
+    return Prediction(seconds[rows], low_s[rows], high_s[rows], in_domain[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:

@@ -1,6 +1,6 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Self
@@ -21,15 +21,23 @@ from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_
 _FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
 
 
-def request_table(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> pa.Table:
-    """Rows of the requests table: all records on the first stack, then all on the next."""
-    facts = _facts(records)
-    return pa.concat_tables([pa.table({**facts, **_scores(each)}, schema=request_schema()) for each in scored])
+def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> Iterator[pa.Table]:
+    """Rows of the requests table, some thousand records at a time: all on the first stack, then all on the next."""
+    schema = request_schema()
+    for first in range(0, len(records), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        facts = _facts(records[rows])
+        for each in scored:
+            yield pa.table({**facts, **_scores(each.part(rows))}, schema=schema)
+
+
+_BLOCK = 10_000
+"""Records, so that memory does not grow with the run."""
 
 
 def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
     fields = RequestRecord.__struct_fields__
-    values = zip(*map(astuple, records), strict=True) if records else [()] * len(fields)
+    values = zip(*map(astuple, records), strict=True)
     facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
     scores = facts.pop("scores")
     columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}

@@ -182,6 +182,7 @@ def _score(
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
     scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
+    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
     tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
     contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
     if isinstance(runs[0], HelmRun) and plan.target is not StatsTarget.none:
@@ -196,9 +197,9 @@ def _score(
         warnings=tuple(warning for run in runs for warning in run.warnings),
     )
     deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
-    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
-    flat = list(itertools.chain.from_iterable(rows))
-    return contents, Receipt(plan.basis(deployments), deployments, states, {}, flat, outcome)
+    return contents, Receipt(
+        plan.basis(deployments), deployments, states, {}, list(itertools.chain.from_iterable(rows)), outcome
+    )
 
 
 @functools.lru_cache(maxsize=1)

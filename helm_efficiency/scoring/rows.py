@@ -28,7 +28,8 @@ def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequ
         rows = slice(first, first + _BLOCK)
         facts = _facts(records[rows])
         for each in scored:
-            yield pa.table({**facts, **_scores(each.part(rows))}, schema=schema)
+            columns = facts | _scores(each.part(rows))
+            yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 _BLOCK = 10_000
@@ -79,8 +80,7 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
     is_known = ~np.isnan(scored.idealized.seconds)
     columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
-    nothing = {name: pa.nulls(len(choice), kind) for name, kind in REQUEST_COLUMNS.items()}
-    return {name: columns.get(name, nothing[name]) for name in REQUEST_COLUMNS if name not in _FACTS}
+    return columns
 
 
 def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:

@@ -16,9 +16,11 @@ def text_array(values: Sequence[str | None]) -> pa.StringArray:
     """Texts; None is null."""
     if _are_one(values):
         return _of_one_text(values[0], len(values))
-    encoded = [b"" if value is None else value.encode() for value in values]
+    valid = (
+        np.array([value is not None for value in values]) if None in values else np.ones(len(values), dtype=np.bool_)
+    )
+    encoded = list(map(str.encode, [value or "" for value in values]))
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    valid = np.array([value is not None for value in values], dtype=np.bool_)
     return _string_array(offsets, b"".join(encoded), valid)
 
 

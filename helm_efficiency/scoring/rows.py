@@ -47,18 +47,14 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
 
 
 def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
-    """Scores by name of each request; nearly all requests of a run have the same names."""
-    kinds: dict[tuple[str, ...], int] = {}
-    kind_of = [kinds.setdefault(tuple(each), len(kinds)) for each in scores]
-    vocabulary = list(dict.fromkeys(chain.from_iterable(kinds)))
-    places = {name: place for place, name in enumerate(vocabulary)}
-    of_kinds = [np.array([places[name] for name in kind], dtype=np.int32) for kind in kinds]
-    ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
-    names = np.concatenate([of_kinds[kind] for kind in kind_of]) if scores else np.empty(0, dtype=np.int32)
-    marks = np.array(list(chain.from_iterable(each.values() for each in scores)), dtype=np.float64)
-    return pa.MapArray.from_arrays(
-        index_array(ends), text_array(vocabulary).take(index_array(names)), number_array(marks, pa.float64())
-    )
+    """Scores by name of each request; many requests share a mapping, which is looked at once."""
+    distinct = list({id(each): each for each in scores}.values())
+    place_of = {id(each): place for place, each in enumerate(distinct)}
+    ends = np.cumsum([0, *map(len, distinct)])
+    names = list(chain.from_iterable(distinct))
+    marks = list(chain.from_iterable(each.values() for each in distinct))
+    maps = pa.MapArray.from_arrays(index_array(ends), text_array(names), number_array(marks, pa.float64()))
+    return maps.take(index_array(np.array([place_of[id(each)] for each in scores])))
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

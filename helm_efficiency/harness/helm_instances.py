@@ -4,7 +4,7 @@
 adapters make one for each reference (and calibration), and HELM adds up their tokens.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
 
@@ -21,19 +21,22 @@ _Key = tuple[str, int, bytes]
 
 
 class InstanceStats(Struct, gc=False):
-    """What HELM counted and scored for the requests of one instance; `firsts` begin the entries that say so."""
+    """What HELM counted and scored for the requests of one instance.
+
+    Attributes:
+        num_requests: That it counted.
+        prompt_total: Their prompt tokens.
+        output_total: Their output tokens.
+        scores: By name.
+        firsts: Names of the stats that begin the entries that say so.
+        members: Places in the run of the requests that it belongs to.
+    """
 
     num_requests: int = 1
     prompt_total: int | None = None
     output_total: int | None = None
     scores: dict[str, float] = msgspec.field(default_factory=dict)
     firsts: tuple[str, ...] = ()
-
-
-class Group(Struct, gc=False):
-    """Requests that HELM counted together, by their places in the run."""
-
-    stats: InstanceStats
     members: list[int] = msgspec.field(default_factory=list)
 
 
@@ -139,28 +142,27 @@ def _total(stat: fmt.Stat, file: str) -> int | None:
     return int(value)
 
 
-def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> list[Group]:
-    """Requests with the stats that count them: one, or one for each reference of a separate-choice instance."""
-    of_keys: dict[_Key, list[Group]] = {}
+def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> Iterator[InstanceStats]:
+    """Stats with the requests that they count: one, or one for each reference of a separate-choice instance."""
     for place, state in enumerate(states):
         instance = state.instance
         key = (str(instance.id), state.train_trial_index, perturbation_key(instance.perturbation))
-        groups = of_keys.get(key)
-        if groups is None:
-            groups = of_keys[key] = [Group(stats) for stats in by_key.get(key) or [InstanceStats()]]
-        _unserved(groups).members.append(place)
-    for groups in of_keys.values():
+        slots = by_key.get(key)
+        if slots is None:
+            slots = by_key[key] = [InstanceStats()]
+        _unserved(slots).members.append(place)
+    for slots in by_key.values():
         # Stats that no request is left for are not of a further instance but of a metric that begins like another.
-        served = [group for group in groups if group.members]
-        for group in groups:
-            if not group.members:
-                served[-1].stats.scores = {**group.stats.scores, **served[-1].stats.scores}
-    return [group for groups in of_keys.values() for group in groups if group.members]
+        served = [stats for stats in slots if stats.members]
+        for stats in slots if served else ():
+            if not stats.members:
+                served[-1].scores = {**stats.scores, **served[-1].scores}
+        yield from served
 
 
-def _unserved(groups: list[Group]) -> Group:
-    """The first group that lacks a request, else the last one."""
-    for group in groups:
-        if len(group.members) < group.stats.num_requests:
-            return group
-    return groups[-1]
+def _unserved(slots: list[InstanceStats]) -> InstanceStats:
+    """The first that lacks a request, else the last."""
+    for stats in slots:
+        if len(stats.members) < stats.num_requests:
+            return stats
+    return slots[-1]

@@ -173,8 +173,8 @@ def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
     client_stores_tokens = any(any(shape.completion_tokens) for shape in asked.shapes)
     facts = [TokenFacts()] * len(asked.states)
     scores = [_NO_SCORES] * len(asked.states)
-    for group in group_requests(asked.states, by_key or {}):
-        stats, members = group.stats, group.members
+    for stats in group_requests(asked.states, by_key or {}):
+        members = stats.members
         counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
         of_group = harness_facts(
             [asked.shapes[place] for place in members],

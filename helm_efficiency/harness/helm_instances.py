@@ -96,20 +96,21 @@ class _Wanted(NamedTuple):
 
     def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
         """Scores by name; not to be changed, as others may share them."""
-        values = tuple(
-            [
-                total / count
-                if isinstance(total := (stat := stats[place]).sum, float) and (count := stat.count)
-                else None
-                for place in self.places
-            ]
-        )
+        values: tuple[float | None, ...]
+        try:
+            values = tuple([stats[place].sum / stats[place].count for place in self.places])  # type: ignore[operator]
+        except (TypeError, ZeroDivisionError):  # few have a score that is missing
+            values = tuple([_mean(stats[place]) for place in self.places])
         scores = self.made.get(values)
         if scores is None:
             scores = {name: value for name, value in zip(self.scores, values, strict=True) if value is not None}
             if len(self.made) < _MOST_SHARED:
                 self.made[values] = scores
         return scores
+
+
+def _mean(stat: fmt.Stat) -> float | None:
+    return stat.sum / stat.count if isinstance(stat.sum, float) and stat.count else None
 
 
 _MOST_SHARED = 1000

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +96,30 @@ def test_real_runs_in_parts_are_the_same(data_dir: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
     assert [read_run(folder).records for folder in folders] == whole
     assert sum(map(len, whole)) == 25
+
+
+def test_a_run_with_another_list_after_its_requests(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = next(find_runs(data_dir / "helm_runs" / "small"))
+    whole = read_run(folder)
+    copy = shutil.copytree(folder, tmp_path / folder.parent.name / folder.name)
+    state = json.loads((copy / "scenario_state.json").read_bytes())
+    state["annotator_specs"] = [{"class_name": "some.Annotator", "args": {"number": number}} for number in range(50)]
+    (copy / "scenario_state.json").write_text(json.dumps(state, indent=2))
+    monkeypatch.setattr(json_parts, "PART_BYTES", 1000)
+    assert read_run(copy).records == whole.records
+
+
+def test_a_damaged_part_is_named(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = max(
+        find_runs(data_dir / "helm_runs" / "small"), key=lambda run: (run / "scenario_state.json").stat().st_size
+    )
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    text = (copy / "scenario_state.json").read_bytes()
+    (copy / "scenario_state.json").write_bytes(text.replace(b'"num_completions": 1', b'"num_completions": ]', 1))
+    monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
+    for most in (2 * len(text), len(text) // 2):  # whether or not what follows fits one piece
+        monkeypatch.setattr(json_parts, "MAX_PIECE_BYTES", most)
+        with pytest.raises(FileFormatError, match=r"scenario_state\.json.*: JSON is malformed"):
+            read_run(copy)

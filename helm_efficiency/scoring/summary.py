@@ -8,11 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-_TINY = np.finfo(np.float64).tiny
-
-_Weights = NDArray[np.float32]
-"""Small whole numbers. Half of the memory, which is what the product takes time for; the ends of intervals, relative to
-the mean, are far less exact than seven digits for want of resamples."""
+Key = TypeVar("Key", bound=Hashable)
 
 CONFIDENCE = 0.9
 _SEED = 20231
@@ -21,9 +17,6 @@ _MAX_DRAWS = 10_000_000
 """Draws of one bootstrap: runs of more than 10,000 requests are resampled less often, as their means scatter less."""
 _MAX_CELLS = 1_000_000
 """Of one block of weights, so that memory does not grow with the run."""
-
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 def mean_intervals(columns: Mapping[Key, FloatArray]) -> dict[Key, tuple[float, float, float]]:
@@ -50,26 +43,25 @@ def mean_intervals(columns: Mapping[Key, FloatArray]) -> dict[Key, tuple[float, 
     for names in by_length.values():
         values = np.column_stack(list(names.values()))
         means = values.mean(axis=0)
-        scales = np.maximum(np.abs(values - means).max(axis=0), _TINY)
-        low, high = scales * _percentiles(((values - means) / scales).astype(np.float32))
+        low, high = _percentiles(values - means)
         for name, mean, below, above in zip(names, means.tolist(), low.tolist(), high.tolist(), strict=True):
             results[name] = (mean, mean + below, mean + above)
     return {name: results[name] for name in columns if name in results}
 
 
-def _percentiles(values: NDArray[np.float32]) -> FloatArray:
+def _percentiles(values: FloatArray) -> FloatArray:
     """Ends of the interval of the mean of each column, shape (2, columns)."""
     n = len(values)
     num_resamples = min(max(_MAX_DRAWS // n, _MIN_RESAMPLES), _MAX_RESAMPLES)
     step = max(_MAX_CELLS // n, 1)
     blocks = [_weights(n, first, min(step, num_resamples - first)) @ values for first in range(0, num_resamples, step)]
     tail = (1.0 - CONFIDENCE) / 2.0
-    return np.asarray(np.quantile(np.concatenate(blocks).astype(np.float64) / n, (tail, 1.0 - tail), axis=0))
+    return np.asarray(np.quantile(np.concatenate(blocks) / n, (tail, 1.0 - tail), axis=0))
 
 
 @lru_cache(maxsize=2)
-def _weights(n: int, first: int, num_resamples: int) -> _Weights:
+def _weights(n: int, first: int, num_resamples: int) -> FloatArray:
     """How often each of n values is drawn in some of the resamples, shape (num_resamples, n)."""
     draws = np.random.default_rng((_SEED, n, first)).integers(0, n, size=(num_resamples, n))
     draws += np.arange(num_resamples)[:, None] * n
-    return np.bincount(draws.ravel(), minlength=num_resamples * n).reshape(num_resamples, n).astype(np.float32)
+    return np.bincount(draws.ravel(), minlength=num_resamples * n).reshape(num_resamples, n).astype(np.float64)

@@ -39,4 +39,4 @@ def test_equal_input_gives_equal_intervals_beside_whatever_other_columns() -> No
     values = np.random.default_rng(4).normal(size=50)
     alone = mean_intervals({"x": values})["x"]
     beside = mean_intervals({"y": values**2, "x": values})["x"]
-    assert beside == pytest.approx(alone, rel=1e-6)
+    assert beside == pytest.approx(alone, rel=1e-12)

@@ -26,7 +26,13 @@ from helm_efficiency.harness.helm_records import perturbation_label, record_of, 
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.harness.scores import main_score
-from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
+from helm_efficiency.harness.token_facts import (
+    RequestShape,
+    TokenFacts,
+    harness_facts,
+    harness_facts_of_one,
+    with_usage,
+)
 
 RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
 """A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
@@ -170,18 +176,19 @@ class _Counted(NamedTuple):
 def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
     """HELM's own counts of each request, and the scores of its instance."""
     by_key = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
-    client_stores_tokens = any(any(shape.completion_tokens) for shape in asked.shapes)
+    stored = any(any(shape.completion_tokens) for shape in asked.shapes)
     facts = [TokenFacts()] * len(asked.states)
     scores = [_NO_SCORES] * len(asked.states)
     for stats in group_requests(asked.states, by_key or {}):
         members = stats.members
         counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
-        of_group = harness_facts(
-            [asked.shapes[place] for place in members],
-            prompt_total=stats.prompt_total if counted else None,
-            output_total=stats.output_total if counted else None,
-            client_stores_tokens=client_stores_tokens,
-        )
+        totals = (stats.prompt_total, stats.output_total) if counted else (None, None)
+        if len(members) == 1:
+            facts[members[0]] = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
+            scores[members[0]] = stats.scores
+            continue
+        shapes = [asked.shapes[place] for place in members]
+        of_group = harness_facts(shapes, prompt_total=totals[0], output_total=totals[1], client_stores_tokens=stored)
         for place, its_facts in zip(members, of_group, strict=True):
             facts[place] = its_facts
             scores[place] = stats.scores

@@ -112,6 +112,10 @@ class ApiPrices:
             return ApiCost(None, now, f"no price for {record.deployment} on the day of the request")
         return ApiCost(then, now, "")
 
+    def are_known(self, deployment: str, model: str) -> bool:
+        """Whether there is any price of a deployment."""
+        return self._model(deployment, model) is not None
+
     def rates_text(self, deployment: str, model: str, when: datetime) -> str:
         """All that the price of a deployment's tokens at a time depends on, to tell whether it has changed."""
         found = self._model(deployment, model)

@@ -73,6 +73,26 @@ class ScoredRequests:
         """Accelerator-seconds times the price."""
         return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
 
+    def part(self, rows: slice) -> "ScoredRequests":
+        """Those of some of the records."""
+        return replace(
+            self,
+            choice=self.choice[rows],
+            reasons=self.reasons[rows],
+            idealized=_part(self.idealized, rows),
+            denoised=_part(self.denoised, rows),
+            num_accelerators=self.num_accelerators[rows],
+            usd_per_accelerator_hour=self.usd_per_accelerator_hour[rows],
+            energy_j=self.energy_j[rows],
+            api_usd=self.api_usd[rows],
+            api_usd_today=self.api_usd_today[rows],
+        )
+
+
+def _part(prediction: Prediction, rows: slice) -> Prediction:
+    seconds, low_s, high_s, in_domain = prediction
+    return Prediction(seconds[rows], low_s[rows], high_s[rows], in_domain[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
@@ -243,9 +263,13 @@ class _Asked:
     def by(cls, records: Sequence[RequestRecord]) -> Self:
         places: dict[tuple[str, str], int] = {}
         choice = [places.setdefault((record.deployment, record.model), len(places)) for record in records]
-        counts = [(record.prompt_tokens, record.output_tokens, decoded_tokens(record)) for record in records]
-        table = np.array(counts, dtype=np.float64).reshape(len(records), 3)  # None becomes NaN
-        return cls(tuple(places), np.array(choice, dtype=np.intp), *table.T)
+        counts = (
+            [record.prompt_tokens for record in records],
+            [record.output_tokens for record in records],
+            [decoded_tokens(record) for record in records],
+        )
+        tokens = [np.array(column, dtype=np.float64) for column in counts]  # None becomes NaN
+        return cls(tuple(places), np.array(choice, dtype=np.intp), *tokens)
 
     def numbers(self, fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
         """A number of each request's fit; NaN where it has none."""

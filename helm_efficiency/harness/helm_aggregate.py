@@ -24,9 +24,11 @@ from helm_efficiency.harness.helm_format import RequestState
 from helm_efficiency.harness.helm_means import (
     Context,
     Key,
+    Mean,
     Perturbation,
     UnitValues,
     context_means,
+    of_column,
     running_total,
     worst_means,
 )
@@ -198,16 +200,25 @@ _MAX_MADE = 2000
 def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:
     """Stats of the run, in HELM's order."""
     names = list(columns)
-    table = np.array(list(columns.values()), dtype=np.float64).T
     means: dict[Key, list[float]] = {}
     for units in layout.trials.values():
-        values = _unit_values(units, table)
-        trial = context_means(values)
-        if layout.has_worst:
-            trial += worst_means(values, layout.contexts)
+        width = max(_MOST_CELLS // max(len(units), 1), 1)
+        trial: list[Mean] = []
+        for first in range(0, len(names), width):
+            some = [columns[name] for name in names[first : first + width]]
+            trial += [of_column(mean, first) for mean in _trial_means(layout, units, some)]
         for mean in sorted(trial):
             means.setdefault(mean.key, []).append(mean.mean)
     return [stat_of(_name(key, names, layout), trial_means) for key, trial_means in means.items()]
+
+
+_MOST_CELLS = 200_000
+"""Values that are averaged at a time, so that memory grows little with the run."""
+
+
+def _trial_means(layout: Layout, units: Sequence[Unit], columns: Sequence[Sequence[float]]) -> list[Mean]:
+    values = _unit_values(units, np.array(columns, dtype=np.float64).T)
+    return context_means(values) + (worst_means(values, layout.contexts) if layout.has_worst else [])
 
 
 def _unit_values(units: Sequence[Unit], table: NDArray[np.float64]) -> UnitValues:

@@ -4,15 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
-import msgspec
-
-from helm_efficiency.errors import InputError
+from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.files import require_size
 from helm_efficiency.harness import helm_format as fmt
 from helm_efficiency.harness.json_files import decode
-from helm_efficiency.harness.json_parts import list_parts
+from helm_efficiency.harness.json_parts import Part, Parts, list_parts, read_whole
 
 RUN_SPEC, SCENARIO_STATE = "run_spec.json", "scenario_state.json"
 PER_INSTANCE_STATS, STATS = "per_instance_stats.json", "stats.json"
@@ -22,8 +20,6 @@ REQUEST_STATES = "request_states"
 
 OpenFile = Callable[[str], BinaryIO]
 """Opens one file, given its path, to read its bytes; raises FileNotFoundError where there is none, else OSError."""
-
-T = TypeVar("T")
 
 
 def open_local(path: str) -> BinaryIO:
@@ -57,7 +53,12 @@ class RunFiles(NamedTuple):
 
     def spec(self) -> fmt.RunSpec | None:
         """`run_spec.json`, if there is one."""
-        return next(self._decoded(RUN_SPEC, fmt.RUN_SPEC) or iter(()), None)
+        opened = self._opened(RUN_SPEC)
+        if opened is None:
+            return None
+        file = f"{self.folder}/{RUN_SPEC}"
+        with opened:
+            return decode(read_whole(opened, file=file), fmt.RUN_SPEC, file=file)
 
     def states(self) -> Iterator[fmt.ScenarioState]:
         """`scenario_state.json` in parts, of which the last has the adapter's spec.
@@ -65,28 +66,62 @@ class RunFiles(NamedTuple):
         Raises:
             InputError: There is none.
         """
-        parts = self._decoded(SCENARIO_STATE, fmt.SCENARIO_STATE, key=REQUEST_STATES)
-        if parts is None:
+        opened = self._opened(SCENARIO_STATE)
+        if opened is None:
             raise InputError(f"{self.folder}/{SCENARIO_STATE}: not there, so the run has no requests to read.")
-        return parts
+        return _decoded_states(opened, file=f"{self.folder}/{SCENARIO_STATE}")
 
     def stats(self) -> Iterator[list[fmt.PerInstanceStats]] | None:
         """`per_instance_stats.json` in parts, if there is one."""
-        return self._decoded(PER_INSTANCE_STATS, fmt.PER_INSTANCE_STATS)
+        opened = self._opened(PER_INSTANCE_STATS)
+        return None if opened is None else _decoded_stats(opened, file=f"{self.folder}/{PER_INSTANCE_STATS}")
 
-    def _decoded(self, name: str, decoder: msgspec.json.Decoder[T], *, key: str | None = None) -> Iterator[T] | None:
+    def _opened(self, name: str) -> BinaryIO | None:
         file = f"{self.folder}/{name}"
         try:
-            opened = self.open(file)
+            return self.open(file)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise InputError(f"{file}: {error.strerror or error}.") from error
-        return _decoded_parts(opened, decoder, file=file, key=key)
 
 
-def _decoded_parts(opened: BinaryIO, decoder: msgspec.json.Decoder[T], *, file: str, key: str | None) -> Iterator[T]:
+def _decoded_states(opened: BinaryIO, *, file: str) -> Iterator[fmt.ScenarioState]:
     with opened:
-        for part in list_parts(opened, file=file, key=key):
-            place = f"{file}, from byte {part.start}" if part.start else file
-            yield decode(part.text, decoder, file=place)
+        parts = list_parts(opened, file=file, key=REQUEST_STATES)
+        for part in parts:
+            try:
+                states = _states_of(part, file=file)
+            except FileFormatError as error:
+                if part.is_last:
+                    raise
+                states = _states_of(_last_of(parts, error), file=file)
+            yield states
+
+
+def _states_of(part: Part, *, file: str) -> fmt.ScenarioState:
+    if part.is_last:
+        return decode(part.text, fmt.SCENARIO_STATE, file=_place(part, file))
+    return fmt.ScenarioState(decode(part.text, fmt.REQUEST_STATES, file=_place(part, file)))
+
+
+def _last_of(parts: Parts, error: FileFormatError) -> Part:
+    """What comes in place of a part that is no list.
+
+    Raises:
+        FileFormatError: The part is damaged rather than the last of its list, as more follows than that could be.
+    """
+    try:
+        return parts.send(True)
+    except FileFormatError:
+        raise error from None
+
+
+def _decoded_stats(opened: BinaryIO, *, file: str) -> Iterator[list[fmt.PerInstanceStats]]:
+    with opened:
+        for part in list_parts(opened, file=file):
+            yield decode(part.text, fmt.PER_INSTANCE_STATS, file=_place(part, file))
+
+
+def _place(part: Part, file: str) -> str:
+    return f"{file}, from byte {part.start}" if part.start else file

@@ -146,5 +146,6 @@ class PerInstanceStats(Struct, gc=False):
 
 
 RUN_SPEC = msgspec.json.Decoder(RunSpec)
+REQUEST_STATES = msgspec.json.Decoder(list[RequestState])
 SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
 PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])

@@ -4,7 +4,7 @@
 adapters make one for each reference (and calibration), and HELM adds up their tokens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, Self
 
@@ -21,19 +21,22 @@ _Key = tuple[str, int, bytes]
 
 
 class InstanceStats(Struct, gc=False):
-    """What HELM counted and scored for the requests of one instance."""
+    """What HELM counted and scored for the requests of one instance.
+
+    Attributes:
+        num_requests: That it counted.
+        prompt_total: Their prompt tokens.
+        output_total: Their output tokens.
+        scores: By name.
+        firsts: Names of the stats that begin the entries that say so.
+        members: Places in the run of the requests that it belongs to.
+    """
 
     num_requests: int = 1
     prompt_total: int | None = None
     output_total: int | None = None
     scores: dict[str, float] = msgspec.field(default_factory=dict)
-    firsts: list[str] = msgspec.field(default_factory=list)
-
-
-class Group(Struct, gc=False):
-    """Requests that HELM counted together, by their places in the run."""
-
-    stats: InstanceStats
+    firsts: tuple[str, ...] = ()
     members: list[int] = msgspec.field(default_factory=list)
 
 
@@ -53,50 +56,78 @@ def stats_by_key(
     last: list[str] = []
     its = _Wanted.of(())
     for entry in chain.from_iterable(parts):
-        stats = entry.stats
-        if not stats:
+        if not entry.stats:
             continue
-        names = [stat.name.name for stat in stats]
+        names = [stat.name.name for stat in entry.stats]
         if names != last:
             last, key_of_names = names, tuple(names)
             its = wanted.get(key_of_names) or wanted.setdefault(key_of_names, _Wanted.of(key_of_names))
         key = (str(entry.instance_id), entry.train_trial_index, perturbation_key(entry.perturbation))
-        _add(_slot(by_key.setdefault(key, []), its.first), stats, its, file=file)
+        slots = by_key.setdefault(key, [])
+        _add(slots, entry.stats, its, file=file)
     return by_key
 
 
 class _Wanted(NamedTuple):
-    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats."""
+    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats.
 
-    first: str
-    scores: list[tuple[int, str]]
+    Attributes:
+        first: Name of the first stat.
+        scores: Names of the scores.
+        places: Theirs.
+        prompt: Place of the prompt tokens.
+        output: Place of the output tokens.
+        made: Scores by their values: most scores of a run are 0 or 1, so that thousands of requests share a mapping.
+    """
+
+    first: tuple[str, ...]
+    scores: Sequence[str]
+    places: Sequence[int]
     prompt: int | None
     output: int | None
+    made: dict[tuple[float | None, ...], dict[str, float]]
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> Self:
-        places = {name: place for place, name in enumerate(names)}
-        scores = [(place, name) for place, name in enumerate(names) if is_score(name)]
-        return cls(names[0] if names else "", scores, places.get("num_prompt_tokens"), places.get("num_output_tokens"))
+        place_of = {name: place for place, name in enumerate(names)}
+        places = [place for place, name in enumerate(names) if is_score(name)]
+        scores = [names[place] for place in places]
+        return cls(names[:1], scores, places, place_of.get("num_prompt_tokens"), place_of.get("num_output_tokens"), {})
+
+    def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
+        """Scores by name; not to be changed, as others may share them."""
+        values: tuple[float | None, ...]
+        try:
+            values = tuple([stats[place].sum / stats[place].count for place in self.places])  # type: ignore[operator]
+        except (TypeError, ZeroDivisionError):  # few have a score that is missing
+            values = tuple([_mean(stats[place]) for place in self.places])
+        scores = self.made.get(values)
+        if scores is None:
+            scores = {name: value for name, value in zip(self.scores, values, strict=True) if value is not None}
+            if len(self.made) < _MOST_SHARED:
+                self.made[values] = scores
+        return scores
 
 
-def _slot(slots: list[InstanceStats], first: str) -> InstanceStats:
-    """Where an entry belongs: each metric adds one; one that begins like an earlier is of a next instance of its id."""
+def _mean(stat: fmt.Stat) -> float | None:
+    return stat.sum / stat.count if isinstance(stat.sum, float) and stat.count else None
+
+
+_MOST_SHARED = 1000
+"""Mappings of scores that are looked for again; beyond, scores are rarely alike."""
+
+
+def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
+    """Add an entry: each metric makes one; one that begins like an earlier is of a next instance of its id."""
+    scores, first = wanted.scores_of(more), wanted.first
     for stats in slots:
-        if first not in stats.firsts:
+        if first[0] not in stats.firsts:
+            stats.scores = {**stats.scores, **scores} if scores else stats.scores
+            stats.firsts += first
             break
     else:
-        stats = InstanceStats()
+        stats = InstanceStats(scores=scores, firsts=first)
         slots.append(stats)
-    stats.firsts.append(first)
-    return stats
-
-
-def _add(stats: InstanceStats, more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
-    for place, name in wanted.scores:
-        count, total = more[place].count, more[place].sum
-        if count and total is not None and not isinstance(total, str):
-            stats.scores[name] = total / count
     if wanted.prompt is not None and (total := _total(more[wanted.prompt], file)) is not None:
         stats.prompt_total, stats.num_requests = total, int(more[wanted.prompt].count)
     if wanted.output is not None and (total := _total(more[wanted.output], file)) is not None:
@@ -107,26 +138,32 @@ def _total(stat: fmt.Stat, file: str) -> int | None:
     value = stat.sum
     if not stat.count or value is None:
         return None
-    if isinstance(value, str) or not 0 <= value <= 2**53 or value != int(value):
+    if isinstance(value, str) or not 0 <= value <= 2**53 or not value.is_integer():
         raise FileFormatError(f"{file}: {stat.name.name} is {value}, expected a count.")
     return int(value)
 
 
-def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> list[Group]:
-    """Requests with the stats that count them: one, or one for each reference of a separate-choice instance."""
-    of_keys: dict[_Key, list[Group]] = {}
+def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> Iterator[InstanceStats]:
+    """Stats with the requests that they count: one, or one for each reference of a separate-choice instance."""
     for place, state in enumerate(states):
         instance = state.instance
         key = (str(instance.id), state.train_trial_index, perturbation_key(instance.perturbation))
-        groups = of_keys.get(key)
-        if groups is None:
-            groups = of_keys[key] = [Group(stats) for stats in by_key.get(key) or [InstanceStats()]]
-        unserved = (group for group in groups if len(group.members) < group.stats.num_requests)
-        next(unserved, groups[-1]).members.append(place)
-    for groups in of_keys.values():
+        slots = by_key.get(key)
+        if slots is None:
+            slots = by_key[key] = [InstanceStats()]
+        _unserved(slots).members.append(place)
+    for slots in by_key.values():
         # Stats that no request is left for are not of a further instance but of a metric that begins like another.
-        served = [group for group in groups if group.members]
-        for group in groups:
-            if not group.members:
-                served[-1].stats.scores = {**group.stats.scores, **served[-1].stats.scores}
-    return [group for groups in of_keys.values() for group in groups if group.members]
+        served = [stats for stats in slots if stats.members]
+        for stats in slots if served else ():
+            if not stats.members:
+                served[-1].scores = {**stats.scores, **served[-1].scores}
+        yield from served
+
+
+def _unserved(slots: list[InstanceStats]) -> InstanceStats:
+    """The first that lacks a request, else the last."""
+    for stats in slots:
+        if len(stats.members) < stats.num_requests:
+            return stats
+    return slots[-1]

@@ -53,6 +53,12 @@ class Mean(NamedTuple):
     mean: float
 
 
+def of_column(mean: Mean, first: int) -> Mean:
+    """A mean whose columns were counted from `first`."""
+    kind, unit, column, *place = mean.order
+    return Mean((kind, unit, first + column, *place), mean.key._replace(column=first + mean.key.column), mean.mean)
+
+
 @dataclass(frozen=True, slots=True)
 class UnitValues:
     """Values of the units of one trial.

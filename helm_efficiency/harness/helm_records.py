@@ -54,19 +54,27 @@ def shape_of(state: Any) -> RequestShape:
     request, result = state.request, state.result
     completions = (result.completions or ()) if result is not None else ()
     stored = tuple([len(completion.tokens or ()) for completion in completions])
+    prompt = request.prompt or ""
     media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
     return RequestShape(
         completion_tokens=stored,
-        has_answer=any(c.text or (c.thinking is not None and c.thinking.text) for c in completions),
-        has_messages=bool(request.messages) and not request.prompt,
+        has_answer=_has_answer(completions),
+        has_messages=bool(request.messages) and not prompt,
         has_media=bool(media) and any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
-        long_prompt=_is_text(request.prompt),
+        long_prompt=_is_text(prompt),
         echo=request.echo_prompt,
         success=result is not None and result.success,
-        prompt_chars=len(request.prompt or "") + sum([len(part.text or "") for part in media]),
+        prompt_chars=len(prompt) + (sum([len(part.text or "") for part in media]) if media else 0),
         cut_off_tokens=_cut_off_tokens(request, completions) if len(completions) == 1 else None,
     )
+
+
+def _has_answer(completions: Sequence[Any]) -> bool:
+    for completion in completions:
+        if completion.text or (completion.thinking is not None and completion.thinking.text):
+            return True
+    return False
 
 
 def _cut_off_tokens(request: Any, completions: Sequence[Any]) -> int | None:

@@ -21,12 +21,18 @@ from helm_efficiency.harness.helm_files import (
     RunFiles,
     open_local,
 )
-from helm_efficiency.harness.helm_instances import Group, group_requests, stats_by_key
+from helm_efficiency.harness.helm_instances import group_requests, stats_by_key
 from helm_efficiency.harness.helm_records import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
 from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.harness.scores import main_score
-from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, harness_facts, with_usage
+from helm_efficiency.harness.token_facts import (
+    RequestShape,
+    TokenFacts,
+    harness_facts,
+    harness_facts_of_one,
+    with_usage,
+)
 
 RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
 """A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
@@ -38,7 +44,7 @@ class HelmRun(HarnessRun, frozen=True, kw_only=True):
     Attributes:
         groups: HELM's run groups.
         method: Of adaptation.
-        states: What each record was made of, without its texts.
+        states: Which instance each record is of; without request and result.
     """
 
     groups: tuple[str, ...]
@@ -89,13 +95,12 @@ def read_run(
     """
     files = RunFiles(str(folder).rstrip("/"), open_file)
     asked = _read_asked(files)
-    counted = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
+    counted = _read_counted(files, asked)
     identity = _identity(files, asked)
-    groups = group_requests(asked.states, counted or {})
-    facts = _better_facts(files, _facts(asked, groups), identity, caches, tokenizers)
-    records = _records(asked.states, groups, facts, identity)
+    facts = _better_facts(files, counted.facts, identity, caches, tokenizers)
+    records = _records(asked.states, facts, counted.scores, identity)
     spec = asked.spec
-    available = set().union(*(group.stats.scores for group in groups))
+    available = set().union(*{id(scores): scores for scores in counted.scores}.values())
     return HelmRun(
         source=files.folder,
         suite=identity.suite,
@@ -108,7 +113,7 @@ def read_run(
         states=tuple(asked.states),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
-        warnings=tuple(_warnings(records, has_stats=counted is not None)),
+        warnings=tuple(_warnings(records, has_stats=counted.has_stats)),
     )
 
 
@@ -125,18 +130,23 @@ def _read_asked(files: RunFiles) -> _Asked:
     adapter_spec = None
     states: list[fmt.RequestState] = []
     shapes: list[RequestShape] = []
+    known: dict[str | None, str | None] = {}
     for part in files.states():
         shapes += map(shape_of, part.request_states)
-        states += map(_without_texts, part.request_states)
+        states += [_without_texts(state, known) for state in part.request_states]
         adapter_spec = part.adapter_spec or adapter_spec
     adapter_spec = adapter_spec or fmt.AdapterSpec()
     spec = files.spec() or fmt.RunSpec(name=files.place[1], adapter_spec=adapter_spec)
     return _Asked(spec, adapter_spec.method or "", states, shapes)
 
 
-def _without_texts(state: fmt.RequestState) -> fmt.RequestState:
-    request, result = state.request, state.result
+def _without_texts(state: fmt.RequestState, known: dict[str | None, str | None]) -> fmt.RequestState:
+    """A state that memory can hold many of: names, of which a run has few, are each there once."""
+    request, result, instance = state.request, state.result, state.instance
     request.prompt = request.messages = request.multimodal_prompt = request.max_tokens = None
+    request.model = known.setdefault(request.model, request.model)
+    request.model_deployment = known.setdefault(request.model_deployment, request.model_deployment)
+    instance.split = known.setdefault(instance.split, instance.split)
     if result is not None:
         result.completions = None
     return state
@@ -155,22 +165,35 @@ def _identity(files: RunFiles, asked: _Asked) -> RunIdentity:
     )
 
 
-def _facts(asked: _Asked, groups: list[Group]) -> list[TokenFacts]:
-    """HELM's own counts of each request."""
-    client_stores_tokens = any(any(shape.completion_tokens) for shape in asked.shapes)
+class _Counted(NamedTuple):
+    """What `per_instance_stats.json` says of each request, if it is there."""
+
+    facts: list[TokenFacts]
+    scores: list[dict[str, float]]
+    has_stats: bool
+
+
+def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
+    """HELM's own counts of each request, and the scores of its instance."""
+    by_key = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
+    stored = any(any(shape.completion_tokens) for shape in asked.shapes)
     facts = [TokenFacts()] * len(asked.states)
-    for group in groups:
-        stats, members = group.stats, group.members
+    scores = [_NO_SCORES] * len(asked.states)
+    for stats in group_requests(asked.states, by_key or {}):
+        members = stats.members
         counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
-        of_group = harness_facts(
-            [asked.shapes[place] for place in members],
-            prompt_total=stats.prompt_total if counted else None,
-            output_total=stats.output_total if counted else None,
-            client_stores_tokens=client_stores_tokens,
-        )
+        totals = (stats.prompt_total, stats.output_total) if counted else (None, None)
+        if len(members) == 1:
+            facts[members[0]] = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
+            scores[members[0]] = stats.scores
+            continue
+        shapes = [asked.shapes[place] for place in members]
+        of_group = harness_facts(shapes, prompt_total=totals[0], output_total=totals[1], client_stores_tokens=stored)
         for place, its_facts in zip(members, of_group, strict=True):
             facts[place] = its_facts
-    return facts
+            scores[place] = stats.scores
+    asked.shapes.clear()
+    return _Counted(facts, scores, by_key is not None)
 
 
 def _better_facts(
@@ -214,24 +237,18 @@ def _better(
 
 
 def _records(
-    states: list[fmt.RequestState], groups: list[Group], facts: list[TokenFacts], identity: RunIdentity
+    states: list[fmt.RequestState], facts: list[TokenFacts], scores: list[dict[str, float]], identity: RunIdentity
 ) -> tuple[RequestRecord, ...]:
-    scores = [_NO_SCORES] * len(states)
-    for group in groups:
-        for place in group.members:
-            scores[place] = group.stats.scores
-    return tuple(
-        record_of(
-            state,
-            identity=identity,
-            perturbation=perturbation_label(state.instance.perturbation),
-            facts=its_facts,
-            scores=its_scores,
-        )
-        for state, its_facts, its_scores in zip(states, facts, scores, strict=True)
-    )
+    """The records; from then on a state is of use for its instance alone."""
+    records = []
+    for state, its_facts, its_scores in zip(states, facts, scores, strict=True):
+        label = perturbation_label(state.instance.perturbation)
+        records.append(record_of(state, identity=identity, perturbation=label, facts=its_facts, scores=its_scores))
+        state.request, state.result = _NO_REQUEST, None
+    return tuple(records)
 
 
+_NO_REQUEST = fmt.Request()
 _NO_SCORES: dict[str, float] = {}
 
 

@@ -135,12 +135,14 @@ def stat_columns(
 ) -> dict[str, list[float]]:
     """Stats by name, in a fixed order, one value for each request; NaN where it is missing. Counts are ints.
 
+    A stat that is missing for all of them is left out.
+
     Args:
         records: The requests.
         scored: Their scores on one stack.
         others: Their scores on further stacks: of these only the idealized runtime, under the name with the stack.
     """
-    return {
+    columns = {
         "num_prompt_tokens": _or_nan([r.prompt_tokens for r in records]),
         "num_output_tokens": _or_nan([r.output_tokens for r in records]),
         "num_reasoning_tokens": _or_nan([r.reasoning_tokens for r in records]),
@@ -165,6 +167,7 @@ def stat_columns(
         "api_cost_usd_today": scored.api_usd_today.tolist(),
         **_training([r.deployment for r in records]),
     }
+    return {name: column for name, column in columns.items() if any(value == value for value in column)}
 
 
 def request_stats(

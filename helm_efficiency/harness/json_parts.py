@@ -1,4 +1,4 @@
-"""A long JSON list in parts that fit memory, each a small file of the same form as the whole.
+"""A long JSON list in parts that fit memory.
 
 Python's `json` indents what it writes, and a line break cannot stand inside a JSON string. So in a file written by HELM
 the lines that are only a closing brace, at the indentation of the list's elements, are the places to divide it: nothing
@@ -6,7 +6,7 @@ has to be parsed to find them. A file of any other form is one part.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from helm_efficiency.errors import FileFormatError, InputError
@@ -18,25 +18,35 @@ MAX_PIECE_BYTES = 100_000_000
 """What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
 
 
-_NEXT_KEY = b'\n  ],\n  "'
-"""What follows the list under a key may hold a list that looks alike."""
-
-
 class Part(NamedTuple):
-    """A part as JSON text, and where in the file its elements start; 0 for the first."""
+    """A part as JSON text.
+
+    Attributes:
+        text: A list of elements; the last part is of the same form as the whole.
+        start: Where in the file its elements start; 0 for the first.
+        is_last: Whether what stands around the list is in it.
+    """
 
     text: bytes
     start: int
+    is_last: bool
 
 
-def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterator[Part]:
+Parts = Generator[Part, bool | None, None]
+"""To which True is sent after a part that is no list, as the list under the key ended within it: the next one is the
+last, and holds that part too."""
+
+
+def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
     """Parts of a file: together they hold what the file holds, elements in their order.
+
+    Where a list under a key ends is not looked for, as that takes as long as decoding it: the one who decodes a part
+    notices, since what follows the list is no element.
 
     Args:
         opened: The file.
         file: Its path, for messages.
-        key: The key of a top-level object under which the list stands; None where the file is the list. What stands
-            around the list comes with the last part.
+        key: The key of a top-level object under which the list stands; None where the file is the list.
 
     Raises:
         FileFormatError: It is too large, and cannot be divided.
@@ -47,7 +57,6 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
     pieces = [first]
     head = re.match(opening + b"(?=" + indent + rb"  \{)", first)
     if head is not None:
-        before, after = (b"[\n", b"\n]") if key is None else (b'{"%s": [\n' % key.encode(), b"\n]}")
         divider = b"\n" + indent + b"  },\n"
         pieces = [first[head.end() :]]
         while block := _read(opened, PART_BYTES, file=file):
@@ -56,15 +65,14 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterat
                 pieces.append(block)
                 _check_size(pieces, file=file)
                 continue
-            text = b"".join([before, *pieces, memoryview(block)[: end - len(",\n")], after])
-            if key is not None and text.rfind(_NEXT_KEY) >= 0:
+            text = b"".join([b"[\n", *pieces, memoryview(block)[: end - len(",\n")], b"\n]"])
+            if (yield Part(text, start, is_last=False)):
                 pieces.append(block)
                 break
-            yield Part(text, start)
-            start = (start or head.end()) + len(text) - len(before) - len(after) + len(",\n")
+            start = (start or head.end()) + len(text) - len("[\n\n]") + len(",\n")
             pieces = [block[end:]]
         pieces.insert(0, head[0])
-    yield Part(read_whole(opened, pieces, file=file), start)
+    yield Part(read_whole(opened, pieces, file=file), start, is_last=True)
 
 
 def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:

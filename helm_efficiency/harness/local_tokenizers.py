@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _HUGGING_FACE_TOKENIZER = "helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"
 
@@ -36,7 +35,7 @@ class LocalTokenizers:
         self._named = {}
         for name, place in (named or {}).items():
             folder = Path(place) / "tokenizer.json"
-            self._named[name] = Tokenizer.from_file(str(folder)) if folder.is_file() else _from_hugging_face(place)
+            self._named[name] = _from_file(folder) if folder.is_file() else _from_hugging_face(place)
             if self._named[name] is None:
                 raise InputError(f"{name}: no tokenizer.json of {place!r} on this machine; download it first.")
 
@@ -49,13 +48,13 @@ class LocalTokenizers:
         """Whether the model's tokenizer is on this machine."""
         return self._of(deployment, model) is not None
 
-    def _of(self, deployment: str, model: str) -> Tokenizer | None:
+    def _of(self, deployment: str, model: str) -> "Tokenizer | None":
         key = (deployment, model)
         if key not in self._by_name:
             self._by_name[key] = self._find(deployment, model)
         return self._by_name[key]
 
-    def _find(self, deployment: str, model: str) -> Tokenizer | None:
+    def _find(self, deployment: str, model: str) -> "Tokenizer | None":
         for name in (deployment, model):
             if name in self._named:
                 return self._named[name]
@@ -63,13 +62,22 @@ class LocalTokenizers:
         return next((t for r in repositories if "/" in r and (t := _from_hugging_face(r)) is not None), None)
 
 
-def _from_hugging_face(repository: str) -> Tokenizer | None:
+def _from_hugging_face(repository: str) -> "Tokenizer | None":
     """A tokenizer from Hugging Face's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
     try:
         file = try_to_load_from_cache(repository, "tokenizer.json")
     except HFValidationError:
         return None
-    return Tokenizer.from_file(file) if isinstance(file, str) else None
+    return _from_file(file) if isinstance(file, str) else None
+
+
+def _from_file(file: Path | str) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(file))
 
 
 @cache

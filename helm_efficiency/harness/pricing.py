@@ -59,6 +59,10 @@ class Pricing:
 
     def api_usd(self, records: Sequence[RequestRecord]) -> tuple[FloatArray, FloatArray]:
         """US dollars billed for each record on its own day, and on `day`; NaN where it cannot be told."""
+        whom = {(record.deployment, record.model) for record in records}
+        if not any(self.api.are_known(deployment, model) for deployment, model in whom):
+            unknown = np.full(len(records), np.nan)
+            return unknown, unknown
         costs = self.api.costs(records, today=self._noon())
         return _reals([cost.usd for cost in costs]), _reals([cost.usd_today for cost in costs])
 

@@ -84,6 +84,16 @@ class TokenFacts(Struct, frozen=True, gc=False):
     doubts: tuple[Doubt, ...] = ()
 
 
+def harness_facts_of_one(
+    shape: RequestShape, prompt_total: int | None, output_total: int | None, *, client_stores_tokens: bool
+) -> TokenFacts:
+    """As `harness_facts`, of a request that HELM counted alone, as it nearly always does: nothing is to be divided."""
+    output = _derived_output(shape, prompt_total)
+    if output_total is not None and (output or 0) != output_total:
+        output = output_total
+    return _facts(shape, prompt_total, output, client_stores_tokens=client_stores_tokens)
+
+
 def harness_facts(
     shapes: Sequence[RequestShape], *, prompt_total: int | None, output_total: int | None, client_stores_tokens: bool
 ) -> list[TokenFacts]:
@@ -98,11 +108,8 @@ def harness_facts(
         output_total: HELM's `num_output_tokens`, None if it is not known.
         client_stores_tokens: Whether any request of the run has stored tokens.
     """
-    if len(shapes) == 1:  # nothing to divide
-        output = _derived_output(shapes[0], prompt_total)
-        if output_total is not None and (output or 0) != output_total:
-            output = output_total
-        return [_facts(shapes[0], prompt_total, output, client_stores_tokens=client_stores_tokens)]
+    if len(shapes) == 1:
+        return [harness_facts_of_one(shapes[0], prompt_total, output_total, client_stores_tokens=client_stores_tokens)]
     prompts = _prompts(shapes, prompt_total)
     outputs = [_derived_output(shape, prompt) for shape, prompt in zip(shapes, prompts, strict=True)]
     if output_total is not None and sum(n or 0 for n in outputs) != output_total:

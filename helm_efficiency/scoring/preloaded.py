@@ -1,8 +1,10 @@
-"""What each worker process needs: imported by the process that they are forked from, see `workers`."""
+"""What each worker process needs: loaded by the process that they are forked from, see `workers`."""
 
-import pandas  # noqa: F401 (pyarrow asks for it when it makes its first array)
+import pyarrow.compute  # noqa: F401 (pyarrow asks for it when it first takes elements of an array)
 
 import helm_efficiency.scoring.engines  # noqa: F401
+from helm_efficiency.harness.api_cost import ApiPrices
 from helm_efficiency.harness.scores import main_scores_of_groups
 
 main_scores_of_groups()
+ApiPrices().are_known("openai/gpt2", "openai/gpt2")  # reads the price list

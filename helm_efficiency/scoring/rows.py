@@ -1,6 +1,6 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Self
@@ -14,28 +14,51 @@ from helm_efficiency.core.cost import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.harness.efficiency import ScoredRequests
 from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.scoring.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.scoring.summary import mean_intervals
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema, run_schema
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
 _FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
 
 
-def request_table(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> pa.Table:
-    """Rows of the requests table: all records on the first stack, then all on the next."""
-    facts = _facts(records)
-    return pa.concat_tables([pa.table({**facts, **_scores(each)}, schema=request_schema()) for each in scored])
+def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> Iterator[pa.Table]:
+    """Rows of the requests table, some thousand records at a time: all on the first stack, then all on the next."""
+    schema = request_schema()
+    for first in range(0, len(records), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        facts = _facts(records[rows])
+        for each in scored:
+            columns = facts | _scores(each.part(rows))
+            yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+_BLOCK = 10_000
+"""Records, so that memory does not grow with the run."""
 
 
 def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
     fields = RequestRecord.__struct_fields__
-    values = zip(*map(astuple, records), strict=True) if records else [()] * len(fields)
+    values = zip(*map(astuple, records), strict=True)
     facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
     scores = facts.pop("scores")
-    columns = {name: pa.array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
-    ends = np.cumsum([0, *map(len, scores)], dtype=np.int32)
-    names, marks = chain.from_iterable(scores), chain.from_iterable(each.values() for each in scores)
-    columns["scores"] = pa.MapArray.from_arrays(ends, pa.array(names, pa.string()), pa.array(marks, pa.float64()))
+    columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
+    columns["scores"] = _score_maps(scores)
     return columns
+
+
+def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
+    """Scores by name of each request; many requests share a mapping, which is looked at once."""
+    distinct = list({id(each): each for each in scores}.values())
+    place_of = {id(each): place for place, each in enumerate(distinct)}
+    ends = np.cumsum([0, *map(len, distinct)])
+    names = list(chain.from_iterable(distinct))
+    marks = list(chain.from_iterable(each.values() for each in distinct))
+    maps = pa.MapArray.from_arrays(index_array(ends), text_array(names), number_array(marks, pa.float64()))
+    return maps.take(index_array(np.array([place_of[id(each)] for each in scores])))
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return text_array(values) if kind == pa.string() else number_array(values, kind)
 
 
 def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
@@ -46,14 +69,14 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
         "tier": [match.fit.tier if match else "none" for match in matches],
         "matched_by": [match.matched_by if match else None for match in matches],
     }
-    choice = pa.array(scored.choice)
-    columns = {name: pa.array(values, pa.string()).take(choice) for name, values in texts.items()}
-    columns["reason"] = pa.array([reason or None for reason in scored.reasons], pa.string())
-    columns |= {name: pa.array(values, from_pandas=True) for name, values in _reals(scored).items()}
-    columns["num_accelerators"] = pa.array(scored.num_accelerators, from_pandas=True).cast(pa.int64())
-    columns["in_domain"] = pa.array(scored.idealized.in_domain, mask=np.isnan(scored.idealized.seconds))
-    nothing = {name: pa.nulls(len(choice), kind) for name, kind in REQUEST_COLUMNS.items()}
-    return {name: columns.get(name, nothing[name]) for name in REQUEST_COLUMNS if name not in _FACTS}
+    choice = index_array(scored.choice)
+    columns = {name: text_array(values).take(choice) for name, values in texts.items()}
+    columns["reason"] = text_array([reason or None for reason in scored.reasons])
+    columns |= {name: number_array(values, pa.float64()) for name, values in _reals(scored).items()}
+    columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
+    is_known = ~np.isnan(scored.idealized.seconds)
+    columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
+    return columns
 
 
 def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
@@ -100,9 +123,21 @@ def run_rows(
         "output_tokens": _total([record.output_tokens for record in records]),
     }
     instances = _Instances.of(records, score_name)
-    score = _named_means(mean_intervals({"score": instances.scores}))
-    observed = np.array([record.observed_s for record in records], dtype=np.float64)
-    return [common | _run_on_stack(each, observed, instances) | score for each in scored]
+    observed_s = np.array([record.observed_s for record in records], dtype=np.float64)
+    costs = [_costs(each, observed_s) for each in scored]
+    by_stack = {(stack, name): column for stack, columns in enumerate(costs) for name, column in columns.items()}
+    means = mean_intervals({**by_stack, (_ANY_STACK, "score"): instances.scores})
+    return [
+        common
+        | _run_on_stack(each)
+        | _named_means({name: interval for (of, name), interval in means.items() if of in (stack, _ANY_STACK)})
+        | instances.per_correct(costs[stack])
+        | _totals(costs[stack])
+        for stack, each in enumerate(scored)
+    ]
+
+
+_ANY_STACK = -1
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
@@ -155,8 +190,8 @@ class _Instances:
         return found
 
 
-def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _Instances) -> dict[str, Any]:
-    columns = {
+def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:
+    return {
         "observed_s": observed_s,
         "denoised_s": scored.denoised.seconds,
         "idealized_s": scored.idealized.seconds,
@@ -165,6 +200,9 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _In
         "energy_j": scored.energy_j,
         "api_usd": scored.api_usd,
     }
+
+
+def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
     is_scored = ~np.isnan(scored.idealized.seconds)
     match = next((match for match in scored.choices if match is not None), None)
     return {
@@ -175,10 +213,11 @@ def _run_on_stack(scored: ScoredRequests, observed_s: FloatArray, instances: _In
         "reason": next((reason for reason in scored.reasons if reason), None),
         "num_scored": int(is_scored.sum()),
         "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
-        **_named_means(mean_intervals(columns)),
-        **instances.per_correct(columns),
-        **{f"total_{name}": float(np.nansum(column)) for name, column in columns.items() if not np.isnan(column).all()},
     }
+
+
+def _totals(costs: Mapping[str, FloatArray]) -> dict[str, float]:
+    return {f"total_{name}": float(np.nansum(cost)) for name, cost in costs.items() if not np.isnan(cost).all()}
 
 
 def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
@@ -191,4 +230,5 @@ def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[st
 
 def run_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """The runs table."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=run_schema())
+    columns = {name: _array([row.get(name) for row in rows], kind) for name, kind in RUN_COLUMNS.items()}
+    return pa.table(columns, schema=run_schema())

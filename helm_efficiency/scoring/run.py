@@ -12,7 +12,7 @@ import itertools
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -44,8 +44,9 @@ from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 from helm_efficiency.harness.records import HarnessRun
 from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import Plan, StatsTarget
-from helm_efficiency.scoring.rows import request_table, run_rows
+from helm_efficiency.scoring.rows import request_tables, run_rows
 from helm_efficiency.scoring.sources import HELM, Files, FileState, Source, read_source, state_of
+from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
 
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
 """Folders of the output: parts of the requests table, copied suites, receipts."""
@@ -181,7 +182,8 @@ def _score(
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
     scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
-    tables = [request_table(run.records, its) for run, its in zip(runs, scored, strict=True)]
+    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
+    tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
     contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
     if isinstance(runs[0], HelmRun) and plan.target is not StatsTarget.none:
         contents |= _suite_files(plan, source, files, runs[0], scored[0])
@@ -195,9 +197,9 @@ def _score(
         warnings=tuple(warning for run in runs for warning in run.warnings),
     )
     deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
-    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
-    flat = list(itertools.chain.from_iterable(rows))
-    return contents, Receipt(plan.basis(deployments), deployments, states, {}, flat, outcome)
+    return contents, Receipt(
+        plan.basis(deployments), deployments, states, {}, list(itertools.chain.from_iterable(rows)), outcome
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -238,10 +240,17 @@ def part_name(source: Source) -> str:
     return f"{readable}-{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
-def _parquet(tables: Sequence[pa.Table]) -> bytes:
+def _parquet(tables: Iterable[pa.Table]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), buffer)
+    with pq.ParquetWriter(buffer, request_schema(), use_dictionary=_ALIKE) as writer:
+        for table in tables:
+            writer.write_table(table)
     return buffer.getvalue()
+
+
+_ALIKE = [name for name, kind in REQUEST_COLUMNS.items() if kind != pa.float64()]
+_ALIKE += ["scores.key_value.key", "scores.key_value.value"]
+"""Columns whose values are alike; a dictionary of seconds and dollars would be as long as the column."""
 
 
 def _suite_files(

@@ -1,12 +1,14 @@
 """Means of a run with their bootstrap intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
 
 CONFIDENCE = 0.9
 _SEED = 20231
@@ -17,14 +19,14 @@ _MAX_CELLS = 1_000_000
 """Of one block of weights, so that memory does not grow with the run."""
 
 
-def mean_intervals(columns: Mapping[str, FloatArray]) -> dict[str, tuple[float, float, float]]:
+def mean_intervals(columns: Mapping[Key, FloatArray]) -> dict[Key, tuple[float, float, float]]:
     """Mean of each column with its nominal 90 % percentile bootstrap interval.
 
     Resampling n values with replacement weights each by how often it is drawn, so all means of all resamples are one
     matrix product. The weights depend on n alone: equal input gives equal intervals, whoever computes them.
 
     Args:
-        columns: Values of the same length by name, NaN where there is none.
+        columns: Values by name, NaN where there is none.
 
     Returns:
         (mean, low, high) by name, for columns that have any value.
@@ -32,25 +34,19 @@ def mean_intervals(columns: Mapping[str, FloatArray]) -> dict[str, tuple[float, 
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
+    by_length: dict[int, dict[Key, FloatArray]] = {}
+    for name, column in columns.items():
+        present = column[~np.isnan(column)]
+        if len(present):
+            by_length.setdefault(len(present), {})[name] = present
     results = {}
-    for names in _alike(columns):
-        present = ~np.isnan(columns[names[0]])
-        values = np.column_stack([columns[name][present] for name in names])
+    for names in by_length.values():
+        values = np.column_stack(list(names.values()))
         means = values.mean(axis=0)
         low, high = _percentiles(values - means)
         for name, mean, below, above in zip(names, means.tolist(), low.tolist(), high.tolist(), strict=True):
             results[name] = (mean, mean + below, mean + above)
     return {name: results[name] for name in columns if name in results}
-
-
-def _alike(columns: Mapping[str, FloatArray]) -> list[list[str]]:
-    """Names of columns, those together that have values in the same rows; without those that have none."""
-    alike: dict[bytes, list[str]] = {}
-    for name, column in columns.items():
-        present = ~np.isnan(column)
-        if present.any():
-            alike.setdefault(present.tobytes(), []).append(name)
-    return list(alike.values())
 
 
 def _percentiles(values: FloatArray) -> FloatArray:

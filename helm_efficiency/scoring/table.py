@@ -4,6 +4,8 @@ The table format is the contract between scoring and report: report reads Parque
 else. A column holds null where a fact is missing; null is never 0.
 """
 
+from functools import cache
+
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
@@ -99,11 +101,13 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
 }
 
 
+@cache
 def request_schema() -> pa.Schema:
     """Arrow schema of the requests table, with its version in the metadata."""
     return pa.schema(list(REQUEST_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})
 
 
+@cache
 def run_schema() -> pa.Schema:
     """Arrow schema of the runs table, with its version in the metadata."""
     return pa.schema(list(RUN_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})

@@ -18,9 +18,10 @@ from helm.benchmark.metrics.statistic import Stat, merge_stat
 from helm.benchmark.scenarios.scenario import Input, Instance, Output, Reference
 from helm.common.general import asdict_without_nones
 from helm.common.request import Request
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helm_efficiency.harness import helm_aggregate
 from helm_efficiency.harness.helm_aggregate import aggregated_stats, layout_of, per_instance_stats
 from helm_efficiency.harness.helm_format import SCENARIO_STATE
 
@@ -160,9 +161,17 @@ def of_ours(state: ScenarioState, values: Sequence[Mapping[str, float]]) -> tupl
     [(generation_states(), Generation), (reference_states(), References), (window_states(), Windows)],
     ids=["generation", "references", "language modeling"],
 )
-@settings(deadline=None, max_examples=25)
+@pytest.mark.parametrize("most_cells", [1, helm_aggregate._MOST_CELLS])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_equals_helm(states: st.SearchStrategy[ScenarioState], metric: Any, data: st.DataObject) -> None:
+def test_equals_helm(
+    states: st.SearchStrategy[ScenarioState],
+    metric: Any,
+    most_cells: int,
+    monkeypatch: pytest.MonkeyPatch,
+    data: st.DataObject,
+) -> None:
+    monkeypatch.setattr(helm_aggregate, "_MOST_CELLS", most_cells)
     state = data.draw(states)
     values = draw_values(data, state)
     by_id = {id(request_state): row for request_state, row in zip(state.request_states, values, strict=True)}

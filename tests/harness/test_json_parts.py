@@ -2,9 +2,11 @@
 
 import io
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from helm_efficiency.errors import FileFormatError
 from helm_efficiency.harness import json_parts
 from helm_efficiency.harness.helm_files import open_local
 from helm_efficiency.harness.helm_runs import find_runs, read_run
-from helm_efficiency.harness.json_parts import list_parts
+from helm_efficiency.harness.json_parts import Part, list_parts
 
 ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -25,17 +27,31 @@ layouts = st.sampled_from([{"indent": 2}, {"indent": 1}, {"indent": 4}, {}, {"se
 
 
 def parts_of(document: Any, layout: Any, key: str | None) -> list[Any]:
+    """The parts decoded, as one does who tells when a part is no list."""
     text = json.dumps(document, **layout).encode()
-    parts = list(list_parts(io.BytesIO(text), file="x.json", key=key))
+    parts = list(decodable_parts(io.BytesIO(text), key))
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(text)
         with open_local(file.name) as opened:
-            assert list(list_parts(opened, file="x.json", key=key)) == parts
+            assert list(decodable_parts(opened, key)) == parts
     assert parts[0].start == 0
     for part in parts[1:]:
         assert text[part.start :].lstrip().startswith(b"{"), "an element starts there"
     assert [part.start for part in parts] == sorted({part.start for part in parts})
+    assert [part.is_last for part in parts] == [*[False] * (len(parts) - 1), True]
     return [json.loads(part.text) for part in parts]
+
+
+def decodable_parts(opened: BinaryIO, key: str | None) -> Iterator[Part]:
+    parts = list_parts(opened, file="x.json", key=key)
+    for part in parts:
+        try:
+            json.loads(part.text)
+        except json.JSONDecodeError:
+            assert key is not None
+            yield parts.send(True)
+        else:
+            yield part
 
 
 @ONE_AFTER_THE_OTHER
@@ -54,8 +70,9 @@ def test_a_list_under_a_key(
     monkeypatch.setattr(json_parts, "PART_BYTES", part_bytes)
     document = {"adapter_spec": before, "request_states": states, "annotator_specs": after}
     parts = parts_of(document, layout, "request_states")
-    assert [state for part in parts for state in part["request_states"]] == states
-    assert parts[-1] | {"request_states": states} == document
+    *lists, last = parts
+    assert [state for part in lists for state in part] + last["request_states"] == states
+    assert last | {"request_states": states} == document
 
 
 def test_parts_are_small() -> None:
@@ -79,3 +96,30 @@ def test_real_runs_in_parts_are_the_same(data_dir: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
     assert [read_run(folder).records for folder in folders] == whole
     assert sum(map(len, whole)) == 25
+
+
+def test_a_run_with_another_list_after_its_requests(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = next(find_runs(data_dir / "helm_runs" / "small"))
+    whole = read_run(folder)
+    copy = shutil.copytree(folder, tmp_path / folder.parent.name / folder.name)
+    state = json.loads((copy / "scenario_state.json").read_bytes())
+    state["annotator_specs"] = [{"class_name": "some.Annotator", "args": {"number": number}} for number in range(50)]
+    (copy / "scenario_state.json").write_text(json.dumps(state, indent=2))
+    monkeypatch.setattr(json_parts, "PART_BYTES", 1000)
+    assert read_run(copy).records == whole.records
+
+
+def test_a_damaged_part_is_named(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = max(
+        find_runs(data_dir / "helm_runs" / "small"), key=lambda run: (run / "scenario_state.json").stat().st_size
+    )
+    copy = shutil.copytree(folder, tmp_path / folder.name)
+    text = (copy / "scenario_state.json").read_bytes()
+    (copy / "scenario_state.json").write_bytes(text.replace(b'"num_completions": 1', b'"num_completions": ]', 1))
+    monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
+    for most in (2 * len(text), len(text) // 2):  # whether or not what follows fits one piece
+        monkeypatch.setattr(json_parts, "MAX_PIECE_BYTES", most)
+        with pytest.raises(FileFormatError, match=r"scenario_state\.json.*: JSON is malformed"):
+            read_run(copy)

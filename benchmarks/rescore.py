@@ -10,7 +10,7 @@ On made archives of HELM runs of 1,000 requests (make_archive.py), on as many pr
 - HELM: `helm-run` again over its cache, for a scenario that needs no download.
 
 Wall seconds depend on the disk, as every file is flushed to it; CPU seconds do not. Both include starting processes.
-Memory is that of the largest process, in the copying way, for two archives and for one large run.
+Memory is that of the largest process, in the copying way, for two archives and for large runs.
 """
 
 import os
@@ -29,7 +29,7 @@ from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.store import Store
 
 DEPLOYMENT = "openai/gpt2"
-SIZES = ((1_000, 1_000), (5_000, 1_000), (10_000, 10_000))  # requests, and requests of a run
+SIZES = ((1_000, 1_000), (5_000, 1_000), (10_000, 10_000), (60_000, 60_000))  # requests, and requests of a run
 QUICK_SIZES = ((1_000, 1_000), (2_000, 2_000))
 WAYS = {"tables": ["--tables-only"], "stats": [], "in place": ["--in-place"]}
 LABELS = {

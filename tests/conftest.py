@@ -7,14 +7,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: tests ask no network for anything
-for _name in (
+_OF_A_USER = (  # a terminal's width and colours, a proxy before servers on loopback, files of one's own
     *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "GITHUB_ACTIONS"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
     *("HELM_EFFICIENCY_STORE", "HELM_EFFICIENCY_STACK", "HELM_EFFICIENCY_PRICES", "HELM_EFFICIENCY_API_PRICES"),
-):
-    os.environ.pop(
-        _name, None
-    )  # a terminal's width and colours, a proxy before servers on loopback, a user's own files
+)
+for _name in _OF_A_USER:
+    os.environ.pop(_name, None)
 
 # The same cases in every run, however busy the machine; `--hypothesis-profile default` looks for others.
 settings.register_profile(

@@ -20,22 +20,28 @@ def walk(root: Path | str) -> Iterator[tuple[Path, list[str] | None]]:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; expected one with runs of an evaluation harness.")
     entered: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        folder = stack.pop()
+    levels = [iter([root])]  # names, not paths: a folder may hold a million
+    while levels:
+        folder = next(levels[-1], None)
+        if folder is None:
+            levels.pop()
+            continue
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted((entry.name, _is_dir(entry)) for entry in listing)
         except OSError:
             yield folder, None
             continue
-        folders = {entry.name for entry in entries if _is_dir(entry)}
-        yield folder, [entry.name for entry in entries if entry.name not in folders]
-        stack.extend(Path(entry.path) for entry in reversed(entries) if entry.name in folders)
+        yield folder, [name for name, is_dir in entries if not is_dir]
+        levels.append(_below(folder, [name for name, is_dir in entries if is_dir]))
+
+
+def _below(folder: Path, names: list[str]) -> Iterator[Path]:
+    return (folder / name for name in names)
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

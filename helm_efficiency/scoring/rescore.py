@@ -1,10 +1,11 @@
 """Re-score archives of runs: find them, work on them, and put the runs table together."""
 
-import io
+import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pyarrow.parquet as pq
@@ -14,8 +15,9 @@ from helm_efficiency.scoring.engines import rescore_here, rescore_in_processes, 
 from helm_efficiency.scoring.locks import locked
 from helm_efficiency.scoring.plan import Plan
 from helm_efficiency.scoring.rows import run_table
-from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, part_name, read_receipt
+from helm_efficiency.scoring.run import RECEIPTS, REQUESTS, Matched, Outcome, Receipt, part_name, read_receipt
 from helm_efficiency.scoring.sources import Source
+from helm_efficiency.scoring.table import run_schema
 from helm_efficiency.scoring.trace import trace
 
 _WORTH_PROCESSES_BYTES = 300_000_000
@@ -60,12 +62,28 @@ def rescore(
         unique, outcomes = _without_clashes(sources)
         for outcome in outcomes.values():
             on_outcome(outcome)
+        share = _Shared()
         for outcome in _work(plan, unique, jobs=jobs, scheduler=scheduler):
-            outcomes[outcome.url] = outcome
+            outcomes[outcome.url] = share(outcome)
             on_outcome(outcome)
         _clean(plan.output)
         _write_runs(plan.output)
         return [outcomes[source.url] for source in sources]
+
+
+class _Shared:
+    """Makes outcomes share what they have alike, as runs of one suite are alike: there may be a million."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, outcome: Outcome) -> Outcome:
+        return msgspec.structs.replace(
+            outcome,
+            matches=self._known.setdefault(outcome.matches, outcome.matches),
+            missing=self._known.setdefault(("missing", *outcome.missing.items()), outcome.missing),
+            warnings=self._known.setdefault(outcome.warnings, outcome.warnings),
+        )
 
 
 def _clean(output: Path) -> None:
@@ -111,13 +129,29 @@ def _is_small(sources: Sequence[Source]) -> bool:
 
 
 def _write_runs(output: Path) -> None:
-    """The runs table of everything in the output folder, earlier calls included."""
-    read = (read_receipt(path) for path in sorted((output / RECEIPTS).glob("*.json")))
-    receipts = [receipt for receipt in read if receipt is not None]
-    table = run_table([row for receipt in receipts for row in receipt.rows])
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata((table.schema.metadata or {}) | trace(receipts)), buffer)
-    write_files({output / "runs.parquet": buffer.getvalue()})
+    """The runs table of everything in the output folder, earlier calls included; in memory are few runs at a time."""
+    schema = run_schema()
+    schema = schema.with_metadata((schema.metadata or {}) | trace(_receipts(output)))
+
+    def write(target: BinaryIO) -> None:
+        rows = itertools.chain.from_iterable(receipt.rows for receipt in _receipts(output))
+        with pq.ParquetWriter(target, schema) as writer:
+            while block := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+                writer.write_table(run_table(block).replace_schema_metadata(schema.metadata))
+
+    write_files({output / "runs.parquet": write})
+
+
+_ROWS_AT_ONCE = 2_000
+
+
+def _receipts(output: Path) -> Iterator[Receipt]:
+    folder = output / RECEIPTS
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 (not paths: there may be a million)
+    for name in sorted(names):
+        receipt = read_receipt(folder / name) if name.endswith(".json") else None
+        if receipt is not None:
+            yield receipt
 
 
 def summarize(outcomes: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:

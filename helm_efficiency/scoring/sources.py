@@ -180,7 +180,8 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         for source in _remote(place) if "://" in place else _local(place):
             path = source.local_path
             if path is None or not path.resolve().is_relative_to(own):
-                found.setdefault(source.url if path is None else str(path.resolve()), source)
+                real = source.url if path is None else str(path.resolve())
+                found.setdefault(source.url if real == source.url else real, source)  # one text where they are alike
     return list(found.values())
 
 

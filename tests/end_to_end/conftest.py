@@ -1,7 +1,6 @@
 """A real language model with random weights, big enough that its own work outweighs the server's, and a real server."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from places import reserved_port
 
 from helm_efficiency.profiling.prompts import WORDS
 
@@ -27,22 +27,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that answers one request after the other."""
     model = tmp_path_factory.mktemp("served") / "llama"
     _make_model(model)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     program = "from transformers.cli.transformers import main; main()"
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--log-level", "error"]
     log = model.with_suffix(".log")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with log.open("wb") as output:
+    with reserved_port() as port, log.open("wb") as output:
+        options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--log-level", "error"]
         command = [sys.executable, "-c", program, "serve", str(model), *options]
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-    try:
-        _wait_until_it_answers(f"http://127.0.0.1:{port}/health", process, log)
-        yield Server(f"http://127.0.0.1:{port}/v1", model)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+        try:
+            _wait_until_it_answers(f"http://127.0.0.1:{port}/health", process, log)
+            yield Server(f"http://127.0.0.1:{port}/v1", model)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,7 +87,8 @@ def rescore(
         caches=cache,
         pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
     )
-    sources = find_sources(paths, besides=output)
+    with _looking():
+        sources = find_sources(paths, besides=output)
     if not sources:
         raise InputError(
             f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
@@ -99,6 +100,16 @@ def rescore(
     _report(summary, format=format, explain=explain)
     if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _looking() -> Iterator[None]:
+    """Tell a terminal that something is done before there is anything to count."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Looking for runs") if sys.stderr.isatty() else nullcontext():
+        yield
 
 
 @contextmanager

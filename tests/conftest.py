@@ -1,6 +1,8 @@
 """What all tests share: where the real data lies, and that nothing else about the machine or the user counts."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,12 @@ def data_dir() -> Path:
             pytest.fail(f"{_ENV}={named} is not a folder")
         pytest.skip(f"no real data at {path}; name its folder with {_ENV}")
     return path.resolve()
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    """matplotlib keeps every figure until it is closed, and warns of many, whichever tests made them."""
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")

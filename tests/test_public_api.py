@@ -110,14 +110,11 @@ def folder(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_work(name: str, folder: Path) -> None:
-    import matplotlib.pyplot as plt
-
     public = getattr(he, name)
     runner = doctest.DocTestRunner()
     for _, function in members(public):
         for example in doctest.DocTestFinder(recurse=False).find(function, globs=dict(vars(inspect.getmodule(public)))):
             assert runner.run(example).failed == 0
-    plt.close("all")
 
 
 def test_is_typed_for_its_users(tmp_path: Path) -> None:

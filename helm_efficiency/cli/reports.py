@@ -195,17 +195,17 @@ def plot(
     stacks = stack or []
     if kind is Kind.fit:
         figure, source = _fit_figure(folder, deployment, stacks)
-        plots.save(figure, output, source=source)
+        plots.save_and_close(figure, output, source=source)
     elif kind is Kind.contention:
         tables = _tables(folder)
-        plots.save(plots.contention(tables.requests), output, source=tables.source)
+        plots.save_and_close(plots.contention(tables.requests), output, source=tables.source)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
         board = build(_tables(folder, score), options)
         figure = _figure(board, kind, (x, y), scenarios=_chosen(board, scenario, each=each), stacks=stacks)
-        plots.save(figure, output, source=board.source)
+        plots.save_and_close(figure, output, source=board.source)
     note(f"Wrote {output}.")
 
 

@@ -271,6 +271,7 @@ def report(places: Places, start: StartStep) -> str:
         write_file(places.plots / f"{SUITE}.csv", formats.to_csv(board))
         advance()
         for ending in ("png", "pdf"):
-            plots.save(plots.tradeoff(board.part()), places.plots / f"{SUITE}-tradeoff.{ending}", source=board.source)
+            path = places.plots / f"{SUITE}-tradeoff.{ending}"
+            plots.save_and_close(plots.tradeoff(board.part()), path, source=board.source)
         advance()
     return formats.to_text(display(board, detail=Detail.brief))

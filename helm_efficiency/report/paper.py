@@ -13,18 +13,14 @@ import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
 from helm_efficiency.errors import InputError
-from helm_efficiency.extras import needs_extra
 from helm_efficiency.files import write_file
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
 from helm_efficiency.report.formats import to_markdown
 from helm_efficiency.report.notes import ALL, Note
-from helm_efficiency.report.plots import providers, save, stacks, tradeoff_by_scenario
+from helm_efficiency.report.plots import providers, save_and_close, stacks, tradeoff_by_scenario
 from helm_efficiency.report.rows import columns_of, stack_rows
-
-with needs_extra("report"):
-    import matplotlib.pyplot as plt
 
 MEASURES_OF_PAPER = (
     "score",
@@ -201,21 +197,17 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
         for measure in FIGURES:
             if measure in _ON_STACK or stack == board.stacks[0]:
                 name = f"paper_{measure}_{stack}.png" if measure in _ON_STACK else f"paper_{measure}.png"
-                figure = tradeoff_by_scenario(parts, x=measure)
-                paths.append(save(figure, folder / name))
-                plt.close(figure)
+                paths.append(save_and_close(tradeoff_by_scenario(parts, x=measure), folder / name))
     return paths + _runtime_figures(board, folder)
 
 
 def _runtime_figures(board: Leaderboard, folder: Path) -> list[Path]:
     paths = []
     axes = providers(board.part(board.scenarios[0], board.stacks[0]))
-    paths.append(save(axes, folder / "paper_providers.png"))
-    plt.close(axes.get_figure())
+    paths.append(save_and_close(axes, folder / "paper_providers.png"))
     if len(board.stacks) > 1:
         axes = stacks(*(board.part(board.scenarios[0], stack) for stack in board.stacks[:2]))
-        paths.append(save(axes, folder / "paper_stacks.png"))
-        plt.close(axes.get_figure())
+        paths.append(save_and_close(axes, folder / "paper_stacks.png"))
     return paths
 
 

@@ -51,12 +51,3 @@ def start_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def browser(start_browser: Any) -> Any:
     """One browser for all tests that do not care about its history."""
     return start_browser()
-
-
-@pytest.fixture(autouse=True)
-def _close_figures() -> Iterator[None]:
-    """matplotlib keeps every figure until it is closed."""
-    yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")

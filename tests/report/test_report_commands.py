@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import pytest
 import yaml
 from scored import request, write
@@ -108,6 +109,7 @@ def test_plot(folder, tmp_path, options, kind):
     done = run("plot", folder, "--output", path, *options)
     assert (done.exit_code, done.stdout) == (0, "")
     assert path.read_bytes()[:5] == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}[kind]
+    assert plt.get_fignums() == [], "a figure that was written is kept no longer"
 
 
 def test_plot_of_a_fit(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -139,9 +140,22 @@ def save(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
     return path
 
 
+def save_and_close(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
+    """As `save`, of a figure that nobody will look at: pyplot keeps all others."""
+    try:
+        return save(drawn, path, source=source)
+    finally:
+        plt.close(_figure_of(drawn))
+
+
+def _figure_of(drawn: Any) -> Figure:
+    figure: Figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    return figure
+
+
 def to_bytes(drawn: Any, kind: str, *, source: str = "") -> bytes:
     """The same in memory; `kind` is one of `FORMATS`."""
-    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    figure = _figure_of(drawn)
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind] | {_DESCRIPTION[kind]: source or None})

@@ -34,7 +34,7 @@ import json, sys, threading, time, urllib.request
 url, model = sys.argv[1:]
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-body = json.dumps({"model": model, "max_tokens": 400, "messages": [{"role": "user", "content": "go on"}]}).encode()
+body = json.dumps({"model": model, "max_tokens": 300, "messages": [{"role": "user", "content": "go on"}]}).encode()
 end = time.monotonic() + 60
 print("begun", flush=True)
 while time.monotonic() < end and not stop.is_set():

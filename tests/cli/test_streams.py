@@ -60,6 +60,7 @@ INTERRUPTED = """
 import os, signal, sys
 from helm_efficiency.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
 sys.addaudithook(lambda event, _: event == "sqlite3.connect" and os.kill(os.getpid(), signal.SIGINT))
 main()
 """

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helm_efficiency.core.envelope import Envelope, FloatArray
+from helm_efficiency.core.lines import context_tokens
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.service_log import ServiceLog
 
@@ -58,11 +59,10 @@ class RequestShape:
         for begin, end in zip((0, *self.knots[1:-1]), self.knots[1:], strict=True) if self.has_prefill else ():
             limit = np.inf if end == self.knots[-1] else end
             columns.append((np.clip(p, begin, limit) - begin) / (end - begin))
-        steps = o - 1.0
         if self.has_decode:
-            columns.append(steps)
+            columns.append(o - 1.0)
         if self.has_context:
-            columns.append(steps * p + steps * (steps + 1.0) / 2.0)
+            columns.append(context_tokens(p, o))
         return np.stack(columns, axis=-1)
 
 

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from helm_efficiency.core.envelope import FloatArray
+from helm_efficiency.core.lines import context_tokens
 from helm_efficiency.core.service_log import ServiceLog
 
 PAPER_PROMPT_TOKENS = (1, 256, 512, 1024, 1536)
@@ -43,9 +44,8 @@ class SyntheticService:
 
     def uncontended_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
         """Seconds without jitter, contention or drift."""
-        p, steps = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens) - 1.0
-        contexts = steps * p + steps * (steps + 1.0) / 2.0
-        decode_s = self.decode_s_per_token * steps + self.decode_s_per_context_token * contexts
+        p, o = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens, dtype=np.float64)
+        decode_s = self.decode_s_per_token * (o - 1.0) + self.decode_s_per_context_token * context_tokens(p, o)
         return np.asarray(self.overhead_s + self.prefill_s_per_token * p + decode_s)
 
     def serve(self, kind: str, *, contended_share: float, num_trials: int, rng: Generator) -> ServiceLog:

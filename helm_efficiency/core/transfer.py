@@ -182,12 +182,13 @@ class TransferModel:
         """
         coefficients = self.prior(architecture, parallel).updated(measurements).coefficients()
         stack = self._stack(parallel)
+        tier = "transferred" if measurements else self.tier
         return Fit(
             deployment=deployment or architecture.name,
             stack=stack,
             coefficients=replace(coefficients, batch_knots=self._batch_knots(architecture, stack, coefficients)),
-            tier="transferred" if measurements else self.tier,
-            notes=self._notes(architecture, parallel, len(measurements)),
+            tier=tier,
+            notes=self._notes(architecture, parallel, tier=tier, num_measured=len(measurements)),
         )
 
     def _stack(self, parallel: Parallel) -> Stack:
@@ -240,8 +241,9 @@ class TransferModel:
             architecture, stack, self.spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens
         ).seconds
 
-    def _notes(self, architecture: Architecture, parallel: Parallel, num_measured: int) -> tuple[str, ...]:
-        tier = "transferred" if num_measured else self.tier
+    def _notes(
+        self, architecture: Architecture, parallel: Parallel, *, tier: str, num_measured: int
+    ) -> tuple[str, ...]:
         source = f"from {len(self.profiled)} profiled models" if self.profiled else "from the datasheet alone"
         notes = [f"{tier} {source}"]
         if num_measured:

@@ -59,26 +59,26 @@ class StackTransfer:
         """
         if name in self.measured:
             return self.measured[name]
-        for profile in self.profiles:
-            same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
-            if same and profile.deployment in self.measured and parallel in (None, _parallel(profile.stack)):
+        own = self._profiles_of(name, architecture, parallel)
+        for profile in own:
+            if profile.deployment in self.measured:
                 shared = self.measured[profile.deployment]
                 note = f"measured as {profile.deployment}, whose layers are the same"
                 return replace(shared, deployment=name, tier="shared", notes=(*shared.notes, note))
-        own = self._profile_of(name, architecture, parallel)
-        if own is None:
+        if not own:
             return self.model.fit(architecture, parallel or self.parallel(architecture), deployment=name)
-        others = [profile for profile in self.profiles if profile is not own]
+        others = [profile for profile in self.profiles if profile is not own[0]]
         model = fit_transfer(others, self.model.spec, stack=self.model.stack)
-        return model.fit(architecture, _parallel(own.stack), deployment=name, measurements=_means_of_cells(own))
+        return model.fit(architecture, _parallel(own[0].stack), deployment=name, measurements=_means_of_cells(own[0]))
 
-    def _profile_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> Profile | None:
-        """What was measured of a model that has no fit of its own."""
+    def _profiles_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> list[Profile]:
+        """What was measured of a model, or of one with the same layers."""
+        found = []
         for profile in self.profiles:
             same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
             if (same or profile.deployment == name) and parallel in (None, _parallel(profile.stack)):
-                return profile
-        return None
+                found.append(profile)
+        return found
 
     def parallel(self, architecture: Architecture) -> Parallel:
         """The fewest accelerators that hold a model with a context of 2048 tokens.

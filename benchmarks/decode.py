@@ -8,7 +8,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from helm_efficiency.harness import helm_format
+from helm_efficiency.adapters.helm import format as helm_format
 
 
 def decode(folder: Path) -> None:

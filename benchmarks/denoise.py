@@ -1,8 +1,8 @@
 """How well denoising recovers the truth of synthetic services, beside the minimum and the mean over trials.
 
 Each service is asked for the paper's 5 × 7 lengths, ten times each; a share of the requests meets contention of one
-kind (`helm_efficiency.core.service_noise`). In the last rows, `context`, waits are those of `queue`, and a decode step
-takes longer the more tokens it looks back on. Three estimators get the same requests:
+kind (`helm_efficiency.core.services.synthetic`). In the last rows, `context`, waits are those of `queue`, and a
+decode step takes longer the more tokens it looks back on. Three estimators get the same requests:
 
 - ours: `denoise`, with its nominal 90 % intervals;
 - minimum: over the trials of each pair of lengths, then least squares of the terms that the service has;
@@ -24,11 +24,11 @@ import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.denoising import denoise
-from helm_efficiency.core.envelope import FloatArray, weighted_nnls
-from helm_efficiency.core.service_log import ServiceLog
-from helm_efficiency.core.service_model import RequestShape
-from helm_efficiency.core.service_noise import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService
+from helm_efficiency.core.services.denoise import denoise
+from helm_efficiency.core.services.envelope import FloatArray, weighted_nnls
+from helm_efficiency.core.services.log import ServiceLog
+from helm_efficiency.core.services.model import RequestShape
+from helm_efficiency.core.services.synthetic import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService
 
 SHARES = (0.05, 0.2, 0.5)
 ESTIMATORS = ("ours", "minimum", "mean")

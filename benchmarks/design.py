@@ -16,11 +16,11 @@ import numpy as np
 from _harness import Benchmark, Options, Results, main, percent, table, times
 from runtime_models import profiles_of
 
-from helm_efficiency.catalog.specs import spec_of_stack
-from helm_efficiency.core.calibration import architecture_of
-from helm_efficiency.core.design import Belief, Cell, Design, MeasuredBelief, Requests, first_cells
+from helm_efficiency.catalog.accelerators import spec_of_stack
+from helm_efficiency.core.fitting.experiment_design import Belief, Cell, Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.core.transfer import Parallel, fit_transfer
+from helm_efficiency.core.transfer.calibration import architecture_of
+from helm_efficiency.core.transfer.model import Parallel, fit_transfer
 
 OUTPUT_TOKENS = (1, 16)
 MAX_CELLS = 20

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from _harness import SEED, Benchmark, Options, Results, cpu_seconds, main, table, times
 
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.runtime_model import RuntimeCoefficients
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 
 LOG = "megatron_logs/a100/bloom.log"
 HELM = "HELM's function"

@@ -21,8 +21,8 @@ from typing import Any
 
 from _harness import Benchmark, Options, Results, cpu_seconds, main, python_program, table, times, usage_of
 
-from helm_efficiency.harness import helm_format
-from helm_efficiency.harness.helm_runs import find_runs, read_run
+from helm_efficiency.adapters.helm import format as helm_format
+from helm_efficiency.adapters.helm.runs import find_runs, read_run
 
 DECODERS = {
     "run_spec.json": helm_format.RUN_SPEC,
@@ -32,7 +32,7 @@ DECODERS = {
 READ_ALL = """
 import sys
 from pathlib import Path
-from helm_efficiency.harness.helm_runs import find_runs, read_run
+from helm_efficiency.adapters.helm.runs import find_runs, read_run
 for folder in find_runs(Path(sys.argv[1])):
     read_run(folder)
 """

@@ -23,7 +23,7 @@ from pathlib import Path
 from _harness import Benchmark, Options, Results, helm_run, main, our_command, table, times, usage_of
 from make_archive import make_archive
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.store import Store

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from _harness import Benchmark, Options, Results, main, percent, table
 
+from helm_efficiency.catalog.accelerators import spec_of_stack
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.catalog.specs import spec_of_stack
-from helm_efficiency.core.cells import cells_by_batch
-from helm_efficiency.core.measurement import Profile
-from helm_efficiency.core.transfer import Parallel, fit_transfer
-from helm_efficiency.profiling.splitwise_csv import read_splitwise_csv
+from helm_efficiency.core.measurement import Profile, cells_by_batch
+from helm_efficiency.core.transfer.model import Parallel, fit_transfer
+from helm_efficiency.formats.splitwise import read_splitwise_csv
 
 ARCHITECTURES = {"splitwise/llama2-70b": "llama-2-70b", "splitwise/bloom-176b": "bloom-176b"}
 

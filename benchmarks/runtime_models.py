@@ -2,8 +2,8 @@
 
     python benchmarks/runtime_models.py
 
-The three protocols of `helm_efficiency.core.validation`, as `validate` prints them: each interior prompt length left
-out in turn; five prompt lengths known; the longest 45 % left out.
+The three protocols of `helm_efficiency.core.fitting.validation`, as `validate` prints them: each interior prompt length
+left out in turn; five prompt lengths known; the longest 45 % left out.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 from _harness import Benchmark, Options, Results, main, percent, table, times
 
+from helm_efficiency.core.fitting.validation import validate
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.core.validation import validate
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 
 RULES = {"auto": "ours", "helm": "HELM's rule"}
 LABELS = {

@@ -20,14 +20,14 @@ import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
 from runtime_models import profiles_of
 
+from helm_efficiency.catalog.accelerators import spec_of_stack
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.catalog.specs import spec_of_stack
-from helm_efficiency.core.calibration import architecture_of
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.core.transfer import Parallel, TransferModel, fit_transfer
-from helm_efficiency.core.transfer_validation import leave_one_out
-from helm_efficiency.profiling.splitwise_csv import read_splitwise_csv
+from helm_efficiency.core.transfer.calibration import architecture_of
+from helm_efficiency.core.transfer.model import Parallel, TransferModel, fit_transfer
+from helm_efficiency.core.transfer.validation import leave_one_out
+from helm_efficiency.formats.splitwise import read_splitwise_csv
 
 DRAWS = 12
 OWN_CELLS = ((512, 16), (1024, 1), (1, 64))

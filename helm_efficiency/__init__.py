@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 from helm_efficiency.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from helm_efficiency.adapters.adapters import Adapter, read_runs
+    from helm_efficiency.adapters.frame import records_frame
+    from helm_efficiency.adapters.helm.request_cache import RequestCaches
+    from helm_efficiency.adapters.record import HarnessRun, RequestRecord
+    from helm_efficiency.adapters.sources import find_sources
     from helm_efficiency.catalog.accelerators import Accelerator, Price, load_accelerators, prices_as_of
     from helm_efficiency.catalog.architectures import load_architectures
-    from helm_efficiency.core.architecture import Architecture
     from helm_efficiency.core.cost import (
         CostPerCorrect,
         IdealizedCost,
@@ -28,14 +32,16 @@ if TYPE_CHECKING:
         mean_power_w,
         serving_cost,
     )
-    from helm_efficiency.core.denoising import Denoised, denoise
-    from helm_efficiency.core.fitting import Fit, fit_profile
+    from helm_efficiency.core.fitting.fit import Fit, fit_profile
+    from helm_efficiency.core.fitting.fit_all import fit_profiles
+    from helm_efficiency.core.fitting.validation import validate
     from helm_efficiency.core.measurement import Measurement, Profile, Stack
     from helm_efficiency.core.pareto import pareto_front
     from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
-    from helm_efficiency.core.service_log import ServiceLog
-    from helm_efficiency.core.transfer import Parallel
-    from helm_efficiency.core.validation import validate
+    from helm_efficiency.core.services.denoise import Denoised, denoise
+    from helm_efficiency.core.services.log import ServiceLog
+    from helm_efficiency.core.transfer.architecture import Architecture
+    from helm_efficiency.core.transfer.model import Parallel
     from helm_efficiency.errors import (
         CatalogError,
         EfficiencyError,
@@ -47,13 +53,13 @@ if TYPE_CHECKING:
         StoreError,
         UnknownDeploymentError,
     )
-    from helm_efficiency.harness.archives import Adapter, read_runs
-    from helm_efficiency.harness.coefficient_files import read_coefficient_files
-    from helm_efficiency.harness.efficiency import Coefficients, ScoredRequests, score_requests
-    from helm_efficiency.harness.helm_cache import RequestCaches
-    from helm_efficiency.harness.pricing import Pricing
-    from helm_efficiency.harness.records import HarnessRun, RequestRecord
-    from helm_efficiency.profiling.fits import fit_profiles
+    from helm_efficiency.formats.detect import read_coefficient_files
+    from helm_efficiency.metrics.efficiency import Coefficients, ScoredRequests, score_requests
+    from helm_efficiency.metrics.pricing import Pricing
+    from helm_efficiency.metrics.service_report import service_report
+    from helm_efficiency.metrics.services import Service, service_fit
+    from helm_efficiency.metrics.services import services as find_services
+    from helm_efficiency.metrics.transfer_fits import StackTransfer, load_transfer, roofline
     from helm_efficiency.report.board import Leaderboard
     from helm_efficiency.report.board import Options as LeaderboardOptions
     from helm_efficiency.report.html import to_html as leaderboard_html
@@ -67,14 +73,8 @@ if TYPE_CHECKING:
     from helm_efficiency.report.plots.tradeoff import tradeoff as plot_tradeoff
     from helm_efficiency.report.tables import Tables
     from helm_efficiency.report.tables import load as load_tables
-    from helm_efficiency.scoring.frames import records_frame
-    from helm_efficiency.scoring.plan import StatsTarget, make_plan
-    from helm_efficiency.scoring.rescore import rescore, summarize
-    from helm_efficiency.scoring.service_report import service_report
-    from helm_efficiency.scoring.services import Service, service_fit
-    from helm_efficiency.scoring.services import services as find_services
-    from helm_efficiency.scoring.sources import find_sources
-    from helm_efficiency.scoring.transfers import StackTransfer, load_transfer, roofline
+    from helm_efficiency.rescoring.plan import StatsTarget, make_plan
+    from helm_efficiency.rescoring.rescore import rescore, summarize
     from helm_efficiency.store import Store
 
 __all__ = [
@@ -158,17 +158,17 @@ __all__ = [
 
 _HOMES: dict[str, str] = {
     "Accelerator": "catalog.accelerators",
-    "Adapter": "harness.archives",
-    "Architecture": "core.architecture",
+    "Adapter": "adapters.adapters",
+    "Architecture": "core.transfer.architecture",
     "CatalogError": "errors",
-    "Coefficients": "harness.efficiency",
+    "Coefficients": "metrics.efficiency",
     "CostPerCorrect": "core.cost",
-    "Denoised": "core.denoising",
+    "Denoised": "core.services.denoise",
     "Domain": "core.runtime_model",
     "EfficiencyError": "errors",
     "FileFormatError": "errors",
-    "Fit": "core.fitting",
-    "HarnessRun": "harness.records",
+    "Fit": "core.fitting.fit",
+    "HarnessRun": "adapters.record",
     "IdealizedCost": "core.cost",
     "InputError": "errors",
     "InsufficientMeasurementsError": "errors",
@@ -176,21 +176,21 @@ _HOMES: dict[str, str] = {
     "LeaderboardOptions": "report.board:Options",
     "Measurement": "core.measurement",
     "OutputError": "errors",
-    "Parallel": "core.transfer",
+    "Parallel": "core.transfer.model",
     "Prediction": "core.runtime_model",
     "Price": "catalog.accelerators",
-    "Pricing": "harness.pricing",
+    "Pricing": "metrics.pricing",
     "Profile": "core.measurement",
     "ProfilingError": "errors",
-    "RequestCaches": "harness.helm_cache",
-    "RequestRecord": "harness.records",
+    "RequestCaches": "adapters.helm.request_cache",
+    "RequestRecord": "adapters.record",
     "RuntimeCoefficients": "core.runtime_model",
-    "ScoredRequests": "harness.efficiency",
-    "Service": "scoring.services",
-    "ServiceLog": "core.service_log",
+    "ScoredRequests": "metrics.efficiency",
+    "Service": "metrics.services",
+    "ServiceLog": "core.services.log",
     "Stack": "core.measurement",
-    "StackTransfer": "scoring.transfers",
-    "StatsTarget": "scoring.plan",
+    "StackTransfer": "metrics.transfer_fits",
+    "StatsTarget": "rescoring.plan",
     "Store": "store",
     "StoreError": "errors",
     "Tables": "report.tables",
@@ -198,19 +198,19 @@ _HOMES: dict[str, str] = {
     "build_leaderboard": "report.leaderboard:build",
     "co2_g": "core.cost",
     "cost_per_correct": "core.cost",
-    "denoise": "core.denoising",
+    "denoise": "core.services.denoise",
     "estimated_energy_j": "core.cost",
-    "find_services": "scoring.services:services",
-    "find_sources": "scoring.sources",
-    "fit_profile": "core.fitting",
-    "fit_profiles": "profiling.fits",
+    "find_services": "metrics.services:services",
+    "find_sources": "adapters.sources",
+    "fit_profile": "core.fitting.fit",
+    "fit_profiles": "core.fitting.fit_all",
     "idealized_cost": "core.cost",
     "leaderboard_html": "report.html:to_html",
     "load_accelerators": "catalog.accelerators",
     "load_architectures": "catalog.architectures",
     "load_tables": "report.tables:load",
-    "load_transfer": "scoring.transfers",
-    "make_plan": "scoring.plan",
+    "load_transfer": "metrics.transfer_fits",
+    "make_plan": "rescoring.plan",
     "mean_power_w": "core.cost",
     "paper_leaderboard": "report.paper:leaderboard",
     "pareto_front": "core.pareto",
@@ -220,18 +220,18 @@ _HOMES: dict[str, str] = {
     "plot_stacks": "report.plots.runtimes:stacks",
     "plot_tradeoff": "report.plots.tradeoff:tradeoff",
     "prices_as_of": "catalog.accelerators",
-    "read_coefficient_files": "harness.coefficient_files",
-    "read_runs": "harness.archives",
-    "records_frame": "scoring.frames",
-    "rescore": "scoring.rescore",
-    "roofline": "scoring.transfers",
+    "read_coefficient_files": "formats.detect",
+    "read_runs": "adapters.adapters",
+    "records_frame": "adapters.frame",
+    "rescore": "rescoring.rescore",
+    "roofline": "metrics.transfer_fits",
     "save_figure": "report.plots.style:save",
-    "score_requests": "harness.efficiency",
-    "service_fit": "scoring.services",
-    "service_report": "scoring.service_report",
+    "score_requests": "metrics.efficiency",
+    "service_fit": "metrics.services",
+    "service_report": "metrics.service_report",
     "serving_cost": "core.cost",
-    "summarize": "scoring.rescore",
-    "validate": "core.validation",
+    "summarize": "rescoring.rescore",
+    "validate": "core.fitting.validation",
 }
 """Where each name is at home: a module of this package and, where it is called otherwise there, its name."""
 

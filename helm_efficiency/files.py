@@ -1,14 +1,15 @@
 """Files of users and for users: read only up to a size, and written whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 import stat
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from helm_efficiency.errors import FileFormatError, OutputError
+from helm_efficiency.errors import FileFormatError, InputError, OutputError
 
 MOST_BYTES = 64_000_000
 """Of a file that somebody writes by hand or by `export`: hundreds of times as large as any is."""
@@ -131,3 +132,29 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left half written in a folder."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a folder against other processes of this package; a process that dies lets go.
+
+    Args:
+        folder: Made if it is missing. Nothing is written into it.
+        wait: Until the other has finished, instead of refusing.
+
+    Raises:
+        InputError: Another process holds it and `wait` is false, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used as a folder: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise InputError(f"Another rescore writes into {folder}. Wait for it, or name another folder.") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, StoreError, UnknownDeploymentError
 from helm_efficiency.files import MOST_BYTES
-from helm_efficiency.places import DEFAULT_STORE
 
 SCHEMA_VERSION = 2
 SERVICE_STACK_PREFIX = "service"

@@ -19,7 +19,7 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 STACK = "a100-80gb-test-fp16"
 MEASUREMENTS = "prompt_tokens,output_tokens,batch_size,seconds\n1,1,1,0.1\n64,1,1,0.2\n64,16,1,0.4\n256,1,1,0.5\n"
-RUNNER = "helm_efficiency.harness.helm_plugin.EfficiencyRunner"
+RUNNER = "helm_efficiency.helm_plugin.plugin.EfficiencyRunner"
 
 
 def call(folder: Path, program: str, *arguments: str) -> str:

@@ -42,7 +42,7 @@ def test_so_does_an_import_from_python(module: str, tmp_path: Path) -> None:
 
 
 def test_scoring_and_tables_need_no_extra(tmp_path: Path) -> None:
-    modules = "helm_efficiency.scoring.rescore, helm_efficiency.report.leaderboard, helm_efficiency.report.formats"
+    modules = "helm_efficiency.rescoring.rescore, helm_efficiency.report.leaderboard, helm_efficiency.report.formats"
     assert without_matplotlib(f"import {modules}", folder=tmp_path).returncode == 0
 
 

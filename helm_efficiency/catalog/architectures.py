@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from helm_efficiency.catalog.yaml_files import read_yaml
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.catalog.user_files import read_yaml
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError, InputError
 from helm_efficiency.files import write_file
 

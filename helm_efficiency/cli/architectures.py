@@ -8,14 +8,14 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, note
-from helm_efficiency.places import DEFAULT_STORE
+from helm_efficiency.defaults import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
-    from helm_efficiency.core.architecture import Architecture
-    from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.core.measurement import Profile
-    from helm_efficiency.scoring.transfers import StackTransfer
+    from helm_efficiency.core.transfer.architecture import Architecture
+    from helm_efficiency.metrics.transfer_fits import StackTransfer
 
 DEFAULT_FILE = Path("prod_env/architectures.yaml")
 
@@ -88,7 +88,7 @@ def add_architecture(
     Example: helm-efficiency architecture add ./my-model/config.json --name my-model
     """
     from helm_efficiency.catalog.architectures import add_to_file
-    from helm_efficiency.core.architecture import Architecture
+    from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.profiling.model_configs import read_config
 
     document, source, own_name = read_config(config)
@@ -164,10 +164,10 @@ def coverage(
     """
     from dataclasses import asdict
 
-    from helm_efficiency.harness.efficiency import Coefficients
-    from helm_efficiency.harness.helm_models import helm_deployments
-    from helm_efficiency.scoring.coverage import archive_deployments, summarize_coverage
-    from helm_efficiency.scoring.coverage import coverage as covered
+    from helm_efficiency.catalog.helm_metadata import helm_deployments
+    from helm_efficiency.metrics.coverage import archive_deployments, summarize_coverage
+    from helm_efficiency.metrics.coverage import coverage as covered
+    from helm_efficiency.metrics.efficiency import Coefficients
     from helm_efficiency.store import Store
 
     catalog = _catalog(architectures)
@@ -211,7 +211,7 @@ def _summary(entry: "CatalogEntry") -> dict[str, Any]:
 def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":
     from helm_efficiency.catalog.accelerators import load_accelerators
     from helm_efficiency.core.measurement import Stack
-    from helm_efficiency.scoring.transfers import roofline
+    from helm_efficiency.metrics.transfer_fits import roofline
 
     name = stack or f"{accelerator}-roofline-{dtype}"
     unmeasured = Stack(name, accelerator, engine="roofline", dtype=dtype)
@@ -220,7 +220,7 @@ def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path |
 
 def _calibrated(store: Path, stack: str | None, prices: Path | None) -> "StackTransfer":
     from helm_efficiency.catalog.accelerators import load_accelerators
-    from helm_efficiency.scoring.transfers import load_transfer
+    from helm_efficiency.metrics.transfer_fits import load_transfer
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)
@@ -243,7 +243,7 @@ def _only_stack(store: Any) -> str:
 def _fits(
     found: "StackTransfer", catalog: "ArchitectureCatalog", models: Sequence[str] | None
 ) -> "tuple[list[Fit], dict[str, str]]":
-    from helm_efficiency.scoring.transfers import catalog_fits
+    from helm_efficiency.metrics.transfer_fits import catalog_fits
 
     if not models:
         return catalog_fits(found, catalog.entries.values())
@@ -268,7 +268,7 @@ def _keep(store: Path, fits: "Sequence[Fit]") -> None:
 
 
 def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog") -> dict[str, Any]:
-    from helm_efficiency.core.roofline import speed_of_light, utilization
+    from helm_efficiency.core.transfer.roofline import speed_of_light, utilization
 
     prompt_tokens, output_tokens = 512, 64
     predicted = fit.coefficients.predict(prompt_tokens, output_tokens)
@@ -295,8 +295,8 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
 def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from helm_efficiency.catalog.specs import spec_of_stack
-    from helm_efficiency.core.transfer_validation import leave_one_out
+    from helm_efficiency.catalog.accelerators import spec_of_stack
+    from helm_efficiency.core.transfer.validation import leave_one_out
     from helm_efficiency.errors import InputError
     from helm_efficiency.store import Store
 

@@ -9,12 +9,12 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, narrowed, note
-from helm_efficiency.places import DEFAULT_STORE
+from helm_efficiency.defaults import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.core.measurement import Profile
-    from helm_efficiency.harness.coefficient_files import Found
+    from helm_efficiency.formats.detect import Found
     from helm_efficiency.store import Store
 
 DeploymentOption = Annotated[str | None, typer.Option(help="Of this deployment only.")]
@@ -55,7 +55,7 @@ def import_files(
 
     Example: helm-efficiency import train.csv --deployment me/model --stack a100-80gb
     """
-    from helm_efficiency.harness.coefficient_files import read_coefficient_files
+    from helm_efficiency.formats.detect import read_coefficient_files
     from helm_efficiency.store import Store
 
     found = read_coefficient_files(
@@ -126,8 +126,8 @@ def export(
     import json
 
     from helm_efficiency.files import write_file
-    from helm_efficiency.harness.coefficient_files import export_document
-    from helm_efficiency.profiling.measurement_csv import write_measurement_csv
+    from helm_efficiency.formats.csv_measurements import write_measurement_csv
+    from helm_efficiency.formats.detect import export_document
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)

@@ -18,12 +18,12 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
-from helm_efficiency.places import DEFAULT_STORE
+from helm_efficiency.defaults import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
-    from helm_efficiency.core.fitting import Fit
-    from helm_efficiency.core.memory import Serving
+    from helm_efficiency.core.fitting.fit import Fit
+    from helm_efficiency.core.transfer.placement import Serving
 
 
 @app.command()
@@ -44,7 +44,7 @@ def accelerators(
     Example: helm-efficiency accelerators a100-80gb --price-date 2023-06-01
     """
     from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
-    from helm_efficiency.core.memory import Serving
+    from helm_efficiency.core.transfer.placement import Serving
 
     known = load_accelerators(prices)
     chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]
@@ -111,7 +111,7 @@ def _placements(
     config: Path, serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
 ) -> list[dict[str, Any]]:
     """One row an accelerator that holds the model; bytes are those of one accelerator."""
-    from helm_efficiency.core.memory import place
+    from helm_efficiency.core.transfer.placement import place
     from helm_efficiency.errors import InputError
 
     architecture = _architecture(config)
@@ -150,7 +150,7 @@ def _placements(
 def _architecture(config: Path) -> Any:
     import json
 
-    from helm_efficiency.core.architecture import Architecture
+    from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.errors import FileFormatError
     from helm_efficiency.files import read_bytes
 
@@ -286,8 +286,8 @@ def savings(
     Example: helm-efficiency savings scored/ --price-list paper-2023
     """
     from helm_efficiency.catalog.accelerators import load_accelerators, prices_as_of
-    from helm_efficiency.harness.api_cost import load_api_prices
-    from helm_efficiency.scoring.measuring import MeasuringPrices, measuring_costs, read_totals
+    from helm_efficiency.metrics.api_cost import load_api_prices
+    from helm_efficiency.metrics.savings import MeasuringPrices, measuring_costs, read_totals
     from helm_efficiency.store import Store
 
     priced = prices_as_of(load_accelerators(prices), _day(price_date), price_list)

@@ -8,13 +8,13 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
-from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from helm_efficiency.core.fitting import Fit
-    from helm_efficiency.harness.records import RequestRecord
-    from helm_efficiency.scoring.services import Service
+    from helm_efficiency.adapters.record import RequestRecord
+    from helm_efficiency.core.fitting.fit import Fit
+    from helm_efficiency.metrics.services import Service
     from helm_efficiency.store import Store
 
 
@@ -42,8 +42,8 @@ def denoise(
 
     Example: helm-efficiency denoise benchmark_output/runs/probe --store efficiency.sqlite
     """
-    from helm_efficiency.scoring.service_report import flat_row, missing_report, table_row, week_rows
-    from helm_efficiency.scoring.services import services
+    from helm_efficiency.metrics.service_report import flat_row, missing_report, table_row, week_rows
+    from helm_efficiency.metrics.services import services
     from helm_efficiency.store import Store
 
     problems: list[str] = []
@@ -77,8 +77,8 @@ def denoise(
 
 def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
     """Records of every run that can be read; the others are put among the problems."""
-    from helm_efficiency.harness.archives import read_runs
-    from helm_efficiency.harness.helm_cache import RequestCaches
+    from helm_efficiency.adapters.adapters import read_runs
+    from helm_efficiency.adapters.helm.request_cache import RequestCaches
 
     caches = RequestCaches.of(cache) if cache else None
     problems.extend(caches.problems if caches else ())
@@ -95,9 +95,9 @@ def _report(
     service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
 ) -> dict[str, Any]:
     """Denoise one service, keep its model in the store, and say what came out."""
-    from helm_efficiency.core.denoising import denoise
-    from helm_efficiency.scoring.service_report import service_report
-    from helm_efficiency.scoring.services import service_fit
+    from helm_efficiency.core.services.denoise import denoise
+    from helm_efficiency.metrics.service_report import service_report
+    from helm_efficiency.metrics.services import service_fit
 
     denoised = denoise(service.log, num_resamples=num_resamples)
     store.put_fit(service_fit(service, None if minimum else denoised))
@@ -106,7 +106,7 @@ def _report(
 
 def _idealized(service: "Service", store: "Store", stack: str | None) -> "Fit | None":
     """Coefficients of the service's model on a stack, by default on the stack that the store has most of."""
-    from helm_efficiency.harness.efficiency import Coefficients
+    from helm_efficiency.metrics.efficiency import Coefficients
 
     coefficients = Coefficients.from_store(store)
     name = stack or coefficients.default_stack()

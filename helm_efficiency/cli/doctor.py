@@ -9,8 +9,8 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError
-from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.profiling.doctor import Finding

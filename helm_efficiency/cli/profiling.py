@@ -12,8 +12,8 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, note
 from helm_efficiency.cli.profiling_output import progress, show
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
-from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.core.measurement import Profile, Stack
@@ -144,7 +144,7 @@ class _Run:
     ) -> "Sessions":
         """Profile a server."""
         from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
-        from helm_efficiency.profiling.endpoint_timer import Load
+        from helm_efficiency.profiling.endpoint_timing import Load
 
         loads = tuple(Load(number, shared_prompts) for number in concurrency)
         job = EndpointJob(options, self.deployment or options.model, stack, loads, self.cells, self._repetitions())
@@ -217,7 +217,7 @@ def _server_stack(
     base_url: str, *, name: str | None, accelerator: str, engine: Sequence[str] | None, dtype: str
 ) -> "Stack":
     """The stack of a server, as far as the user says; by default it is named after its address."""
-    from helm_efficiency.profiling.endpoint_timer import stack_of_url
+    from helm_efficiency.profiling.endpoint_timing import stack_of_url
 
     server = stack_of_url(base_url)
     runs = engine[0] if engine else ""

@@ -15,7 +15,7 @@ from helm_efficiency.cli.options import Format, FormatOption, emit_each, note
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
-    from helm_efficiency.harness.records import HarnessRun
+    from helm_efficiency.adapters.record import HarnessRun
 
 
 @app.command()
@@ -42,9 +42,9 @@ def records(
 
     Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
     """
-    from helm_efficiency.harness.archives import find_sources, read_runs
-    from helm_efficiency.harness.helm_cache import RequestCaches
-    from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+    from helm_efficiency.adapters.adapters import find_sources, read_runs
+    from helm_efficiency.adapters.helm.request_cache import RequestCaches
+    from helm_efficiency.adapters.tokenizers import LocalTokenizers
 
     named = dict(_pair(text) for text in tokenizer)
     tokenizers = LocalTokenizers(named) if count_tokens or named else None
@@ -131,7 +131,7 @@ def _requests(run: "HarnessRun", *, flat: bool) -> Iterator[dict[str, Any]]:
 
 
 def _write(run: "HarnessRun", folder: Path, organization: str, tell: Callable[[object], None]) -> None:
-    from helm_efficiency.harness.every_eval_ever import write_every_eval_ever
+    from helm_efficiency.adapters.every_eval_ever import write_every_eval_ever
 
     try:
         written = write_every_eval_ever(run, folder, organization=organization, retrieved_at=time.time())

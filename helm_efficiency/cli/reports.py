@@ -252,7 +252,7 @@ def schema(
 
     Example: helm-efficiency schema lite --output schema_lite_efficiency.yaml
     """
-    from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
+    from helm_efficiency.helm_stats.schema import add_efficiency, read_schema, to_yaml
 
     text = to_yaml(add_efficiency(read_schema(name), stacks=stack or (), detailed=detailed, file=name))
     if output is None:

@@ -24,13 +24,13 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
-from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from helm_efficiency.scoring.run import Outcome
+    from helm_efficiency.rescoring.run import Outcome
 
 
 @app.command()
@@ -61,16 +61,16 @@ def rescore(
 
     Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
     """
-    from helm_efficiency.scoring.workers import begin_to_load
+    from helm_efficiency.rescoring.forkserver import begin_to_load
 
     if jobs > 1 and scheduler is None:
         begin_to_load()
-    from helm_efficiency.harness.efficiency import Coefficients
-    from helm_efficiency.harness.pricing import Pricing
-    from helm_efficiency.scoring.plan import StatsTarget, make_plan
-    from helm_efficiency.scoring.rescore import rescore as rescore_runs
-    from helm_efficiency.scoring.rescore import summarize
-    from helm_efficiency.scoring.sources import find_sources
+    from helm_efficiency.adapters.sources import find_sources
+    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.metrics.pricing import Pricing
+    from helm_efficiency.rescoring.plan import StatsTarget, make_plan
+    from helm_efficiency.rescoring.rescore import rescore as rescore_runs
+    from helm_efficiency.rescoring.rescore import summarize
     from helm_efficiency.store import Store
 
     if in_place and tables_only:

@@ -20,12 +20,12 @@ from helm_efficiency.cli.options import (
     narrowed,
     note,
 )
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
-from helm_efficiency.places import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
-    from helm_efficiency.core.fitting import Fit
+    from helm_efficiency.core.fitting.fit import Fit
 
 
 _FITTED_IN_TABLES = ("deployment", "stack", "rule", "max_prompt_tokens", "decode_s_per_token")
@@ -56,7 +56,7 @@ def fit(
 
     Example: helm-efficiency fit --store efficiency.sqlite --deployment together/bloom
     """
-    from helm_efficiency.profiling.fits import fit_profiles
+    from helm_efficiency.core.fitting.fit_all import fit_profiles
     from helm_efficiency.store import Store
 
     opened = Store(store, create=False)
@@ -160,7 +160,7 @@ def _show(rows: list[dict[str, Any]], fit: "Fit", price: "Price | None") -> None
 def _read_requests(path: Path) -> tuple[list[int], list[int]]:
     """Prompt and output tokens of each row."""
     from helm_efficiency.errors import FileFormatError
-    from helm_efficiency.profiling.measurement_csv import read_rows
+    from helm_efficiency.formats.csv_measurements import read_rows
 
     columns = ("prompt_tokens", "output_tokens")
     counts: tuple[list[int], list[int]] = ([], [])

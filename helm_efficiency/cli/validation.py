@@ -9,8 +9,8 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
 from helm_efficiency.cli.runtimes import Rule
+from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
-from helm_efficiency.places import DEFAULT_STORE
 
 
 class Protocol(StrEnum):
@@ -43,7 +43,7 @@ def validate(
 
     Example: helm-efficiency validate --store efficiency.sqlite --format json
     """
-    from helm_efficiency.core import validation
+    from helm_efficiency.core.fitting import validation
     from helm_efficiency.store import Store
 
     profiles = Store(store, create=False).profiles(stack=stack)

@@ -12,14 +12,16 @@ Cost of one correct answer is the mean cost of a request over the accuracy on th
 """
 
 import math
+from dataclasses import dataclass
 from decimal import Decimal
+from math import fsum
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.errors import InputError
@@ -267,3 +269,80 @@ def _score_interval(x: FloatArray, y: FloatArray, z: float) -> tuple[float, floa
         return 0.0, 0.0
     low, high = sorted((larger / a, c / larger))
     return max(low, 0.0), high
+
+
+DENOISED_TRIALS = 10
+"""Requests to a service for each one measured, of which the paper takes the fastest."""
+
+IDEALIZED_TRIALS = 50
+"""Requests on dedicated accelerators for each one measured, of which the paper takes the mean."""
+
+PROBE_GRID = tuple((prompt, output) for prompt in (1, 256, 512, 1024, 1536) for output in (1, 2, 4, 8, 16, 32, 64))
+"""(prompt_tokens, output_tokens) that HELM's synthetic efficiency scenario asks a service for, to denoise it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringCost:
+    """Two ways to the same number, in dollars.
+
+    Attributes:
+        repeated_usd: Repeating every request.
+        calibrated_usd: Calibrating, and running the evaluation once.
+    """
+
+    repeated_usd: Decimal
+    calibrated_usd: Decimal
+
+    @property
+    def factor(self) -> float:
+        """How many times dearer it is to repeat every request; infinite where calibrating costs nothing."""
+        return float(self.repeated_usd / self.calibrated_usd) if self.calibrated_usd else float("inf")
+
+
+def denoised_measuring_cost(
+    answers_usd: Decimal, calibration_usd: Decimal, *, num_trials: int = DENOISED_TRIALS
+) -> MeasuringCost:
+    """Cost of the denoised runtime of an evaluation.
+
+    Args:
+        answers_usd: Every request of the evaluation once.
+        calibration_usd: What was asked of the service beyond that; 0 where recorded latencies were enough.
+        num_trials: Repetitions of each request, the first included.
+    """
+    _check(num_trials, answers_usd, calibration_usd)
+    return MeasuringCost(num_trials * answers_usd, calibration_usd + answers_usd)
+
+
+def idealized_measuring_cost(
+    idealized_usd: Decimal,
+    calibration_usd: Decimal,
+    *,
+    answers_usd: Decimal = Decimal(0),
+    num_trials: int = IDEALIZED_TRIALS,
+) -> MeasuringCost:
+    """Cost of the idealized runtime of an evaluation on one stack.
+
+    Args:
+        idealized_usd: Every request of the evaluation once on the stack.
+        calibration_usd: The profile of the model on the stack.
+        answers_usd: Every request of the evaluation once, wherever its answers came from.
+        num_trials: Repetitions of each request on the stack.
+    """
+    _check(num_trials, idealized_usd, calibration_usd, answers_usd)
+    return MeasuringCost(num_trials * idealized_usd + answers_usd, calibration_usd + answers_usd)
+
+
+def profile_accelerator_s(profile: Profile) -> float:
+    """Accelerator-seconds that a profile took: every repetition kept, warm-ups not counted."""
+    seconds = fsum(m.seconds * m.num_repetitions for m in profile.measurements)
+    return seconds * profile.stack.num_accelerators
+
+
+def profile_usd(profile: Profile, usd_per_accelerator_hour: Decimal) -> Decimal:
+    """Dollars that a profile took."""
+    return exact_usd(profile_accelerator_s(profile), usd_per_accelerator_hour)
+
+
+def _check(num_trials: int, *usd: Decimal) -> None:
+    if num_trials < 1 or any(amount < 0 for amount in usd):
+        raise InputError("Costs must be 0 or more and trials 1 or more.")

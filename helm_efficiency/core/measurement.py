@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from helm_efficiency.core.architecture import Architecture
-from helm_efficiency.core.typed import checked
-from helm_efficiency.errors import InputError
+import numpy as np
+
+from helm_efficiency.core.checked import checked
+from helm_efficiency.core.fitting.additive_model import Cells
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
 _MOST_TOKENS = 10**9
 """More than any request has; far more would overflow in squares of it."""
@@ -226,3 +229,34 @@ class Profile:
 def _without_nones(item: Any) -> dict[str, Any]:
     fields = item.__dataclass_fields__
     return {name: value for name in fields if (value := getattr(item, name)) is not None}
+
+
+_LEAST_S, _MOST_S = 1e-9, 1e9
+"""Beyond these, squares and ratios of seconds would leave the range of a number."""
+
+
+def cells_by_batch(profile: Profile) -> dict[int, Cells]:
+    """Median seconds of each cell, by batch size, ascending.
+
+    A time to first token is a measurement with one output token; it fills such a cell where none was timed apart.
+
+    Raises:
+        InsufficientMeasurementsError: The profile is empty, or holds seconds that nothing takes.
+    """
+    if not profile.measurements:
+        raise InsufficientMeasurementsError("no measurements.")
+    for m in profile.measurements:
+        if not _LEAST_S <= m.seconds <= _MOST_S:
+            raise InsufficientMeasurementsError(
+                f"a measurement of {m.seconds:g} s; expected {_LEAST_S:g} to {_MOST_S:g} s to fit anything to."
+            )
+    by_batch: dict[int, dict[tuple[int, int], float]] = {}
+    first_tokens: dict[tuple[int, int], list[float]] = {}
+    for (p, o, batch), measurements in profile.cells().items():
+        by_batch.setdefault(batch, {})[p, o] = float(np.median([m.seconds for m in measurements]))
+        seen = [m.ttft_s for m in measurements if m.ttft_s]
+        first_tokens.setdefault((p, batch), []).extend(seen)
+    for (p, batch), seconds in first_tokens.items():
+        if seconds:
+            by_batch[batch].setdefault((p, 1), float(np.median(seconds)))
+    return {batch: dict(sorted(by_batch[batch].items())) for batch in sorted(by_batch)}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from helm_efficiency.core.typed import checked
+from helm_efficiency.core.checked import checked
 from helm_efficiency.errors import InputError
 
 FloatArray = NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""Readers, one per evaluation harness: request records in, efficiency stats out."""
+"""Former home of the HELM plugin; kept so that run entries and scripts that name it go on working."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helm_efficiency.core import design
-from helm_efficiency.core.design import Design, MeasuredBelief, Requests, first_cells
+from helm_efficiency.core.fitting import experiment_design as design
+from helm_efficiency.core.fitting.experiment_design import Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.profiling.cells import Cell, CellResult

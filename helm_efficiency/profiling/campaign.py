@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from helm_efficiency.catalog.yaml_files import read_yaml
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.catalog.user_files import read_yaml
 from helm_efficiency.core.measurement import Profile
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.profiling.cells import Cell, check_cell
 from helm_efficiency.profiling.checkpoint import CellFiles

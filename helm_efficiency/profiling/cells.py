@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
+from helm_efficiency.core.checked import checked
 from helm_efficiency.core.measurement import Measurement
-from helm_efficiency.core.typed import checked
 from helm_efficiency.errors import InputError
 
 

@@ -10,7 +10,7 @@ from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
-from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load, stack_under_load
+from helm_efficiency.profiling.endpoint_timing import EndpointTimer, Load, stack_under_load
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, run_session
 from helm_efficiency.version import __version__

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import ProfilingError
 
 # (pattern in the name of an architecture, transformers model type); the first match counts

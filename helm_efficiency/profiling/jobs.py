@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Profile
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.checkpoint import CellFiles, Checkpoint
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.engines import ENGINES, make_engine
-from helm_efficiency.profiling.local import CellTimer, build_profile
+from helm_efficiency.profiling.local_timing import CellTimer, build_profile
 from helm_efficiency.profiling.models import (
     ModelOptions,
     Subject,

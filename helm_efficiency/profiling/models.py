@@ -17,8 +17,8 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.files import require_size
 from helm_efficiency.profiling.devices import (
@@ -29,8 +29,8 @@ from helm_efficiency.profiling.devices import (
     find_dtype,
     has_cuda,
 )
-from helm_efficiency.profiling.energy import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.families import transformers_config
+from helm_efficiency.profiling.meters import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.parallel import num_processes
 from helm_efficiency.version import __version__
 

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from helm_efficiency.errors import OutputError
-from helm_efficiency.harness.dyck_corpus import Example
+from helm_efficiency.quickstart.dyck_corpus import Example
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_TOKENS = 512

@@ -18,7 +18,7 @@ from helm_efficiency.files import write_file
 from helm_efficiency.store import Store
 
 if TYPE_CHECKING:
-    from helm_efficiency.harness.dyck_corpus import Example
+    from helm_efficiency.quickstart.dyck_corpus import Example
 
 SUITE = "quickstart"
 _BRACKET_PAIRS = (2, 3)  # of the run entries
@@ -127,17 +127,17 @@ def _forget_results(places: Places) -> None:
 
 
 def _examples(count: int) -> list["Example"]:
-    from helm_efficiency.harness.dyck_corpus import dyck_examples
+    from helm_efficiency.quickstart.dyck_corpus import dyck_examples
 
     return [example for pairs in _BRACKET_PAIRS for example in dyck_examples(pairs, count=count, seed=7)]
 
 
 def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
     """Time the models that were not timed yet, and fit their coefficients."""
-    from helm_efficiency.core.fitting import fit_profile
-    from helm_efficiency.harness.helm_local_models import deployment_of
+    from helm_efficiency.core.fitting.fit import fit_profile
+    from helm_efficiency.helm_plugin.local_models import deployment_of
     from helm_efficiency.profiling.cells import Cell
-    from helm_efficiency.profiling.local import LocalOptions, profile_model
+    from helm_efficiency.profiling.local_timing import LocalOptions, profile_model
 
     store = Store(places.store)
     marks = {model: places.work / "profiled" / model.name for model in models}
@@ -161,8 +161,8 @@ def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: 
 
 def run_helm(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
     """Run HELM on the models; runs that are complete are kept."""
-    from helm_efficiency.harness.helm_commands import HelmRunOptions, helm_run
-    from helm_efficiency.harness.helm_local_models import write_configs
+    from helm_efficiency.helm_plugin.commands import HelmRunOptions, helm_run
+    from helm_efficiency.helm_plugin.local_models import write_configs
 
     conf = run_entries_file()
     total = conf.read_text().count("description:")
@@ -197,7 +197,7 @@ def _complete_runs(places: Places) -> Iterator[Path]:
 
 def _drop_damaged_runs(places: Places) -> int:
     """Remove runs whose files cannot be read, as an interrupted HELM leaves them; how many are whole."""
-    from helm_efficiency.harness.helm_runs import read_run
+    from helm_efficiency.adapters.helm.runs import read_run
 
     whole = 0
     for file in list(_complete_runs(places)):
@@ -211,10 +211,10 @@ def _drop_damaged_runs(places: Places) -> int:
 
 def denoise_and_rescore(places: Places, start: StartStep) -> None:
     """Fit the services to their own latencies, and put all efficiency stats into the runs."""
-    from helm_efficiency.harness.efficiency import Coefficients
-    from helm_efficiency.scoring.plan import StatsTarget, make_plan
-    from helm_efficiency.scoring.rescore import rescore
-    from helm_efficiency.scoring.sources import find_sources
+    from helm_efficiency.adapters.sources import find_sources
+    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.rescoring.plan import StatsTarget, make_plan
+    from helm_efficiency.rescoring.rescore import rescore
 
     store = Store(places.store)
     with start("Denoise and score every request", None) as advance:
@@ -231,9 +231,9 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 def _denoise(places: Places, store: Store) -> None:
     """Service models from the latencies that the runs hold; a service that they do not determine has none."""
-    from helm_efficiency.core.denoising import denoise
-    from helm_efficiency.harness.archives import read_runs
-    from helm_efficiency.scoring.services import service_fit, services
+    from helm_efficiency.adapters.adapters import read_runs
+    from helm_efficiency.core.services.denoise import denoise
+    from helm_efficiency.metrics.services import service_fit, services
 
     records = (record for run in read_runs([places.suite]) for record in run.records)
     for service in services(records):
@@ -243,8 +243,8 @@ def _denoise(places: Places, store: Store) -> None:
 
 def summarize(places: Places, start: StartStep) -> None:
     """HELM's own tables of the suite, with the efficiency columns."""
-    from helm_efficiency.harness.helm_commands import helm_summarize
-    from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, to_yaml
+    from helm_efficiency.helm_plugin.commands import helm_summarize
+    from helm_efficiency.helm_stats.schema import add_efficiency, read_schema, to_yaml
 
     schema = places.work / "schema_efficiency.yaml"
     with start("Make HELM's tables", None):

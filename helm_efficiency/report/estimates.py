@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from helm_efficiency.core.resampling import LEVEL, bootstrap_weights
+from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
 from helm_efficiency.report.measures import PER_CORRECT, QUANTITIES
 
 _Reals = npt.NDArray[np.float64]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helm_efficiency.core.bootstrap import interval, rank_intervals
 from helm_efficiency.core.pareto import front_probability, pareto_front
-from helm_efficiency.core.resampling import interval, rank_intervals
 from helm_efficiency.report.board import COUNTS, IDENTITY, Options
 from helm_efficiency.report.estimates import Estimates, overall_estimates
 from helm_efficiency.report.measures import COSTS, MEASURES, QUANTITIES

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, request_schema, run_schema
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, request_schema, run_schema
 from helm_efficiency.version import __version__
 
 _RUN_KEY = ["suite", "run"]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from helm_efficiency.catalog.architectures import add_to_file, load_architectures, load_user_architectures
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.catalog.helm_metadata import helm_deployments
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError
-from helm_efficiency.harness.helm_models import helm_deployments
 
 CATALOG = load_architectures()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helm_efficiency.catalog.accelerators import PAPER, load_accelerators
-from helm_efficiency.catalog.paper import paper_deployments, paper_num_accelerators
+from helm_efficiency.catalog.reference_results import paper_deployments, paper_num_accelerators
 from helm_efficiency.core.cost import exact_usd, idealized_cost
 from helm_efficiency.errors import CatalogError
 

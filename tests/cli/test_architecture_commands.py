@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import CatalogError, InputError
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 from helm_efficiency.store import Store
 
 A100 = "a100-80gb-megatron-fp16"

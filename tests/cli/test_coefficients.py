@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from checking import call
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.store import Store

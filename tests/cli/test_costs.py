@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from checking import call
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, request_schema
 from helm_efficiency.store import Store
 
 

@@ -11,11 +11,11 @@ from places import copy_to_change
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
-from helm_efficiency.core.denoising import provider_factor, service_stack, total_s
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.harness.efficiency import Coefficients
+from helm_efficiency.core.services.denoise import provider_factor, service_stack, total_s
+from helm_efficiency.metrics.efficiency import Coefficients
 from helm_efficiency.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "denoising.md").read_text(encoding="utf-8")

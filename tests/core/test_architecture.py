@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError
 
 LLAMA_8B = Architecture("llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256, gated_ffn=True)

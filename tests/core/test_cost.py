@@ -20,7 +20,7 @@ from helm_efficiency.core.cost import (
     mean_power_w,
     serving_cost,
 )
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import InputError

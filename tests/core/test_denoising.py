@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helm_efficiency.core.contention import explain
-from helm_efficiency.core.denoising import (
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.core.services.contention import explain
+from helm_efficiency.core.services.denoise import (
     MAX_REQUESTS,
     as_fit,
     denoise,
@@ -16,12 +17,11 @@ from helm_efficiency.core.denoising import (
     service_stack,
     total_s,
 )
-from helm_efficiency.core.drift import find_changes
-from helm_efficiency.core.envelope import FloatArray, weighted_nnls
-from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.core.service_log import ServiceLog
-from helm_efficiency.core.service_model import ServiceFit
-from helm_efficiency.core.service_noise import CONTENTION, SyntheticService, drifting
+from helm_efficiency.core.services.drift import find_changes
+from helm_efficiency.core.services.envelope import FloatArray, weighted_nnls
+from helm_efficiency.core.services.log import ServiceLog
+from helm_efficiency.core.services.model import ServiceFit
+from helm_efficiency.core.services.synthetic import CONTENTION, SyntheticService, drifting
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
 SERVICE = SyntheticService()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from helm_efficiency.core.envelope import (
+from helm_efficiency.core.services.envelope import (
     MIN_UNCONTENDED_SHARE,
     WAIT_SCALES,
     Envelope,

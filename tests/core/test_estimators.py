@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helm_efficiency.core.cells import cells_by_batch
-from helm_efficiency.core.fitting import Fit, fit_profile
-from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.paper import fit_paper_2023
+from helm_efficiency.core.fitting.fit import Fit, fit_profile
+from helm_efficiency.core.fitting.paper_estimators import fit_paper_2023
+from helm_efficiency.core.measurement import Measurement, Profile, Stack, cells_by_batch
 from helm_efficiency.core.runtime_model import HELM_RULES
 from helm_efficiency.errors import InsufficientMeasurementsError
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 
 # reference: fit_runtimes.ipynb, cell 11: R², beta, mean and largest squared error as printed there
 PRINTED = {

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.core.design import Cell, Design, MeasuredBelief, Requests, first_cells
-from helm_efficiency.core.fitting import RULES, Fit, fit_profile, profile_lines
+from helm_efficiency.core.fitting.experiment_design import Cell, Design, MeasuredBelief, Requests, first_cells
+from helm_efficiency.core.fitting.fit import RULES, Fit, fit_profile, profile_lines
+from helm_efficiency.core.fitting.validation import PROTOCOLS, folds, validate
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.core.validation import PROTOCOLS, folds, validate
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
-from helm_efficiency.profiling.splitwise_csv import read_splitwise_csv
+from helm_efficiency.formats.megatron import read_megatron_log
+from helm_efficiency.formats.splitwise import read_splitwise_csv
 
 STACK = Stack("x", "cpu")
 PROMPTS = (1, 64, 128, 256, 384, 512, 768, 1024, 1536)

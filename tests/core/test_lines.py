@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.core.lines import context_tokens, fit_lines
+from helm_efficiency.core.fitting.additive_model import context_tokens, fit_lines
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 PROMPTS = (1, 256, 512, 1024, 1536)

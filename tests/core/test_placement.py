@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.core.architecture import Architecture
-from helm_efficiency.core.memory import Placement, Serving, place
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.placement import Placement, Serving, place
 from helm_efficiency.errors import InputError
 
 TINY = Architecture("tiny", 2, 8, 4, 2, 2, 16, 100)  # 2 layers: attention 8*8 + 8*2*4 + 8*8 = 192, ffn 2*8*16 = 256

@@ -6,11 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from helm_efficiency.core import work
-from helm_efficiency.core.lines import Lines
-from helm_efficiency.core.neighbours import stack_work
-from helm_efficiency.core.parametric import fit_parametric_curve
-from helm_efficiency.core.prefill import fit_curve, fit_tail, left_out_errors, smoothed
+from helm_efficiency.core.fitting import work_coordinates as work
+from helm_efficiency.core.fitting.additive_model import Lines
+from helm_efficiency.core.fitting.prefill_curve import (
+    fit_curve,
+    fit_parametric_curve,
+    fit_tail,
+    left_out_errors,
+    smoothed,
+)
+from helm_efficiency.core.fitting.work_coordinates import stack_work
 from helm_efficiency.errors import InputError
 
 FEW = np.array([1.0, 256.0, 512.0, 1024.0, 1536.0])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.transfer.architecture import Architecture
 
 GPT_OSS_LAYERS = ["sliding_attention", "full_attention"] * 12
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from helm_efficiency.core.resampling import bootstrap_weights, interval, rank_intervals
+from helm_efficiency.core.bootstrap import bootstrap_weights, interval, rank_intervals
 
 NAN, INF = np.nan, np.inf
 

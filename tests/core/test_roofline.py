@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
-from helm_efficiency.core.roofline import AcceleratorSpec, pass_flops, speed_of_light, utilization
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.roofline import AcceleratorSpec, pass_flops, speed_of_light, utilization
 from helm_efficiency.errors import InputError
 
 LLAMA_8B = Architecture("llama-3-8b", 32, 4096, 32, 8, 128, 14336, 128256, gated_ffn=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helm_efficiency.core.fitting import Fit, fit_profile
+from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import HELM_RULES, Domain, RuntimeCoefficients
 from helm_efficiency.errors import InputError

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from helm_efficiency.core.cost import exact_usd
-from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.savings import (
+from helm_efficiency.core.cost import (
     denoised_measuring_cost,
+    exact_usd,
     idealized_measuring_cost,
     profile_accelerator_s,
     profile_usd,
 )
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import InputError
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 
 NODE_HOUR = Decimal("40.96")  # p4de.24xlarge, 8 A100, as in the authors' cost analysis
 INPUT_USD_PER_TOKEN, OUTPUT_USD_PER_TOKEN = Decimal("0.0000015"), Decimal("0.000002")  # GPT-3.5-turbo, for davinci

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helm_efficiency.catalog.specs import spec_of_stack
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.catalog.accelerators import spec_of_stack
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.roofline import AcceleratorSpec
-from helm_efficiency.core.transfer import ALONE, Parallel, TransferModel, fit_transfer
-from helm_efficiency.core.transfer_terms import TERM_NAMES, Terms, pass_s, prefill_s, priors
-from helm_efficiency.core.transfer_validation import LeftOut, leave_one_out
-from helm_efficiency.core.workload import pass_work
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.model import ALONE, Parallel, TransferModel, fit_transfer
+from helm_efficiency.core.transfer.roofline import AcceleratorSpec
+from helm_efficiency.core.transfer.terms import TERM_NAMES, Terms, pass_s, prefill_s, priors
+from helm_efficiency.core.transfer.validation import LeftOut, leave_one_out
+from helm_efficiency.core.transfer.workload import pass_work
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.megatron import read_megatron_log
 
 YALM = "together/yalm"
 SPEC = AcceleratorSpec(312e12, 2.039e12, 300e9, 108)

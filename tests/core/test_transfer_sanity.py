@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.catalog.accelerators import load_accelerators, spec_of
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.catalog.specs import spec_of
-from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Stack
-from helm_efficiency.core.roofline import AcceleratorSpec, speed_of_light, utilization
-from helm_efficiency.core.transfer import TransferModel, fit_transfer
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.model import TransferModel, fit_transfer
+from helm_efficiency.core.transfer.roofline import AcceleratorSpec, speed_of_light, utilization
 
 ENTRIES = load_architectures().entries
 PROMPTS, OUTPUTS = np.array([1, 100, 1000, 4000]), np.array([1, 64, 512, 4])

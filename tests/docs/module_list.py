@@ -10,7 +10,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "helm_efficiency"
 PAGE = ROOT / "docs" / "modules.md"
-FLOORS = ("core", "catalog", "profiling", "harness", "scoring", "report", "quickstart", "cli")
+FLOORS = (
+    "core",
+    "catalog",
+    "profiling",
+    "formats",
+    "adapters",
+    "metrics",
+    "helm_stats",
+    "rescoring",
+    "report",
+    "helm_plugin",
+    "quickstart",
+    "cli",
+    "harness",
+)
 """The packages, lowest first."""
 HEAD = """# Every module and its purpose
 

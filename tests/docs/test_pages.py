@@ -11,12 +11,13 @@ import pytest
 import typer.main
 
 from helm_efficiency import store
+from helm_efficiency.adapters import every_eval_ever
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.cli import app
-from helm_efficiency.harness import coefficient_files, every_eval_ever
+from helm_efficiency.formats import detect as coefficient_files
+from helm_efficiency.metrics import table
 from helm_efficiency.profiling import checkpoint
-from helm_efficiency.scoring import table
 
 README = pages.ROOT / "README.md"
 OWN_TESTS = {"tables", "trust"}

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
+from helm_efficiency.metrics.table import COSTS, REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION
 from helm_efficiency.report.measures import COSTS as FRONTS
 from helm_efficiency.report.measures import ESTIMATED
-from helm_efficiency.scoring.table import COSTS, REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION
 
 PAGE = pages.ROOT / "docs" / "tables.md"
 TEXT = PAGE.read_text(encoding="utf-8")

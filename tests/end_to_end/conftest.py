@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from places import reserved_port
 
-from helm_efficiency.profiling.prompts import WORDS
+from helm_efficiency.profiling.endpoint_prompts import WORDS
 
 
 class Server(NamedTuple):

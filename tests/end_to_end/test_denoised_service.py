@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.cli import app
-from helm_efficiency.core.denoising import denoise, fit_service
-from helm_efficiency.core.service_log import ServiceLog
-from helm_efficiency.core.service_model import Interval
-from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_runs import read_run
-from helm_efficiency.scoring.services import services
+from helm_efficiency.core.services.denoise import denoise, fit_service
+from helm_efficiency.core.services.log import ServiceLog
+from helm_efficiency.core.services.model import Interval
+from helm_efficiency.metrics.services import services
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -110,7 +110,7 @@ def probe_runs(session: str) -> Sequence[Any]:
     from helm.benchmark.run_spec_factory import construct_run_specs
     from helm.common.object_spec import parse_object_spec
 
-    import helm_efficiency.harness.probe_run_specs  # noqa: F401 (registers the run entry)
+    import helm_efficiency.helm_plugin.probe_run_specs  # noqa: F401 (registers the run entry)
 
     entry = f"efficiency_probe:trials={TRIALS},session={session},model={DEPLOYMENT},probe={GRID}"
     return list(construct_run_specs(parse_object_spec(entry)))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from helm_efficiency.adapters.adapters import find_sources, installed_adapters, read_source
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.archives import find_sources, installed_adapters, read_source
 
 MODULE = """
-from helm_efficiency.harness.archives import Adapter
-from helm_efficiency.harness.records import HarnessRun
+from helm_efficiency.adapters.adapters import Adapter
+from helm_efficiency.adapters.record import HarnessRun
 
 def read(path):
     identity = {"suite": "", "name": path.stem, "scenario": "s", "model": "m", "deployment": "d"}
@@ -50,7 +50,10 @@ def test_a_log_is_claimed_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             "Adapter broken .no_such_module:ADAPTER. cannot be loaded: No module named",
         ),
         ("broken = their_logs:NOTHING", "cannot be loaded: .*has no attribute 'NOTHING'"),
-        ("broken = their_logs:read", "Adapter broken .their_logs:read. is no helm_efficiency.harness.archives.Adapter"),
+        (
+            "broken = their_logs:read",
+            "Adapter broken .their_logs:read. is no helm_efficiency.adapters.adapters.Adapter",
+        ),
     ],
 )
 def test_a_broken_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, reason: str) -> None:

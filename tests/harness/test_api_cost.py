@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from genai_prices import Usage, calc_price
 
+from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.errors import FileFormatError
-from helm_efficiency.harness.api_cost import ApiCost, load_api_prices
-from helm_efficiency.harness.helm_runs import find_runs, read_run
-from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.metrics.api_cost import ApiCost, load_api_prices
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 

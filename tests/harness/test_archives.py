@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from helm_efficiency.adapters.adapters import read_runs
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.archives import read_runs
-from helm_efficiency.harness.helm_cache import RequestCaches
 
 
 @pytest.fixture

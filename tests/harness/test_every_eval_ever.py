@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from helm_efficiency.adapters.adapters import find_sources, read_source
+from helm_efficiency.adapters.every_eval_ever import read_every_eval_ever, write_every_eval_ever
+from helm_efficiency.adapters.record import HarnessRun, RequestRecord
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.archives import find_sources, read_source
-from helm_efficiency.harness.every_eval_ever import read_every_eval_ever, write_every_eval_ever
-from helm_efficiency.harness.records import HarnessRun, RequestRecord
 
 RECORD = RequestRecord(
     harness="helm",

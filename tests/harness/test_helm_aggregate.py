@@ -21,9 +21,9 @@ from helm.common.request import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helm_efficiency.harness import helm_aggregate
-from helm_efficiency.harness.helm_aggregate import aggregated_stats, layout_of, per_instance_stats
-from helm_efficiency.harness.helm_format import SCENARIO_STATE
+from helm_efficiency.adapters.helm.format import SCENARIO_STATE
+from helm_efficiency.helm_stats import aggregate as helm_aggregate
+from helm_efficiency.helm_stats.aggregate import aggregated_stats, layout_of, per_instance_stats
 
 COLUMNS = ("num_output_tokens", "inference_runtime", "inference_idealized_runtime")
 

@@ -10,9 +10,10 @@ import pytest
 from helm.common.key_value_store import SqliteKeyValueStore
 from helm.common.request import Request, RequestResult
 
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.token_counts import Usage
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.token_facts import Usage
+from helm_efficiency.helm_plugin.mongo_cache import add_mongo
 
 
 def chat(prompt: str, **more: Any) -> dict[str, Any]:
@@ -168,4 +169,4 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("pymongo") is not None, reason="pymongo is installed")
 def test_mongo_needs_pymongo() -> None:
     with pytest.raises(InputError, match="pip install 'crfm-helm"):
-        RequestCaches().add_mongo("mongodb://127.0.0.1:1/db", "h")
+        add_mongo(RequestCaches(), "mongodb://127.0.0.1:1/db", "h")

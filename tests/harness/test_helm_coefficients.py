@@ -12,11 +12,11 @@ from helm.benchmark.metrics.efficiency_metrics import _compute_estimated_time_fr
 from helm.benchmark.scenarios.scenario import Input, Instance
 from helm.common.request import Request
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.helm_coefficients import PACKAGED_STACK, packaged_fits, read_table
+from helm_efficiency.formats.helm_tables import PACKAGED_STACK, packaged_fits, read_table
 
 PROMPT_TOKENS = (0, 1, 2, 15, 16, 17, 128, 255, 256, 257, 511, 1000, 1024, 1537, 1919, 1920, 1921, 4000)
 OUTPUT_TOKENS = (0, 1, 2, 63, 64, 500)

@@ -14,10 +14,10 @@ from made_here import HelmHome, simple_run_spec
 from msgspec.structs import replace
 from transformers import AutoTokenizer
 
-from helm_efficiency.harness import helm_live
-from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_runs import HelmRun, read_run
-from helm_efficiency.harness.local_tokenizers import LocalTokenizers
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.runs import HelmRun, read_run
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
+from helm_efficiency.helm_plugin import live as helm_live
 
 TWO_SPACES = "helm.benchmark.augmentations.extra_space_perturbation.ExtraSpacePerturbation"
 

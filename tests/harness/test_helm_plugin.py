@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.store import Store
 
 STACK = Stack("a100-80gb-test", "a100-80gb", 2, engine="test", dtype="fp16")
-RUNNER = "helm_efficiency.harness.helm_plugin.EfficiencyRunner"
+RUNNER = "helm_efficiency.helm_plugin.plugin.EfficiencyRunner"
 COEFFICIENTS = RuntimeCoefficients(
     rule="linear",
     prefill_knots=((1, 0.1), (1001, 1.1)),  # 0.1 s and 1 ms a token
@@ -128,7 +128,7 @@ def test_the_probe_is_an_entry_of_helm_run(home: Path) -> None:
 def test_run_spec_keeps_the_metrics_of_its_own(home: Path) -> None:
     spec = json.loads((home / "benchmark_output/runs/v1/simple1:model=simple_model1/run_spec.json").read_text())
     [metric] = spec["metric_specs"]
-    assert metric["class_name"] == "helm_efficiency.harness.helm_plugin.EfficiencyMetric"
+    assert metric["class_name"] == "helm_efficiency.helm_plugin.plugin.EfficiencyMetric"
     assert "BasicGenerationMetric" in metric["args"]["metrics"][0]["class_name"]
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from made_here import HelmHome, simple_run_spec
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.adapters.sources import find_sources
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.harness.efficiency import Coefficients
-from helm_efficiency.harness.helm_plugin import with_efficiency
-from helm_efficiency.scoring.plan import make_plan
-from helm_efficiency.scoring.rescore import rescore
-from helm_efficiency.scoring.sources import find_sources
+from helm_efficiency.helm_plugin.plugin import with_efficiency
+from helm_efficiency.metrics.efficiency import Coefficients
+from helm_efficiency.rescoring.plan import make_plan
+from helm_efficiency.rescoring.rescore import rescore
 from helm_efficiency.store import Store
 
 PERTURBATIONS = {

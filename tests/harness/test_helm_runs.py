@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from helm_efficiency.adapters.helm.request import perturbation_label, scenario_of
+from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.adapters.token_counts import apportion
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
-from helm_efficiency.harness.helm_records import perturbation_label, scenario_of
-from helm_efficiency.harness.helm_runs import find_runs, read_run
-from helm_efficiency.harness.local_tokenizers import LocalTokenizers
-from helm_efficiency.harness.records import RequestRecord
-from helm_efficiency.harness.token_facts import apportion
 
 
 def a_state(**changes: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import zstandard
 
+from helm_efficiency.adapters.inspect import read_inspect_log
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.inspect_logs import read_inspect_log
-from helm_efficiency.harness.records import RequestRecord
 
 
 def a_call(input_tokens: int = 10, output_tokens: int = 5, **changes: Any) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helm_efficiency.adapters import json_stream as json_parts
+from helm_efficiency.adapters.helm.files import open_local
+from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.json_stream import Part, list_parts
 from helm_efficiency.errors import FileFormatError
-from helm_efficiency.harness import json_parts
-from helm_efficiency.harness.helm_files import open_local
-from helm_efficiency.harness.helm_runs import find_runs, read_run
-from helm_efficiency.harness.json_parts import Part, list_parts
 
 ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from helm_efficiency.adapters.llmperf import read_llmperf
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.llmperf_logs import read_llmperf
-from helm_efficiency.harness.records import RequestRecord
 
 ROW = """[{"error_code": null, "error_msg": "", "inter_token_latency_s": 0.006, "ttft_s": 0.3,
  "end_to_end_latency_s": 0.9, "request_output_throughput_token_per_s": 167.4,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from helm_efficiency.adapters.lm_eval import read_lm_eval
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.lm_eval import read_lm_eval
-from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 
 
 def write_results(folder: Path, samples: list[dict[str, Any]] | None, **config: Any) -> Path:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.local_tokenizers import LocalTokenizers
 
 REVISION = "0" * 40
 

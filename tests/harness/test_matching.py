@@ -2,10 +2,10 @@
 
 import pytest
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.harness.efficiency import Coefficients
+from helm_efficiency.metrics.efficiency import Coefficients
 
 COEFFICIENTS = RuntimeCoefficients("linear", ((1, 0.1),), 0.01, Domain(1, 100, 1, 100))
 

@@ -11,11 +11,11 @@ import pytest
 from made_here import HelmHome
 from transformers import AutoTokenizer
 
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.helm_runs import read_run
-from helm_efficiency.harness.probe_prompts import REQUEST, exact_prompt
-from helm_efficiency.harness.probe_run_specs import GRIDS, ProbeGrid, parse_grid
-from helm_efficiency.scoring.services import services
+from helm_efficiency.helm_plugin.probe_prompts import REQUEST, exact_prompt
+from helm_efficiency.helm_plugin.probe_run_specs import GRIDS, ProbeGrid, parse_grid
+from helm_efficiency.metrics.services import services
 
 COUNTERS: dict[str, Callable[[str], int]] = {
     "a token a word": lambda text: len(text.split()),
@@ -129,7 +129,7 @@ def test_a_service_that_always_stops_early_is_told(helm_home: HelmHome) -> None:
 def test_too_few_different_prompts_are_an_error(tmp_path: Path) -> None:
     from helm.benchmark.config_registry import register_builtin_configs_from_helm_package
 
-    from helm_efficiency.harness.probe_scenario import EfficiencyProbeScenario
+    from helm_efficiency.helm_plugin.probe_scenario import EfficiencyProbeScenario
 
     register_builtin_configs_from_helm_package()
     scenario = EfficiencyProbeScenario("simple/tokenizer1", prompt_tokens=[1], num_trials=600, seed="0")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.harness.safe_pickle import UnsafePickleError, loads
+from helm_efficiency.adapters.helm.pickle_reader import UnsafePickleError, loads
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),

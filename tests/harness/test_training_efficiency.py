@@ -3,7 +3,7 @@
 import pytest
 from helm.benchmark.metrics.efficiency_metrics import EfficiencyMetric
 
-from helm_efficiency.harness.training_efficiency import training_stats
+from helm_efficiency.catalog.helm_metadata import training_stats
 
 
 def test_tonnes_become_the_kg_that_the_label_says() -> None:

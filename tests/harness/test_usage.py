@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from helm_efficiency.harness.token_facts import RequestShape, TokenFacts, Usage, harness_facts, with_usage
-from helm_efficiency.harness.usage import extract_usage
+from helm_efficiency.adapters.helm.usage import extract_usage
+from helm_efficiency.adapters.token_counts import RequestShape, TokenFacts, Usage, harness_facts, with_usage
 
 RESPONSES: dict[str, tuple[dict[str, Any], Usage | None]] = {
     "openai chat": (

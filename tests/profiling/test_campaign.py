@@ -10,12 +10,12 @@ import pytest
 
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import FileFormatError
+from helm_efficiency.formats.measurement_files import profiles_from_json
 from helm_efficiency.profiling.__main__ import main
 from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.jobs import prepare_job
-from helm_efficiency.profiling.measurement_files import profiles_from_json
 from helm_efficiency.profiling.session import Limits
 
 SIZES = "{num_layers: 2, hidden_size: 32, num_heads: 2, num_kv_heads: 1, head_size: 16, ffn_size: 64, vocab_size: 99}"

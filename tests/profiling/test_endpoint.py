@@ -18,9 +18,9 @@ from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
 from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
-from helm_efficiency.profiling.endpoint_timer import EndpointTimer, Load
+from helm_efficiency.profiling.endpoint_prompts import WORDS, PromptMaker
+from helm_efficiency.profiling.endpoint_timing import EndpointTimer, Load
 from helm_efficiency.profiling.noise import Repetitions
-from helm_efficiency.profiling.prompts import WORDS, PromptMaker
 
 TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from helm_efficiency.profiling.energy import EnergyMeter, energy_per_run_j, nvidia_meter
+from helm_efficiency.profiling.meters import EnergyMeter, energy_per_run_j, nvidia_meter
 
 
 def test_a_recorded_counter_is_replayed() -> None:

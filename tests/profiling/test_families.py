@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.core.architecture import Architecture
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.families import family, transformers_config
-from helm_efficiency.profiling.local import CellTimer
+from helm_efficiency.profiling.local_timing import CellTimer
 from helm_efficiency.profiling.models import ModelOptions, load_model, made_up_model
 from helm_efficiency.profiling.noise import Repetitions
 

@@ -10,7 +10,7 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.engines import EagerEngine, make_engine, static_cache_tokens
-from helm_efficiency.profiling.local import LocalOptions, profile_model
+from helm_efficiency.profiling.local_timing import LocalOptions, profile_model
 from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
 

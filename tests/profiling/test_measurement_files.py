@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.profiling.measurement_csv import resolution_s, write_measurement_csv
-from helm_efficiency.profiling.measurement_files import read_profiles
+from helm_efficiency.formats.csv_measurements import resolution_s, write_measurement_csv
+from helm_efficiency.formats.measurement_files import read_profiles
 
 SPLITWISE_HEADER = (
     "model,hardware,prompt_size,batch_size,token_size,peak_power,average_power,prompt_time,token_time,e2e_time,"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from helm_efficiency.core.architecture import Architecture
 from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.profiling.measurement_files import read_profiles
-from helm_efficiency.profiling.megatron_logs import read_megatron_log
+from helm_efficiency.formats.measurement_files import read_profiles
+from helm_efficiency.formats.megatron import read_megatron_log
 
 HEADER = """\
 ------------------------ arguments ------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from helm_efficiency.harness.helm_commands import HelmCommandError
+from helm_efficiency.helm_plugin.commands import HelmCommandError
 from helm_efficiency.quickstart import pipeline
 from helm_efficiency.store import Store
 

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.tables import from_arrow
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
 
 def request(deployment: str, scenario: str, instance: int, score: float | None, **facts: Any) -> dict[str, Any]:

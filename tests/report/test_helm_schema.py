@@ -15,11 +15,11 @@ from helm.benchmark.presentation.schema import read_schema as helm_read_schema
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.harness.helm_commands import helm_summarize
-from helm_efficiency.harness.helm_schema import add_efficiency, read_schema, shipped_schemas, to_yaml
+from helm_efficiency.helm_plugin.commands import helm_summarize
+from helm_efficiency.helm_stats.schema import add_efficiency, read_schema, shipped_schemas, to_yaml
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.tables import load
 from helm_efficiency.store import Store

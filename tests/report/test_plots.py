@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from scored import request, small_board, tables
 
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import InputError
 from helm_efficiency.report import plots

@@ -13,7 +13,7 @@ from scored import request, write
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import InputError
 from helm_efficiency.store import Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checking import NUM_CASES, little_memory
 
-from helm_efficiency.core.fitting import RULES, Fit, fit_profile
+from helm_efficiency.core.fitting.fit import RULES, Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError

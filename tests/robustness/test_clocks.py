@@ -37,10 +37,15 @@ def test_wall_clocks_only_say_when_something_was_made() -> None:
     for module in dated:
         text = (PACKAGE / module).read_text(encoding="utf-8")
         assert "now() -" not in text and "today() -" not in text and "- datetime.now" not in text, module
-    for module in ("profiling/local.py", "profiling/session.py", "profiling/endpoint.py", "profiling/engines.py"):
+    for module in (
+        "profiling/local_timing.py",
+        "profiling/session.py",
+        "profiling/endpoint.py",
+        "profiling/engines.py",
+    ):
         assert "perf_counter" in (PACKAGE / module).read_text(encoding="utf-8")
     assert {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if "st_mtime" in path.read_text()} == {
-        "scoring/sources.py"
+        "adapters/sources.py"
     }, "compared for being the same, in one place"
 
 

@@ -24,7 +24,7 @@ import scored
 from checking import call, in_child, refused
 from places import filled, read_only, small_disk
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import OutputError, StoreError
 from helm_efficiency.store import Store
@@ -407,7 +407,7 @@ def test_commands_that_write_one_store_at_once(tmp_path: Path, num_processes: in
 
 
 def test_a_model_of_the_quickstart_on_a_full_disk(tmp_path: Path) -> None:
-    from helm_efficiency.harness.dyck_corpus import Example
+    from helm_efficiency.quickstart.dyck_corpus import Example
     from helm_efficiency.quickstart.models import Recipe, make_model
 
     recipe = Recipe("tiny", num_layers=1, hidden_size=64, num_heads=2, num_steps=1, learning_rate=1e-3, batch_size=2)

@@ -11,11 +11,11 @@ import pytest
 import scored
 from typer.testing import CliRunner
 
+from helm_efficiency.catalog.helm_metadata import main_score
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError
-from helm_efficiency.harness.scores import main_score
 from helm_efficiency.store import Store
 
 EVIL = ["=cmd()", "+1", "@SUM(A1)", "<script>alert(1)</script>", 'a"b,c', "line\nbreak"]

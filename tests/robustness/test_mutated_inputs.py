@@ -18,18 +18,18 @@ import zstandard
 from checking import NUM_CASES, call, check, little_memory
 from mutator import ODD_TEXTS, damaged, damaged_json
 
+from helm_efficiency.adapters.adapters import read_source
+from helm_efficiency.adapters.every_eval_ever import write_every_eval_ever
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import add_to_file, load_architectures, load_user_architectures
-from helm_efficiency.core.architecture import Architecture
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import EfficiencyError
-from helm_efficiency.harness.api_cost import load_api_prices
-from helm_efficiency.harness.archives import read_source
-from helm_efficiency.harness.coefficient_files import export_document, read_coefficient_files
-from helm_efficiency.harness.every_eval_ever import write_every_eval_ever
-from helm_efficiency.harness.helm_schema import read_schema, shipped_schemas
-from helm_efficiency.harness.records import RequestRecord
+from helm_efficiency.formats.detect import export_document, read_coefficient_files
+from helm_efficiency.helm_stats.schema import read_schema, shipped_schemas
+from helm_efficiency.metrics.api_cost import load_api_prices
 from helm_efficiency.profiling.campaign import read_campaign
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
@@ -328,8 +328,8 @@ def test_configs_of_models(model: Path) -> None:
 def test_rescoring_of_damaged_runs(data_dir: Path, tmp_path: Path, name: str) -> None:
     from archive import plan_for
 
-    from helm_efficiency.scoring.rescore import rescore
-    from helm_efficiency.scoring.sources import find_sources
+    from helm_efficiency.adapters.sources import find_sources
+    from helm_efficiency.rescoring.rescore import rescore
 
     real = next((data_dir / "helm_runs" / "mmlu_llama3").rglob("run_spec.json")).parent
     folder = tmp_path / "v1" / "a-run"

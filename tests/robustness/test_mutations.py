@@ -17,14 +17,14 @@ import scored
 from checking import check
 from mutator import damaged, damaged_json
 
+from helm_efficiency.adapters.adapters import find_sources, read_source
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.catalog.accelerators import load_accelerators
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.errors import EfficiencyError
-from helm_efficiency.harness.archives import find_sources, read_source
-from helm_efficiency.harness.coefficient_files import export_document, read_coefficient_files
-from helm_efficiency.harness.helm_cache import RequestCaches
-from helm_efficiency.harness.helm_runs import read_run
-from helm_efficiency.profiling.measurement_csv import write_measurement_csv
+from helm_efficiency.formats.csv_measurements import write_measurement_csv
+from helm_efficiency.formats.detect import export_document, read_coefficient_files
 from helm_efficiency.report import tables
 from helm_efficiency.store import Store
 

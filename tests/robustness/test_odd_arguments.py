@@ -13,7 +13,7 @@ from checking import call, little_memory
 from places import copy_to_change
 
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.store import Store
 

@@ -18,7 +18,7 @@ import pytest
 import scored
 from checking import call, little_memory, refused
 
-from helm_efficiency.core.fitting import fit_profile
+from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError
 from helm_efficiency.store import Store
@@ -277,7 +277,7 @@ def test_nothing_is_read_far_above_its_limit(tmp_path: Path) -> None:
     row = b"1,1,1,0.5\n"
     file.write_bytes(b"prompt_tokens,output_tokens,batch_size,seconds\n" + row * 20_000)
     script = (
-        "import re, sys; from helm_efficiency.profiling.measurement_csv import read_measurement_csv; "
+        "import re, sys; from helm_efficiency.formats.csv_measurements import read_measurement_csv; "
         "from pathlib import Path; read_measurement_csv(Path(sys.argv[1]), deployment='a/b', stack_name='x'); "
         # not ru_maxrss, which begins with what the process that started this one had
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', Path('/proc/self/status').read_text())[1])"

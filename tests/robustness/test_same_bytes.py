@@ -16,7 +16,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from checking import call
-from helm_efficiency.scoring import rescore
+from helm_efficiency.rescoring import rescore
 
 if __name__ == "__main__":
     rescore._WORTH_PROCESSES_BYTES = 0

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.harness.efficiency import Coefficients
-from helm_efficiency.scoring.plan import Plan, make_plan
+from helm_efficiency.metrics.efficiency import Coefficients
+from helm_efficiency.rescoring.plan import Plan, make_plan
 
 A100 = Stack("a100", "a100-80gb", 8, engine="megatron", dtype="fp16")
 V100 = Stack("v100", "v100-32gb", 8, engine="megatron", dtype="fp16")

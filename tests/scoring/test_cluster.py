@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from archive import contents, plan_for
 
+from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.errors import InputError
-from helm_efficiency.scoring.rescore import rescore
-from helm_efficiency.scoring.run import Outcome
-from helm_efficiency.scoring.sources import find_sources
+from helm_efficiency.rescoring.rescore import rescore
+from helm_efficiency.rescoring.run import Outcome
 
 distributed = pytest.importorskip("distributed")
 
@@ -49,6 +49,6 @@ def test_runs_of_a_killed_worker_are_done_by_others(cluster: Any, runs: Path, fa
 
 
 def test_no_scheduler(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helm_efficiency.scoring.engines._CONNECT_S", 0.2)
+    monkeypatch.setattr("helm_efficiency.rescoring.workers._CONNECT_S", 0.2)
     with pytest.raises(InputError, match=r"^No dask scheduler answers at tcp://127\.0\.0\.1:1 "):
         rescore(plan_for(tmp_path), find_sources([str(runs)], besides=tmp_path), scheduler="tcp://127.0.0.1:1")

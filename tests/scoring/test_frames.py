@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from helm_efficiency.harness.records import RequestRecord
-from helm_efficiency.scoring.frames import records_frame
+from helm_efficiency.adapters.frame import records_frame
+from helm_efficiency.adapters.record import RequestRecord
 
 
 def record(**facts: object) -> RequestRecord:

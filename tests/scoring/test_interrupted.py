@@ -18,11 +18,11 @@ from archive import contents, plan_for
 from checking import in_child
 from places import filled, small_disk
 
+from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.errors import InputError, OutputError
-from helm_efficiency.scoring.locks import locked
-from helm_efficiency.scoring.plan import StatsTarget
-from helm_efficiency.scoring.rescore import rescore
-from helm_efficiency.scoring.sources import find_sources
+from helm_efficiency.files import locked
+from helm_efficiency.rescoring.plan import StatsTarget
+from helm_efficiency.rescoring.rescore import rescore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -83,8 +83,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from archive import plan_for
-from helm_efficiency.scoring import rescore
-from helm_efficiency.scoring.sources import find_sources
+from helm_efficiency.rescoring import rescore
+from helm_efficiency.adapters.sources import find_sources
 
 if __name__ == "__main__":
     rescore._WORTH_PROCESSES_BYTES = 0

@@ -11,9 +11,9 @@ import pytest
 from helm_efficiency.catalog.accelerators import Price
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.api_cost import load_api_prices
-from helm_efficiency.scoring.measuring import MeasuringPrices, measuring_costs, read_totals
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, request_schema
+from helm_efficiency.metrics.api_cost import load_api_prices
+from helm_efficiency.metrics.savings import MeasuringPrices, measuring_costs, read_totals
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, request_schema
 from helm_efficiency.store import Store
 
 HOUR_USD = Decimal(3600)  # a dollar for an accelerator-second

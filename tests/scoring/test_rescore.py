@@ -13,17 +13,17 @@ import pytest
 from archive import coefficients_of, contents, plan_for, some_coefficients
 from typer.testing import CliRunner
 
+from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.cli import app
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.errors import InputError
-from helm_efficiency.harness.efficiency import Coefficients
-from helm_efficiency.harness.helm_stats import is_efficiency_stat
-from helm_efficiency.harness.pricing import Pricing
-from helm_efficiency.scoring.plan import StatsTarget, make_plan
-from helm_efficiency.scoring.rescore import rescore
-from helm_efficiency.scoring.run import Outcome
-from helm_efficiency.scoring.sources import find_sources
-from helm_efficiency.scoring.table import REQUEST_COLUMNS, RUN_COLUMNS
+from helm_efficiency.helm_stats.stats import is_efficiency_stat
+from helm_efficiency.metrics.efficiency import Coefficients
+from helm_efficiency.metrics.pricing import Pricing
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS
+from helm_efficiency.rescoring.plan import StatsTarget, make_plan
+from helm_efficiency.rescoring.rescore import rescore
+from helm_efficiency.rescoring.run import Outcome
 from helm_efficiency.store import Store
 
 
@@ -189,7 +189,7 @@ def test_several_stacks_side_by_side(data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_results_do_not_depend_on_jobs(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helm_efficiency.scoring.rescore._WORTH_PROCESSES_BYTES", 0)
+    monkeypatch.setattr("helm_efficiency.rescoring.rescore._WORTH_PROCESSES_BYTES", 0)
     sources = find_sources([str(runs)], besides=tmp_path)
     for jobs in (1, 2):
         rescore(plan_for(tmp_path / str(jobs)), sources, jobs=jobs)

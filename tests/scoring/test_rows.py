@@ -9,11 +9,11 @@ from archive import some_coefficients
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.harness.archives import read_runs
-from helm_efficiency.harness.efficiency import score_requests
-from helm_efficiency.scoring import rows
-from helm_efficiency.scoring.arrow_arrays import number_array, text_array
-from helm_efficiency.scoring.rows import request_tables
+from helm_efficiency.adapters.adapters import read_runs
+from helm_efficiency.metrics import rows
+from helm_efficiency.metrics.arrow_arrays import number_array, text_array
+from helm_efficiency.metrics.efficiency import score_requests
+from helm_efficiency.metrics.rows import request_tables
 
 
 @given(st.lists(st.none() | st.text(), max_size=20) | st.integers(1, 20).map(lambda n: ["ä"] * n))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helm_efficiency.harness.archives import find_sources, read_source
-from helm_efficiency.harness.records import RequestRecord
-from helm_efficiency.scoring.services import services
+from helm_efficiency.adapters.adapters import find_sources, read_source
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.metrics.services import services
 
 
 def record(**facts: Any) -> RequestRecord:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helm_efficiency.scoring.summary import mean_intervals
+from helm_efficiency.core.bootstrap import mean_intervals
 
 
 @pytest.mark.parametrize("n", [5, 100, 30_000])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from helm_efficiency.core.fitting import Fit
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.report.plots.labels import plain
 from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, caption, style

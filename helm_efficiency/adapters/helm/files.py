@@ -1,0 +1,126 @@
+"""The files of one HELM run folder, decoded in parts that fit memory, wherever the folder is."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from helm_efficiency.adapters.helm import format as fmt
+from helm_efficiency.adapters.json_stream import Part, Parts, decode, list_parts, read_whole
+from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.files import require_size
+
+RUN_SPEC, SCENARIO_STATE = "run_spec.json", "scenario_state.json"
+PER_INSTANCE_STATS, STATS = "per_instance_stats.json", "stats.json"
+
+REQUEST_STATES = "request_states"
+"""The key of the list of requests in `scenario_state.json`."""
+
+OpenFile = Callable[[str], BinaryIO]
+"""Opens one file, given its path, to read its bytes; raises FileNotFoundError where there is none, else OSError."""
+
+
+def open_local(path: str) -> BinaryIO:
+    """A file on this machine.
+
+    Raises:
+        FileFormatError: It is a pipe or a device.
+        OSError: It cannot be opened.
+    """
+    require_size(path, most_bytes=sys.maxsize)  # read in parts
+    return Path(path).open("rb", buffering=0)
+
+
+class RunFiles(NamedTuple):
+    """The files of one run.
+
+    Attributes:
+        folder: Its path or address.
+        open: Opens one of them.
+    """
+
+    folder: str
+    open: OpenFile
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Names of the folder around it, and its own."""
+        whole = self.folder if "://" in self.folder else os.path.abspath(self.folder)  # noqa: PTH100 (Path keeps `..`)
+        *_, around, own = ["", *whole.replace(os.sep, "/").split("/")]
+        return around, own
+
+    def spec(self) -> fmt.RunSpec | None:
+        """`run_spec.json`, if there is one."""
+        opened = self._opened(RUN_SPEC)
+        if opened is None:
+            return None
+        file = f"{self.folder}/{RUN_SPEC}"
+        with opened:
+            return decode(read_whole(opened, file=file), fmt.RUN_SPEC, file=file)
+
+    def states(self) -> Iterator[fmt.ScenarioState]:
+        """`scenario_state.json` in parts, of which the last has the adapter's spec.
+
+        Raises:
+            InputError: There is none.
+        """
+        opened = self._opened(SCENARIO_STATE)
+        if opened is None:
+            raise InputError(f"{self.folder}/{SCENARIO_STATE}: not there, so the run has no requests to read.")
+        return _decoded_states(opened, file=f"{self.folder}/{SCENARIO_STATE}")
+
+    def stats(self) -> Iterator[list[fmt.PerInstanceStats]] | None:
+        """`per_instance_stats.json` in parts, if there is one."""
+        opened = self._opened(PER_INSTANCE_STATS)
+        return None if opened is None else _decoded_stats(opened, file=f"{self.folder}/{PER_INSTANCE_STATS}")
+
+    def _opened(self, name: str) -> BinaryIO | None:
+        file = f"{self.folder}/{name}"
+        try:
+            return self.open(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"{file}: {error.strerror or error}.") from error
+
+
+def _decoded_states(opened: BinaryIO, *, file: str) -> Iterator[fmt.ScenarioState]:
+    with opened:
+        parts = list_parts(opened, file=file, key=REQUEST_STATES)
+        for part in parts:
+            try:
+                states = _states_of(part, file=file)
+            except FileFormatError as error:
+                if part.is_last:
+                    raise
+                states = _states_of(_last_of(parts, error), file=file)
+            yield states
+
+
+def _states_of(part: Part, *, file: str) -> fmt.ScenarioState:
+    if part.is_last:
+        return decode(part.text, fmt.SCENARIO_STATE, file=_place(part, file))
+    return fmt.ScenarioState(decode(part.text, fmt.REQUEST_STATES, file=_place(part, file)))
+
+
+def _last_of(parts: Parts, error: FileFormatError) -> Part:
+    """What comes in place of a part that is no list.
+
+    Raises:
+        FileFormatError: The part is damaged rather than the last of its list, as more follows than that could be.
+    """
+    try:
+        return parts.send(True)
+    except FileFormatError:
+        raise error from None
+
+
+def _decoded_stats(opened: BinaryIO, *, file: str) -> Iterator[list[fmt.PerInstanceStats]]:
+    with opened:
+        for part in list_parts(opened, file=file):
+            yield decode(part.text, fmt.PER_INSTANCE_STATS, file=_place(part, file))
+
+
+def _place(part: Part, file: str) -> str:
+    return f"{file}, from byte {part.start}" if part.start else file

@@ -1,0 +1,151 @@
+"""The parts of HELM's run files that records are made of, decoded straight from JSON; all else is skipped unread.
+
+Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults. What
+is decoded holds no cycles, so Python's cycle collector need not look at it (`gc=False`).
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from helm_efficiency.adapters.json_stream import Count, Seconds
+
+
+class Token(Struct, gc=False):
+    """One output token."""
+
+    text: str | None = None
+
+
+class Thinking(Struct, gc=False):
+    """Reasoning text that a client kept apart from the answer."""
+
+    text: str | None = None
+
+
+class Completion(Struct, gc=False):
+    """One answer. Many clients leave `tokens` empty."""
+
+    text: str | None = None
+    tokens: list[Token] | None = None
+    thinking: Thinking | None = None
+    finish_reason: Any = None
+
+
+class MediaObject(Struct, gc=False):
+    """A part of a multimodal prompt."""
+
+    content_type: str | None = None
+    text: str | None = None
+
+
+class MultimediaObject(Struct, gc=False):
+    """A multimodal prompt."""
+
+    media_objects: list[MediaObject] = []
+
+
+class Request(Struct, gc=False):
+    """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
+
+    model_deployment: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    multimodal_prompt: MultimediaObject | None = None
+    num_completions: Count = 1
+    max_tokens: Any = None
+    echo_prompt: bool = False
+
+
+class RequestResult(Struct, gc=False):
+    """What came back. `request_time` is that of the first call where `cached`; offline batches have `batch_*`."""
+
+    success: bool = True
+    cached: bool = False
+    completions: list[Completion] | None = None
+    request_time: Seconds | None = None
+    request_datetime: Seconds | None = None
+    batch_size: Count | None = None
+    batch_request_time: Seconds | None = None
+
+
+class Instance(Struct, gc=False):
+    """Which question; perturbed copies share the id of their original."""
+
+    id: str | int | None = None
+    split: str | None = None
+    sub_split: str | None = None
+    perturbation: dict[str, Any] | None = None
+
+
+class RequestState(Struct, gc=False):
+    """One request made for an instance."""
+
+    instance: Instance
+    request: Request
+    result: RequestResult | None = None
+    train_trial_index: Count = 0
+    request_mode: str | None = None
+    reference_index: Count | None = None
+
+
+class AdapterSpec(Struct, frozen=True, gc=False):
+    """Who was asked, and how."""
+
+    method: str | None = None
+    model_deployment: str | None = None
+    model: str | None = None
+
+
+class ScenarioState(Struct, gc=False):
+    """`scenario_state.json`."""
+
+    request_states: list[RequestState]
+    adapter_spec: AdapterSpec | None = None
+
+
+class MetricSpec(Struct, gc=False):
+    """A metric of the run."""
+
+    class_name: str = ""
+    args: dict[str, Any] = {}
+
+
+class RunSpec(Struct, gc=False):
+    """`run_spec.json`."""
+
+    name: str
+    adapter_spec: AdapterSpec = AdapterSpec()
+    metric_specs: list[MetricSpec] = []
+    groups: list[str] = []
+
+
+class MetricName(Struct, gc=False):
+    """Name of a stat."""
+
+    name: str
+
+
+class Stat(Struct, gc=False):
+    """Sum over `count` values. A sum that is not a number was written as NaN or Infinity."""
+
+    name: MetricName
+    count: Annotated[float, Meta(ge=0)] = 0
+    sum: float | str | None = None
+
+
+class PerInstanceStats(Struct, gc=False):
+    """One entry of `per_instance_stats.json`: what one metric says of one instance."""
+
+    instance_id: str | int
+    stats: list[Stat]
+    train_trial_index: Count = 0
+    perturbation: dict[str, Any] | None = None
+
+
+RUN_SPEC = msgspec.json.Decoder(RunSpec)
+REQUEST_STATES = msgspec.json.Decoder(list[RequestState])
+SCENARIO_STATE = msgspec.json.Decoder(ScenarioState)
+PER_INSTANCE_STATS = msgspec.json.Decoder(list[PerInstanceStats])

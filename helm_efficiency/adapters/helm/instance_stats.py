@@ -1,0 +1,169 @@
+"""What HELM counted and scored for each instance of a run, and which requests that covers.
+
+`per_instance_stats.json` has an entry for each metric and instance. Most instances have one request; separate-choice
+adapters make one for each reference (and calibration), and HELM adds up their tokens.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple, Self
+
+import msgspec
+from msgspec import Struct
+
+from helm_efficiency.adapters.helm import format as fmt
+from helm_efficiency.adapters.helm.request import perturbation_key
+from helm_efficiency.catalog.helm_metadata import is_score
+from helm_efficiency.errors import FileFormatError
+
+_Key = tuple[str, int, bytes]
+"""Instance id, train trial, perturbation: what HELM's per-instance stats belong to."""
+
+
+class InstanceStats(Struct, gc=False):
+    """What HELM counted and scored for the requests of one instance.
+
+    Attributes:
+        num_requests: That it counted.
+        prompt_total: Their prompt tokens.
+        output_total: Their output tokens.
+        scores: By name.
+        firsts: Names of the stats that begin the entries that say so.
+        members: Places in the run of the requests that it belongs to.
+    """
+
+    num_requests: int = 1
+    prompt_total: int | None = None
+    output_total: int | None = None
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
+    firsts: tuple[str, ...] = ()
+    members: list[int] = msgspec.field(default_factory=list)
+
+
+def stats_by_key(
+    parts: Iterable[Iterable[fmt.PerInstanceStats]] | None, *, file: str
+) -> dict[_Key, list[InstanceStats]] | None:
+    """Stats of each instance; several of one key where HELM has several instances of one id, in order.
+
+    Args:
+        parts: Those of `per_instance_stats.json`, in order; None without that file.
+        file: Its path, for messages.
+    """
+    if parts is None:
+        return None
+    by_key: dict[_Key, list[InstanceStats]] = {}
+    wanted: dict[tuple[str, ...], _Wanted] = {}
+    last: list[str] = []
+    its = _Wanted.of(())
+    for entry in chain.from_iterable(parts):
+        if not entry.stats:
+            continue
+        names = [stat.name.name for stat in entry.stats]
+        if names != last:
+            last, key_of_names = names, tuple(names)
+            its = wanted.get(key_of_names) or wanted.setdefault(key_of_names, _Wanted.of(key_of_names))
+        key = (str(entry.instance_id), entry.train_trial_index, perturbation_key(entry.perturbation))
+        slots = by_key.setdefault(key, [])
+        _add(slots, entry.stats, its, file=file)
+    return by_key
+
+
+class _Wanted(NamedTuple):
+    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats.
+
+    Attributes:
+        first: Name of the first stat.
+        scores: Names of the scores.
+        places: Theirs.
+        prompt: Place of the prompt tokens.
+        output: Place of the output tokens.
+        made: Scores by their values: most scores of a run are 0 or 1, so that thousands of requests share a mapping.
+    """
+
+    first: tuple[str, ...]
+    scores: Sequence[str]
+    places: Sequence[int]
+    prompt: int | None
+    output: int | None
+    made: dict[tuple[float | None, ...], dict[str, float]]
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> Self:
+        place_of = {name: place for place, name in enumerate(names)}
+        places = [place for place, name in enumerate(names) if is_score(name)]
+        scores = [names[place] for place in places]
+        return cls(names[:1], scores, places, place_of.get("num_prompt_tokens"), place_of.get("num_output_tokens"), {})
+
+    def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
+        """Scores by name; not to be changed, as others may share them."""
+        values: tuple[float | None, ...]
+        try:
+            values = tuple([stats[place].sum / stats[place].count for place in self.places])  # type: ignore[operator]
+        except (TypeError, ZeroDivisionError):  # few have a score that is missing
+            values = tuple([_mean(stats[place]) for place in self.places])
+        scores = self.made.get(values)
+        if scores is None:
+            scores = {name: value for name, value in zip(self.scores, values, strict=True) if value is not None}
+            if len(self.made) < _MOST_SHARED:
+                self.made[values] = scores
+        return scores
+
+
+def _mean(stat: fmt.Stat) -> float | None:
+    return stat.sum / stat.count if isinstance(stat.sum, float) and stat.count else None
+
+
+_MOST_SHARED = 1000
+"""Mappings of scores that are looked for again; beyond, scores are rarely alike."""
+
+
+def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
+    """Add an entry: each metric makes one; one that begins like an earlier is of a next instance of its id."""
+    scores, first = wanted.scores_of(more), wanted.first
+    for stats in slots:
+        if first[0] not in stats.firsts:
+            stats.scores = {**stats.scores, **scores} if scores else stats.scores
+            stats.firsts += first
+            break
+    else:
+        stats = InstanceStats(scores=scores, firsts=first)
+        slots.append(stats)
+    if wanted.prompt is not None and (total := _total(more[wanted.prompt], file)) is not None:
+        stats.prompt_total, stats.num_requests = total, int(more[wanted.prompt].count)
+    if wanted.output is not None and (total := _total(more[wanted.output], file)) is not None:
+        stats.output_total = total
+
+
+def _total(stat: fmt.Stat, file: str) -> int | None:
+    value = stat.sum
+    if not stat.count or value is None:
+        return None
+    if isinstance(value, str) or not 0 <= value <= 2**53 or not value.is_integer():
+        raise FileFormatError(f"{file}: {stat.name.name} is {value}, expected a count.")
+    return int(value)
+
+
+def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> Iterator[InstanceStats]:
+    """Stats with the requests that they count: one, or one for each reference of a separate-choice instance."""
+    for place, state in enumerate(states):
+        instance = state.instance
+        key = (str(instance.id), state.train_trial_index, perturbation_key(instance.perturbation))
+        slots = by_key.get(key)
+        if slots is None:
+            slots = by_key[key] = [InstanceStats()]
+        _unserved(slots).members.append(place)
+    for slots in by_key.values():
+        # Stats that no request is left for are not of a further instance but of a metric that begins like another.
+        served = [stats for stats in slots if stats.members]
+        for stats in slots if served else ():
+            if not stats.members:
+                served[-1].scores = {**stats.scores, **served[-1].scores}
+        yield from served
+
+
+def _unserved(slots: list[InstanceStats]) -> InstanceStats:
+    """The first that lacks a request, else the last."""
+    for stats in slots:
+        if len(stats.members) < stats.num_requests:
+            return stats
+    return slots[-1]

@@ -1,0 +1,198 @@
+"""From one HELM request to its record: shared by archives and live runs.
+
+Both hand in a request state; in an archive it is decoded from JSON (`helm_format`), in a live run it is HELM's own
+object. The attributes are the same.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from helm_efficiency.adapters.record import RequestRecord, RunIdentity
+from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS, PROMPT_DOUBTS, RequestShape, TokenFacts, without
+
+NON_SCENARIO_KEYS = frozenset(
+    {"model", "model_deployment", "tokenizer", "stop", "add_to_stop", "global_prefix", "newline", "efficiency"}
+)
+"""Keys of a run name that say who was asked and what HELM adapts to each model, rather than what was asked."""
+
+_LONGEST_TOKEN = 16
+"""A stored token of more characters that has a space inside is a text, not a token."""
+
+
+def scenario_of(run_name: str) -> str:
+    """What was asked, out of a run's name: the name without the model and its deployment.
+
+    >>> scenario_of("mmlu:subject=anatomy,method=multiple_choice_joint,model=openai_gpt2")
+    'mmlu:subject=anatomy,method=multiple_choice_joint'
+    >>> scenario_of("narrative_qa:model=openai_gpt2")
+    'narrative_qa'
+    """
+    name, _, args = run_name.partition(":")
+    # A comma may stand inside a value; only one before the next key divides.
+    kept = [arg for arg in re.split(r",(?=[\w-]+=)", args) if arg.partition("=")[0] not in NON_SCENARIO_KEYS]
+    return f"{name}:{','.join(kept)}" if any(kept) else name
+
+
+def perturbation_label(description: dict[str, Any] | None) -> str:
+    """Name of a perturbation, with its seed where it was drawn more than once.
+
+    >>> perturbation_label({"name": "typos", "seed": 2})
+    'typos#2'
+    """
+    if not description:
+        return ""
+    name, seed = str(description.get("name", "")), description.get("seed")
+    return name if seed is None else f"{name}#{seed}"
+
+
+def shape_of(state: Any) -> RequestShape:
+    """What of a request state decides how its tokens are counted."""
+    request, result = state.request, state.result
+    completions = (result.completions or ()) if result is not None else ()
+    stored = tuple([len(completion.tokens or ()) for completion in completions])
+    prompt = request.prompt or ""
+    media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
+    return RequestShape(
+        completion_tokens=stored,
+        has_answer=_has_answer(completions),
+        has_messages=bool(request.messages) and not prompt,
+        has_media=bool(media) and any(not (part.content_type or "text").startswith("text") for part in media),
+        one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
+        long_prompt=_is_text(prompt),
+        echo=request.echo_prompt,
+        success=result is not None and result.success,
+        prompt_chars=len(prompt) + (sum([len(part.text or "") for part in media]) if media else 0),
+        cut_off_tokens=_cut_off_tokens(request, completions) if len(completions) == 1 else None,
+    )
+
+
+def _has_answer(completions: Sequence[Any]) -> bool:
+    for completion in completions:
+        if completion.text or (completion.thinking is not None and completion.thinking.text):
+            return True
+    return False
+
+
+def _cut_off_tokens(request: Any, completions: Sequence[Any]) -> int | None:
+    finish_reason = completions[0].finish_reason
+    is_cut_off = isinstance(finish_reason, dict) and finish_reason.get("reason") == "length"
+    is_limited = request.num_completions == 1 and isinstance(request.max_tokens, int)
+    return request.max_tokens if is_cut_off and is_limited else None
+
+
+def _is_text(token: str | None) -> bool:
+    return token is not None and len(token) > _LONGEST_TOKEN and len(token[: 8 * _LONGEST_TOKEN].split(None, 1)) > 1
+
+
+def with_tokenizer(facts: TokenFacts, state: Any, count: Callable[[str], int | None]) -> TokenFacts:
+    """The facts with a tokenizer's counts where there are none, or doubtful ones.
+
+    Args:
+        facts: What is known so far.
+        state: The request state that they are of.
+        count: Counts the tokens of a text, with the model's own tokenizer; None if it is not at hand.
+    """
+    if facts.prompt_tokens is None or "prompt_as_one_token" in facts.doubts:
+        text = _prompt_text(state.request)
+        prompt = None if text is None else count(text)
+        if prompt is not None:
+            doubts = without(facts.doubts, PROMPT_DOUBTS)
+            facts = replace(facts, prompt_tokens=prompt, prompt_provenance="tokenizer", doubts=doubts)
+    answered = state.result is not None and state.result.success and not state.request.echo_prompt
+    if answered and (facts.output_tokens is None or "text_as_one_token" in facts.doubts):
+        facts = _with_counted_output(facts, state.result.completions or (), count)
+    return facts
+
+
+def _with_counted_output(
+    facts: TokenFacts, completions: Sequence[Any], count: Callable[[str], int | None]
+) -> TokenFacts:
+    texts = ["".join(token.text or "" for token in c.tokens or ()) or c.text or "" for c in completions]
+    thoughts = [(c.thinking.text or "") if c.thinking is not None else "" for c in completions]
+    counts = [count(text) for text in (*texts, *thoughts)]
+    if not counts or None in counts:
+        return facts
+    answer, reasoning = counts[: len(texts)], counts[len(texts) :]
+    sums = [(a or 0) + (r or 0) for a, r in zip(answer, reasoning, strict=True)]
+    return replace(
+        facts,
+        output_tokens=sum(sums),
+        reasoning_tokens=sum(r or 0 for r in reasoning) if any(thoughts) else None,
+        output_provenance="tokenizer",
+        max_completion_tokens=max(sums),
+        doubts=without(facts.doubts, OUTPUT_DOUBTS),
+    )
+
+
+def _prompt_text(request: Any) -> str | None:
+    """All text of a prompt; None if there is more in it than text."""
+    if request.prompt:
+        return str(request.prompt)
+    if request.multimodal_prompt is not None:
+        parts = [{"type": p.content_type or "text", "text": p.text} for p in request.multimodal_prompt.media_objects]
+    else:
+        contents = [message.get("content") for message in request.messages or ()]
+        parts = [p for c in contents for p in (c if isinstance(c, list) else [{"type": "text", "text": c}])]
+    texts = [
+        part["text"]
+        for part in parts
+        if isinstance(part, dict) and str(part.get("type")).startswith("text") and isinstance(part.get("text"), str)
+    ]
+    return "\n".join(texts) if texts and len(texts) == len(parts) else None
+
+
+def record_of(
+    state: Any, *, identity: RunIdentity, perturbation: str, facts: TokenFacts, scores: dict[str, float]
+) -> RequestRecord:
+    """The record of one request state."""
+    request, result, instance = state.request, state.result, state.instance
+    return RequestRecord(
+        harness="helm",
+        suite=identity.suite,
+        run=identity.run,
+        scenario=identity.scenario,
+        model=request.model or identity.model,
+        deployment=request.model_deployment or request.model or identity.deployment,
+        instance_id=str(instance.id),
+        train_trial=state.train_trial_index,
+        perturbation=perturbation,
+        split=instance.split or "",
+        request_mode=state.request_mode or "",
+        reference_index=state.reference_index,
+        prompt_tokens=facts.prompt_tokens,
+        output_tokens=facts.output_tokens,
+        reasoning_tokens=facts.reasoning_tokens,
+        cache_read_tokens=facts.cache_read_tokens,
+        cache_write_tokens=facts.cache_write_tokens,
+        prompt_provenance=facts.prompt_provenance,
+        output_provenance=facts.output_provenance,
+        num_completions=request.num_completions,
+        max_completion_tokens=facts.max_completion_tokens,
+        cut_off_tokens=facts.cut_off_tokens,
+        batch_size=None if result is None else result.batch_size,
+        observed_s=observed_s(result),
+        requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),
+        cached=result is not None and result.cached,
+        success=result is not None and result.success,
+        scores=scores,
+        doubts=facts.doubts,
+    )
+
+
+def observed_s(result: Any) -> float | None:
+    """HELM's `inference_runtime`: seconds of the request, of its whole batch for offline batched clients."""
+    if result is None:
+        return None
+    seconds = result.request_time
+    if result.batch_request_time is not None and result.batch_size is not None:
+        seconds = result.batch_request_time
+    return None if seconds is None else float(seconds)
+
+
+def perturbation_key(description: dict[str, Any] | None) -> bytes:
+    """All of a perturbation as bytes, equal in both of HELM's files whatever the order of its keys."""
+    return msgspec.json.encode(description, order="sorted") if description else b""

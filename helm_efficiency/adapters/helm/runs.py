@@ -1,0 +1,268 @@
+"""HELM run folders, of every version since 2022: one folder in, its request records out.
+
+Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json` (the requests; needed) and
+`per_instance_stats.json` (HELM's token counts and the scores; without it both are missing).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from helm_efficiency.adapters.folders import walk
+from helm_efficiency.adapters.helm import format as fmt
+from helm_efficiency.adapters.helm.files import (
+    PER_INSTANCE_STATS,
+    RUN_SPEC,
+    SCENARIO_STATE,
+    OpenFile,
+    RunFiles,
+    open_local,
+)
+from helm_efficiency.adapters.helm.instance_stats import group_requests, stats_by_key
+from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.record import Doubt, HarnessRun, RequestRecord, RunIdentity
+from helm_efficiency.adapters.token_counts import (
+    RequestShape,
+    TokenFacts,
+    harness_facts,
+    harness_facts_of_one,
+    with_usage,
+)
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
+from helm_efficiency.catalog.helm_metadata import main_score
+
+RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
+"""A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
+
+
+class HelmRun(HarnessRun, frozen=True, kw_only=True):
+    """A HELM run; records are in the order of `scenario_state.json`.
+
+    Attributes:
+        groups: HELM's run groups.
+        method: Of adaptation.
+        states: Which instance each record is of; without request and result.
+    """
+
+    groups: tuple[str, ...]
+    method: str
+    states: tuple[fmt.RequestState, ...]
+
+    @property
+    def folder(self) -> str:
+        """Path or address of the run's folder."""
+        return self.source
+
+
+def find_runs(root: Path | str) -> Iterator[Path]:
+    """Folders at or below `root` that hold a run, in order of their paths.
+
+    Links are followed, but no folder is entered twice. A folder that cannot be listed is yielded too, so that reading
+    it reports why.
+
+    Raises:
+        InputError: `root` is not a folder.
+    """
+    for folder, files in walk(root):
+        if files is None or not RUN_FILES.isdisjoint(files):
+            yield folder
+
+
+def read_run(
+    folder: Path | str,
+    *,
+    open_file: OpenFile = open_local,
+    caches: RequestCaches | None = None,
+    tokenizers: LocalTokenizers | None = None,
+) -> HelmRun:
+    """Read one run folder.
+
+    Files are read in parts, and texts are let go at once, so that memory grows with the number of requests but not with
+    the size of the files.
+
+    Args:
+        folder: Path of the folder, or its address where `open_file` opens elsewhere (as `open` of fsspec does).
+        open_file: Opens one file.
+        caches: HELM's request caches, for the provider's own token counts.
+        tokenizers: For requests that neither provider nor HELM counted.
+
+    Raises:
+        FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
+        InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
+    """
+    files = RunFiles(str(folder).rstrip("/"), open_file)
+    asked = _read_asked(files)
+    counted = _read_counted(files, asked)
+    identity = _identity(files, asked)
+    facts = _better_facts(files, counted.facts, identity, caches, tokenizers)
+    records = _records(asked.states, facts, counted.scores, identity)
+    spec = asked.spec
+    available = set().union(*{id(scores): scores for scores in counted.scores}.values())
+    return HelmRun(
+        source=files.folder,
+        suite=identity.suite,
+        name=identity.run,
+        scenario=identity.scenario,
+        model=identity.model,
+        deployment=identity.deployment,
+        groups=tuple(spec.groups),
+        method=asked.method,
+        states=tuple(asked.states),
+        score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
+        records=records,
+        warnings=tuple(_warnings(records, has_stats=counted.has_stats)),
+    )
+
+
+class _Asked(NamedTuple):
+    """What `run_spec.json` and `scenario_state.json` say; the states without their texts, which the shapes sum up."""
+
+    spec: fmt.RunSpec
+    method: str
+    states: list[fmt.RequestState]
+    shapes: list[RequestShape]
+
+
+def _read_asked(files: RunFiles) -> _Asked:
+    adapter_spec = None
+    states: list[fmt.RequestState] = []
+    shapes: list[RequestShape] = []
+    known: dict[str | None, str | None] = {}
+    for part in files.states():
+        shapes += map(shape_of, part.request_states)
+        states += [_without_texts(state, known) for state in part.request_states]
+        adapter_spec = part.adapter_spec or adapter_spec
+    adapter_spec = adapter_spec or fmt.AdapterSpec()
+    spec = files.spec() or fmt.RunSpec(name=files.place[1], adapter_spec=adapter_spec)
+    return _Asked(spec, adapter_spec.method or "", states, shapes)
+
+
+def _without_texts(state: fmt.RequestState, known: dict[str | None, str | None]) -> fmt.RequestState:
+    """A state that memory can hold many of: names, of which a run has few, are each there once."""
+    request, result, instance = state.request, state.result, state.instance
+    request.prompt = request.messages = request.multimodal_prompt = request.max_tokens = None
+    request.model = known.setdefault(request.model, request.model)
+    request.model_deployment = known.setdefault(request.model_deployment, request.model_deployment)
+    instance.split = known.setdefault(instance.split, instance.split)
+    if result is not None:
+        result.completions = None
+    return state
+
+
+def _identity(files: RunFiles, asked: _Asked) -> RunIdentity:
+    spec = asked.spec
+    first = asked.states[0].request if asked.states else fmt.Request()
+    model = spec.adapter_spec.model or first.model or ""
+    return RunIdentity(
+        suite=files.place[0],
+        run=spec.name,
+        scenario=scenario_of(spec.name),
+        model=model,
+        deployment=spec.adapter_spec.model_deployment or first.model_deployment or model,
+    )
+
+
+class _Counted(NamedTuple):
+    """What `per_instance_stats.json` says of each request, if it is there."""
+
+    facts: list[TokenFacts]
+    scores: list[dict[str, float]]
+    has_stats: bool
+
+
+def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
+    """HELM's own counts of each request, and the scores of its instance."""
+    by_key = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
+    stored = any(any(shape.completion_tokens) for shape in asked.shapes)
+    facts = [TokenFacts()] * len(asked.states)
+    scores = [_NO_SCORES] * len(asked.states)
+    for stats in group_requests(asked.states, by_key or {}):
+        members = stats.members
+        counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
+        totals = (stats.prompt_total, stats.output_total) if counted else (None, None)
+        if len(members) == 1:
+            facts[members[0]] = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
+            scores[members[0]] = stats.scores
+            continue
+        shapes = [asked.shapes[place] for place in members]
+        of_group = harness_facts(shapes, prompt_total=totals[0], output_total=totals[1], client_stores_tokens=stored)
+        for place, its_facts in zip(members, of_group, strict=True):
+            facts[place] = its_facts
+            scores[place] = stats.scores
+    asked.shapes.clear()
+    return _Counted(facts, scores, by_key is not None)
+
+
+def _better_facts(
+    files: RunFiles,
+    facts: list[TokenFacts],
+    identity: RunIdentity,
+    caches: RequestCaches | None,
+    tokenizers: LocalTokenizers | None,
+) -> list[TokenFacts]:
+    """The provider's counts in place of HELM's, else a tokenizer's where there are none; that takes the texts again."""
+    if tokenizers is not None:
+        may_help = caches is not None or any(map(_is_wanting, facts))
+        is_there = may_help and tokenizers.has(deployment=identity.deployment, model=identity.model)
+        tokenizers = tokenizers if is_there else None
+    if caches is None and tokenizers is None:
+        return facts
+    states = chain.from_iterable(part.request_states for part in files.states())
+    return [
+        _better(its_facts, state, identity, caches, tokenizers) for its_facts, state in zip(facts, states, strict=True)
+    ]
+
+
+def _is_wanting(facts: TokenFacts) -> bool:
+    return facts.prompt_tokens is None or facts.output_tokens is None or bool(facts.doubts)
+
+
+def _better(
+    facts: TokenFacts,
+    state: fmt.RequestState,
+    identity: RunIdentity,
+    caches: RequestCaches | None,
+    tokenizers: LocalTokenizers | None,
+) -> TokenFacts:
+    usage = caches.find(state) if caches is not None else None
+    if usage is not None:
+        facts = with_usage(facts, usage, num_completions=state.request.num_completions)
+    if tokenizers is not None and _is_wanting(facts):
+        count = partial(tokenizers.count, deployment=identity.deployment, model=identity.model)
+        facts = with_tokenizer(facts, state, count)
+    return facts
+
+
+def _records(
+    states: list[fmt.RequestState], facts: list[TokenFacts], scores: list[dict[str, float]], identity: RunIdentity
+) -> tuple[RequestRecord, ...]:
+    """The records; from then on a state is of use for its instance alone."""
+    records = []
+    for state, its_facts, its_scores in zip(states, facts, scores, strict=True):
+        label = perturbation_label(state.instance.perturbation)
+        records.append(record_of(state, identity=identity, perturbation=label, facts=its_facts, scores=its_scores))
+        state.request, state.result = _NO_REQUEST, None
+    return tuple(records)
+
+
+_NO_REQUEST = fmt.Request()
+_NO_SCORES: dict[str, float] = {}
+
+
+def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterator[str]:
+    if not has_stats:
+        yield "no per_instance_stats.json: HELM's prompt tokens and the scores are missing"
+    for doubt, meaning in _MEANINGS.items():
+        number = sum([doubt in record.doubts for record in records])
+        if number:
+            yield f"{number} of {len(records)} requests: {meaning}"
+
+
+_MEANINGS: dict[Doubt, str] = {
+    "media_not_counted": "HELM counted the text of the prompt but not its images, audio or video",
+    "prompt_as_one_token": "HELM has no tokenizer for the model and counted the prompt as one token",
+    "text_as_one_token": "the client stored a whole answer as one token",
+}

@@ -1,0 +1,164 @@
+"""A long JSON list in parts that fit memory.
+
+Python's `json` indents what it writes, and a line break cannot stand inside a JSON string. So in a file written by HELM
+the lines that are only a closing brace, at the indentation of the list's elements, are the places to divide it: nothing
+has to be parsed to find them. A file of any other form is one part.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from typing import Annotated, BinaryIO, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from helm_efficiency.errors import FileFormatError, InputError
+
+PART_BYTES = 250_000
+"""Of one part, about: what stays in the processor's cache."""
+
+MAX_PIECE_BYTES = 100_000_000
+"""What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
+
+
+class Part(NamedTuple):
+    """A part as JSON text.
+
+    Attributes:
+        text: A list of elements; the last part is of the same form as the whole.
+        start: Where in the file its elements start; 0 for the first.
+        is_last: Whether what stands around the list is in it.
+    """
+
+    text: bytes
+    start: int
+    is_last: bool
+
+
+Parts = Generator[Part, bool | None, None]
+"""To which True is sent after a part that is no list, as the list under the key ended within it: the next one is the
+last, and holds that part too."""
+
+
+def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
+    """Parts of a file: together they hold what the file holds, elements in their order.
+
+    Where a list under a key ends is not looked for, as that takes as long as decoding it: the one who decodes a part
+    notices, since what follows the list is no element.
+
+    Args:
+        opened: The file.
+        file: Its path, for messages.
+        key: The key of a top-level object under which the list stands; None where the file is the list.
+
+    Raises:
+        FileFormatError: It is too large, and cannot be divided.
+        InputError: It cannot be read.
+    """
+    indent, opening = (b"", rb"\A\[\n") if key is None else (b"  ", _opening_of(key))
+    first, start = _read(opened, PART_BYTES, file=file), 0
+    pieces = [first]
+    head = re.match(opening + b"(?=" + indent + rb"  \{)", first)
+    if head is not None:
+        divider = b"\n" + indent + b"  },\n"
+        pieces = [first[head.end() :]]
+        while block := _read(opened, PART_BYTES, file=file):
+            end = block.rfind(divider) + len(divider)
+            if end < len(divider):
+                pieces.append(block)
+                _check_size(pieces, file=file)
+                continue
+            text = b"".join([b"[\n", *pieces, memoryview(block)[: end - len(",\n")], b"\n]"])
+            if (yield Part(text, start, is_last=False)):
+                pieces.append(block)
+                break
+            start = (start or head.end()) + len(text) - len("[\n\n]") + len(",\n")
+            pieces = [block[end:]]
+        pieces.insert(0, head[0])
+    yield Part(read_whole(opened, pieces, file=file), start, is_last=True)
+
+
+def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:
+    """A file in one piece.
+
+    Args:
+        opened: The file.
+        begun: What has been read of it.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is too large.
+        InputError: It cannot be read.
+    """
+    pieces = list(begun)
+    for block in blocks(opened, file=file):
+        pieces.append(block)
+        _check_size(pieces, file=file)
+    return b"".join(pieces)
+
+
+def blocks(opened: BinaryIO, *, file: str) -> Iterator[bytes]:
+    """A file in blocks, whatever is in it.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    while block := _read(opened, PART_BYTES, file=file):
+        yield block
+
+
+def _read(opened: BinaryIO, num_bytes: int, *, file: str) -> bytes:
+    try:
+        return opened.read(num_bytes)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}.") from error
+
+
+def _opening_of(key: str) -> bytes:
+    """How an object begins up to the list under a key: all its lines are indented."""
+    return rb'\A\{\n(?:  .*\n)*?  "' + re.escape(key).encode() + rb'": \[\n'
+
+
+def _check_size(pieces: list[bytes], *, file: str) -> None:
+    if sum(map(len, pieces)) > MAX_PIECE_BYTES:
+        raise FileFormatError(
+            f"{file}: more than {MAX_PIECE_BYTES / 1e6:.0f} MB in one piece; expected a list in the indented form in "
+            "which HELM writes it. `python -m json.tool --indent 2` writes it so."
+        )
+
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+
+T = TypeVar("T")
+
+# The string is possessive and need not end, so that a truncated file is scanned once.
+_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+
+
+def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
+    """Decode one file.
+
+    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm where
+    nobody looks (a token's log probability) and are refused where a number is needed.
+
+    Raises:
+        FileFormatError: The file is truncated, is not JSON, or a value is not what it should be; names file and place.
+    """
+    try:
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            quoted = _STRING_OR_NAN.sub(_quote_nan, data)
+            if quoted == data:
+                raise
+            return decoder.decode(quoted)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileFormatError(f"{file}: {error}.") from error
+
+
+def _quote_nan(match: re.Match[bytes]) -> bytes:
+    text = match[0]
+    return text if text.startswith(b'"') else b'"%s"' % text

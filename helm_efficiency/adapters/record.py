@@ -1,0 +1,130 @@
+"""One request of one evaluation run, whichever harness made it, as an immutable record of facts.
+
+Prices, coefficients and everything else that may change later are joined to records afterwards, never stored in them.
+A fact that is not known is None and its provenance `missing`; missing is never 0.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from helm_efficiency.adapters.json_stream import Count, Seconds
+
+TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
+"""Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
+
+Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
+"""Why the harness's own count is too low: it counted the text but not the images, audio or video of the prompt; it has
+no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
+
+
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Facts of one request.
+
+    Attributes:
+        harness: `helm`, `inspect`, `lm-eval`, `every-eval-ever` or `llmperf`.
+        suite: Suite or log folder that the run stands in; empty if none.
+        run: Name of the run, unique within its suite.
+        scenario: What was asked: HELM's run name without the model, or the task.
+        model: Name of the model.
+        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        instance_id: The harness's id of the instance.
+        train_trial: Index of the draw of in-context examples.
+        perturbation: Name of the perturbation; empty for the original.
+        split: Such as `test` or `valid`; empty if none.
+        request_mode: HELM's `original` or `calibration` for separate-choice adapters; empty otherwise.
+        reference_index: Which reference the request scores; None outside separate-choice adapters.
+        prompt_tokens: Tokens fed to prefill, cached ones included.
+        output_tokens: Tokens generated over all completions, reasoning included, an echoed prompt excluded.
+        reasoning_tokens: Those of `output_tokens` that were reasoning, where known.
+        cache_read_tokens: Those of `prompt_tokens` read from a prompt cache, where known.
+        cache_write_tokens: Those of `prompt_tokens` written to a prompt cache, where known.
+        prompt_provenance: Who counted the prompt tokens.
+        output_provenance: Who counted the output tokens.
+        num_completions: Completions asked for.
+        max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
+            one batch.
+        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so (finish reason `length`):
+            how many there are, whatever was counted.
+        batch_size: Rows that the client ran in one batch; None if it did not say.
+        observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
+        ttft_s: Seconds to the first token, where the client streamed and noted it.
+        requested_at: When, in seconds since 1970 UTC.
+        cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
+        success: Whether the request was answered.
+        scores: Scores of the instance by metric name, higher is better or as the harness has them.
+        doubts: Why the counts may be too low, though they are the harness's own; empty for the provider's.
+
+    Example:
+        >>> from helm_efficiency import RequestRecord
+        >>> names = {"harness": "mine", "suite": "", "run": "chat", "scenario": "chat", "model": "me/model"}
+        >>> RequestRecord(**names, deployment="me/model", instance_id="1", prompt_tokens=512).output_tokens is None
+        True
+    """
+
+    harness: str
+    suite: str
+    run: str
+    scenario: str
+    model: str
+    deployment: str
+    instance_id: str
+    train_trial: Count = 0
+    perturbation: str = ""
+    split: str = ""
+    request_mode: str = ""
+    reference_index: Count | None = None
+    prompt_tokens: Count | None = None
+    output_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    prompt_provenance: TokenProvenance = "missing"
+    output_provenance: TokenProvenance = "missing"
+    num_completions: Count = 1
+    max_completion_tokens: Count | None = None
+    cut_off_tokens: Count | None = None
+    batch_size: Count | None = None
+    observed_s: Seconds | None = None
+    ttft_s: Seconds | None = None
+    requested_at: Seconds | None = None
+    cached: bool = False
+    success: bool = True
+    scores: dict[str, float] = {}
+    doubts: tuple[Doubt, ...] = ()
+
+
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the records of one run have in common; see `RequestRecord`."""
+
+    suite: str
+    run: str
+    scenario: str
+    model: str
+    deployment: str
+
+
+class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one harness: what it was, and a record for each request.
+
+    Attributes:
+        source: Path or address of the folder or file that it was read from.
+        suite: Suite or log folder that the run stands in; empty if none.
+        name: Name of the run, unique within its suite.
+        scenario: What was asked; see `RequestRecord`.
+        model: Name of the model.
+        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        score_name: Its main score, None where it cannot be known.
+        records: One for each request.
+        warnings: What is doubtful in it, one line each.
+    """
+
+    source: str
+    suite: str
+    name: str
+    scenario: str
+    model: str
+    deployment: str
+    score_name: str | None
+    records: tuple[RequestRecord, ...]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,252 @@
+"""How many tokens a request took, and who says so: one set of rules for archives and for live runs.
+
+HELM counts prompt tokens with the model's tokenizer and output tokens as the tokens its client stored. Its count is
+right but where
+
+- the client stored no tokens although there is an answer (most chat clients): its 0 output tokens are wrong;
+- the request carries `messages`: it counted an empty prompt;
+- the request failed: it counted an answer that never came.
+
+There the provider's own `usage` is taken, else the model's tokenizer counts, else the count is missing. Where `usage`
+is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out. HELM's count is kept,
+but marked with a `Doubt`, where it is too low rather than absent.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from helm_efficiency.adapters.json_stream import Count
+from helm_efficiency.adapters.record import Doubt, TokenProvenance
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """What a provider counted for one request, over all completions; None where it did not say.
+
+    Attributes:
+        prompt_tokens: Cached ones included.
+        output_tokens: Reasoning included.
+        reasoning_tokens: Those of `output_tokens` that were reasoning.
+        cache_read_tokens: Those of `prompt_tokens` read from a prompt cache.
+        cache_write_tokens: Those of `prompt_tokens` written to a prompt cache.
+        max_completion_tokens: Tokens of the longest completion, where there are several.
+    """
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+class RequestShape(Struct, frozen=True, gc=False):
+    """What of a request and its answer decides how its tokens are counted.
+
+    Attributes:
+        completion_tokens: Tokens stored for each completion.
+        has_answer: Whether there is any text, reasoning included.
+        has_messages: Whether the prompt was a list of messages.
+        has_media: Whether the prompt holds images, audio or video.
+        one_token: Whether a whole answer is stored as one token.
+        long_prompt: Whether the prompt is too long to be one token.
+        echo: Whether the prompt's tokens stand among the stored ones.
+        success: Whether the request was answered.
+        prompt_chars: Length of the prompt, to divide what HELM counted for several requests together.
+        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so.
+    """
+
+    completion_tokens: tuple[int, ...]
+    has_answer: bool
+    has_messages: bool
+    has_media: bool
+    one_token: bool
+    long_prompt: bool
+    echo: bool
+    success: bool
+    prompt_chars: int
+    cut_off_tokens: int | None = None
+
+
+class TokenFacts(Struct, frozen=True, gc=False):
+    """Token counts of one request, as they stand in a `RequestRecord`."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    prompt_provenance: TokenProvenance = "missing"
+    output_provenance: TokenProvenance = "missing"
+    max_completion_tokens: int | None = None
+    cut_off_tokens: int | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+
+def harness_facts_of_one(
+    shape: RequestShape, prompt_total: int | None, output_total: int | None, *, client_stores_tokens: bool
+) -> TokenFacts:
+    """As `harness_facts`, of a request that HELM counted alone, as it nearly always does: nothing is to be divided."""
+    output = _derived_output(shape, prompt_total)
+    if output_total is not None and (output or 0) != output_total:
+        output = output_total
+    return _facts(shape, prompt_total, output, client_stores_tokens=client_stores_tokens)
+
+
+def harness_facts(
+    shapes: Sequence[RequestShape], *, prompt_total: int | None, output_total: int | None, client_stores_tokens: bool
+) -> list[TokenFacts]:
+    """What HELM knows of the tokens of requests that it counted together, wrong counts left out.
+
+    HELM adds up the requests of an instance where it makes one for each reference; such totals are divided among the
+    requests by the tokens stored for each, else by the length of their prompts, so that they still add up.
+
+    Args:
+        shapes: The requests of one total; nearly always one.
+        prompt_total: HELM's `num_prompt_tokens`, None if it is not known.
+        output_total: HELM's `num_output_tokens`, None if it is not known.
+        client_stores_tokens: Whether any request of the run has stored tokens.
+    """
+    if len(shapes) == 1:
+        return [harness_facts_of_one(shapes[0], prompt_total, output_total, client_stores_tokens=client_stores_tokens)]
+    prompts = _prompts(shapes, prompt_total)
+    outputs = [_derived_output(shape, prompt) for shape, prompt in zip(shapes, prompts, strict=True)]
+    if output_total is not None and sum(n or 0 for n in outputs) != output_total:
+        outputs = list(apportion(output_total, [n or 0 for n in outputs]))
+    return [
+        _facts(shape, prompt, output, client_stores_tokens=client_stores_tokens)
+        for shape, prompt, output in zip(shapes, prompts, outputs, strict=True)
+    ]
+
+
+def _prompts(shapes: Sequence[RequestShape], total: int | None) -> list[int | None]:
+    if total is None:
+        return [total] * len(shapes)
+    echoed = [sum(shape.completion_tokens) if shape.echo else 0 for shape in shapes]
+    return list(apportion(total, echoed if all(echoed) else [shape.prompt_chars for shape in shapes]))
+
+
+def _derived_output(shape: RequestShape, prompt: int | None) -> int | None:
+    """HELM's own rule: stored tokens, less the prompt if it was echoed."""
+    stored = sum(shape.completion_tokens)
+    if not shape.echo:
+        return stored
+    return None if prompt is None else max(0, stored - prompt)
+
+
+def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, client_stores_tokens: bool) -> TokenFacts:
+    stored = sum(shape.completion_tokens)
+    if not shape.success or (
+        not output and not stored and shape.completion_tokens and (shape.has_answer or not client_stores_tokens)
+    ):
+        output = None
+    if shape.has_messages:
+        prompt = None
+    longest = output
+    if output is not None and len(shape.completion_tokens) > 1:
+        echoed = (prompt or 0) if shape.echo else 0
+        longest = max(0, max(shape.completion_tokens) - echoed) if stored else None
+    return TokenFacts(
+        prompt_tokens=prompt,
+        output_tokens=output,
+        prompt_provenance="missing" if prompt is None else "harness",
+        output_provenance="missing" if output is None else "harness",
+        max_completion_tokens=longest,
+        cut_off_tokens=shape.cut_off_tokens,
+        doubts=_doubts(shape, prompt, output),
+    )
+
+
+def _doubts(shape: RequestShape, prompt: int | None, output: int | None) -> tuple[Doubt, ...]:
+    doubts: tuple[Doubt, ...] = ()
+    if shape.has_media and prompt is not None:
+        doubts = (*doubts, "media_not_counted")
+    if shape.long_prompt and prompt == 1:
+        doubts = (*doubts, "prompt_as_one_token")
+    if shape.one_token and output is not None:
+        doubts = (*doubts, "text_as_one_token")
+    return doubts
+
+
+PROMPT_DOUBTS: frozenset[Doubt] = frozenset({"media_not_counted", "prompt_as_one_token"})
+OUTPUT_DOUBTS: frozenset[Doubt] = frozenset({"text_as_one_token"})
+
+
+def without(doubts: Sequence[Doubt], settled: frozenset[Doubt]) -> tuple[Doubt, ...]:
+    """The doubts that a better count leaves."""
+    return tuple(doubt for doubt in doubts if doubt not in settled)
+
+
+def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> TokenFacts:
+    """The facts with the provider's own counts in place of others."""
+    if usage.prompt_tokens is not None:
+        facts = replace(
+            facts,
+            prompt_tokens=usage.prompt_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            prompt_provenance="usage",
+            doubts=without(facts.doubts, PROMPT_DOUBTS),
+        )
+    if usage.output_tokens is not None:
+        longest = usage.output_tokens if num_completions == 1 else usage.max_completion_tokens
+        facts = replace(
+            facts,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            output_provenance="usage",
+            max_completion_tokens=facts.max_completion_tokens if longest is None else longest,
+            doubts=without(facts.doubts, OUTPUT_DOUBTS),
+        )
+    return facts
+
+
+def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total: int | None) -> int:
+    """Output tokens with reasoning, which some providers (xAI) count beside them: then only all three make the total.
+
+    >>> reasoning_included(100, 20, 15, total=135), reasoning_included(100, 20, 15, total=120)
+    (35, 20)
+    """
+    return output + reasoning if reasoning and total == prompt + output + reasoning else output
+
+
+class UsageAside(Struct):
+    """Usage as Inspect and Every Eval Ever write it: input tokens leave out cached ones, and a total checks it."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    input_tokens_cache_write: Count | None = None
+    input_tokens_cache_read: Count | None = None
+    reasoning_tokens: Count | None = None
+
+    def to_usage(self) -> Usage:
+        """Prompt tokens with cached ones, output tokens with reasoning; nothing where all counts are 0."""
+        if not (self.input_tokens or self.output_tokens or self.total_tokens):
+            return Usage()
+        read, write = self.input_tokens_cache_read, self.input_tokens_cache_write
+        cached = (read or 0) + (write or 0)
+        # Older converters and versions counted cached tokens among the input tokens; the total tells.
+        among = cached <= self.input_tokens and self.total_tokens == self.input_tokens + self.output_tokens
+        prompt = self.input_tokens if among else self.input_tokens + cached
+        output = reasoning_included(prompt, self.output_tokens, self.reasoning_tokens, total=self.total_tokens)
+        return Usage(prompt, output, self.reasoning_tokens, read, write)
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Divide a total in proportion to weights, by largest remainders, so that the parts add up to it.
+
+    >>> apportion(10, [1, 1, 1])
+    [4, 3, 3]
+    >>> apportion(7, [0, 0])
+    [4, 3]
+    """
+    whole = sum(weights)
+    if not whole:
+        weights, whole = [1] * len(weights), len(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(parts)), key=lambda i: -(total * weights[i] % whole))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts

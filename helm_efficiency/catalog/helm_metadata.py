@@ -1,0 +1,179 @@
+"""What HELM knows of each deployment: its model, whether the weights are open, and what it takes and gives."""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import yaml
+
+_TEXT_TAGS = frozenset({"TEXT_MODEL_TAG", "CODE_MODEL_TAG"})
+_OTHER_TAGS = {
+    "TEXT_TO_IMAGE_MODEL_TAG": "makes images",
+    "VISION_LANGUAGE_MODEL_TAG": "takes images",
+    "AUDIO_LANGUAGE_MODEL_TAG": "takes audio",
+    "TEXT_SIMILARITY_MODEL_TAG": "embeds text and generates none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HelmDeployment:
+    """A deployment of HELM with what its model's metadata say.
+
+    Attributes:
+        name: HELM's `model_deployment`.
+        model: HELM's `model`; equal to `name` where the deployment names none.
+        is_open: Whether the metadata call the weights open.
+        other_than_text: What the model does besides or instead of text, in words; empty for a text model.
+        num_parameters: As the metadata have it; often rounded, sometimes wrong.
+    """
+
+    name: str
+    model: str
+    is_open: bool
+    other_than_text: str
+    num_parameters: int | None
+
+
+def helm_deployments() -> list[HelmDeployment]:
+    """All deployments that the installed HELM ships, in its order."""
+    metadata = {model["name"]: model for model in _packaged("model_metadata.yaml")["models"]}
+    deployments = []
+    for deployment in _packaged("model_deployments.yaml")["model_deployments"]:
+        model = deployment.get("model_name") or deployment["name"]
+        deployments.append(_deployment(deployment["name"], model, metadata.get(model, {})))
+    return deployments
+
+
+def _deployment(name: str, model: str, metadata: dict[str, Any]) -> HelmDeployment:
+    tags = metadata.get("tags") or ()
+    other = "" if _TEXT_TAGS & set(tags) else next((_OTHER_TAGS[tag] for tag in tags if tag in _OTHER_TAGS), "")
+    return HelmDeployment(
+        name=name,
+        model=model,
+        is_open=metadata.get("access") == "open",
+        other_than_text=other,
+        num_parameters=metadata.get("num_parameters"),
+    )
+
+
+def _packaged(name: str) -> Any:
+    return yaml.load(files("helm.config").joinpath(name).read_text(encoding="utf-8"), Loader=_LOADER)
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # HELM's files are long; the C loader is ten times faster
+
+
+CO2_STAT = "training_co2_cost"
+ENERGY_STAT = "training_energy_cost"
+
+_KG_PER_TONNE = 1000.0
+
+
+def training_stats(deployment: str) -> dict[str, float]:
+    """HELM's training figures of a deployment.
+
+    Args:
+        deployment: HELM's name.
+
+    Returns:
+        `training_co2_cost` in kg and `training_energy_cost` in MWh; what HELM does not know is absent, never 0.
+    """
+    table = _table()
+    found = {}
+    if deployment in table["carbon"]:
+        found[CO2_STAT] = table["carbon"][deployment]["value"] * _KG_PER_TONNE
+    if deployment in table["energy"]:
+        found[ENERGY_STAT] = table["energy"][deployment]["value"]
+    return found
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    path = files("helm.benchmark").joinpath("efficiency_data", "training_efficiency.json")
+    table: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
+    return table
+
+
+BOOKKEEPING_PREFIXES = (
+    *("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_"),
+    *("idealized_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
+)
+"""Stats whose names begin so count, time, price or calibrate; they do not score an answer. The second line is ours."""
+
+BOOKKEEPING_NAMES = frozenset(
+    {
+        "batch_size",
+        "prompt_truncated",
+        "prompt_length",
+        "max_prob",
+        "predicted_index",
+        "logprob",
+        "logprob_per_byte",
+        "bits_per_byte",
+        "perplexity",
+        "denoised_runtime",
+        "runtime_efficiency_ratio",
+    }
+)
+"""Further stats that do not score an answer."""
+
+
+@lru_cache(maxsize=4096)
+def is_score(name: str) -> bool:
+    """Whether a HELM stat scores an answer, as against bookkeeping and efficiency.
+
+    >>> [name for name in ("exact_match", "num_prompt_tokens", "finish_reason_stop", "logprob") if is_score(name)]
+    ['exact_match']
+    """
+    return name not in BOOKKEEPING_NAMES and not name.startswith(BOOKKEEPING_PREFIXES)
+
+
+def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], available: Collection[str]) -> str | None:
+    """Name of a run's main score, or None where it cannot be known.
+
+    HELM's leaderboards say it for each group of runs; else it is the first name that a metric was asked for; else
+    the only one there is.
+
+    Args:
+        groups: Groups of the run spec.
+        metric_args: Arguments of the run's metrics, in order.
+        available: Names of the scores that the run has.
+    """
+    schemas = main_scores_of_groups() if groups else {}
+    lists = (names for args in metric_args if isinstance(names := args.get("names"), list))
+    asked_for = (name for names in lists for name in names if isinstance(name, str))
+    of_groups = (name for group in groups for name in schemas.get(group, ()))
+    for name in (*of_groups, *asked_for):
+        if name in available:
+            return name
+    return next(iter(available)) if len(available) == 1 else None
+
+
+@cache
+def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
+    """Main score names by run group, over all leaderboards inside the installed HELM; Classic's last. Read once."""
+    found: dict[str, dict[str, None]] = {}
+    schemas = [f for f in files("helm.benchmark.static").iterdir() if f.name.startswith("schema_")]
+    for file in sorted(schemas, key=lambda f: (f.name == "schema_classic.yaml", f.name)):
+        for group in _run_groups(file):
+            name = (group.get("environment") or {}).get("main_name")
+            if name:
+                found.setdefault(group["name"], {})[name] = None
+    return {group: tuple(names) for group, names in found.items()}
+
+
+_RUN_GROUPS = re.compile(r"^run_groups:.*?(?=^\w|\Z)", re.MULTILINE | re.DOTALL)
+"""That part of a schema: the rest takes as long again to read."""
+
+
+def _run_groups(file: Traversable) -> list[dict[str, Any]]:
+    import yaml
+
+    part = _RUN_GROUPS.search(file.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return (yaml.load(part[0], Loader=loader)["run_groups"] or []) if part else []

@@ -1,0 +1,151 @@
+"""Price files of users: checked rows, exact decimals, dates. What is wrong is said with its file, row and column."""
+
+import csv
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helm_efficiency.errors import FileFormatError, one_line
+from helm_efficiency.files import read_bytes
+
+
+def read_text(path: Path) -> str:
+    """Read a price file.
+
+    Raises:
+        FileFormatError: It is missing, too large or not text.
+    """
+    try:
+        return read_bytes(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: cannot be read as a price file ({str(error).splitlines()[0]}).") from error
+
+
+def read_csv_rows(path: Path, *, needed: Collection[str], optional: Collection[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV file with a header.
+
+    Raises:
+        FileFormatError: It cannot be read, or its columns are not the ones expected.
+    """
+    reader = csv.DictReader(read_text(path).splitlines())
+    columns = reader.fieldnames or ()
+    check_names(columns, needed=needed, optional=optional, where=str(path))
+    return list(reader)
+
+
+def check_names(names: Collection[Any], *, needed: Collection[str], optional: Collection[str], where: str) -> None:
+    """Check that the needed columns or keys are there and no unknown ones.
+
+    Raises:
+        FileFormatError: They are not.
+    """
+    unknown = sorted(str(name) for name in names if name not in needed and name not in optional)
+    missing = [name for name in needed if name not in names]
+    if unknown or missing:
+        found = "".join(
+            f"{what} {', '.join(which)}; " for what, which in (("unknown", unknown), ("missing", missing)) if which
+        )
+        allowed = f" and optionally {', '.join(optional)}" if optional else ""
+        raise FileFormatError(f"{where}: {found}expected {', '.join(needed)}{allowed}.")
+
+
+def usd(row: Mapping[str, Any], column: str, where: str, *, zero: bool = False) -> Decimal:
+    """An exact amount of dollars.
+
+    Args:
+        row: Of the file.
+        column: Which one.
+        where: File and row, for messages.
+        zero: Whether 0 is a price; otherwise it is a mistake for an unknown one.
+
+    Raises:
+        FileFormatError: Missing, not a number, negative, or 0 where that is no price.
+    """
+    given = row.get(column)
+    try:
+        amount = Decimal(str(given))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0 or (amount == 0 and not zero):
+        raise FileFormatError(
+            f"{where}: {column} is {given!r}, expected dollars {'of 0 or more' if zero else 'above 0'}. "
+            "Leave the row out if the price is not known."
+        )
+    return amount
+
+
+def day(row: Mapping[str, Any], where: str) -> date:
+    """The date of a row.
+
+    Raises:
+        FileFormatError: It is not like 2026-06-30.
+    """
+    given = row["date"]
+    try:
+        return given if isinstance(given, date) else datetime.fromisoformat(str(given)).date()
+    except ValueError as error:
+        raise FileFormatError(f"{where}: date is {given!r}, expected one like 2026-06-30.") from error
+
+
+def text(row: Mapping[str, Any], column: str, where: str) -> str:
+    """A text that is not empty, on one line.
+
+    Raises:
+        FileFormatError: It is empty.
+    """
+    value = " ".join(str(row.get(column) or "").split())
+    if not value:
+        raise FileFormatError(f"{where}: {column} is empty.")
+    return value
+
+
+_MOST_VALUES = 1_000_000
+"""With each alias counted as what it stands for: a few lines of aliases of aliases stand for billions of values."""
+
+
+def read_yaml(path: Path) -> Any:
+    """The value in a YAML file.
+
+    Raises:
+        FileFormatError: It cannot be read, is too large, or is not YAML.
+    """
+    try:
+        return parse_yaml(read_bytes(path).decode(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text.
+
+    Args:
+        text: YAML.
+        where: File, for messages.
+
+    Raises:
+        FileFormatError: It is not YAML.
+    """
+    try:
+        document = yaml.safe_load(text)
+        if _num_values(document, {}) > _MOST_VALUES:
+            raise FileFormatError(
+                f"{where}: more than {_MOST_VALUES:,} values, aliases counted as what they stand for."
+            )
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise FileFormatError(f"{where}: not YAML ({one_line(' '.join(str(error).split()))}).") from error
+    return document
+
+
+def _num_values(value: Any, known: dict[int, int]) -> int:
+    """How many values there are, those that are there twice counted twice; endlessly many for one that holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MOST_VALUES + 1  # until it is counted: then it holds itself
+        parts = value if isinstance(value, list) else value.values()
+        known[id(value)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(value)]

@@ -1,0 +1,1 @@
+"""Fit runtime coefficients to measurements, with intervals and held-out errors."""

@@ -1,0 +1,52 @@
+"""Larger batches: a prefill factor and a decode time for each batch size, against the smallest one measured.
+
+A batch of b prompts of p tokens prefills like one prompt of b * p tokens, times a factor that the data give; its rows
+share a decode step, which takes longer the more rows there are.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from helm_efficiency.core.fitting.additive_model import Cells, Lines, context_tokens
+from helm_efficiency.core.runtime_model import RuntimeCoefficients
+
+_ITERATIONS = 50
+_LOSS_SCALE = 0.01
+
+
+def fit_batches(
+    by_batch: Mapping[int, Cells], lines: Lines, base: RuntimeCoefficients
+) -> tuple[tuple[int, float, float], ...]:
+    """(batch size, prefill factor, decode seconds per token) of each batch size; empty for one batch size alone.
+
+    Args:
+        by_batch: Cells of each batch size; the first is what `lines` and `base` were fitted to.
+        lines: Fit of the smallest batch size.
+        base: Coefficients of the smallest batch size, with its knots in tokens of the whole batch.
+    """
+    if len(by_batch) == 1:
+        return ()
+    first, *others = by_batch
+    knots = [(first, 1.0, lines.decode_s_per_token)]
+    knots += [(batch, *_fit_batch(batch, by_batch[batch], base)) for batch in others]
+    return tuple(knots)
+
+
+def _fit_batch(batch: int, cells: Cells, base: RuntimeCoefficients) -> tuple[float, float]:
+    """Relative least squares with a soft-L1 loss; without a second output length the factor stays 1."""
+    p, o = np.array(list(cells), dtype=np.float64).T
+    seconds = np.array(list(cells.values()))
+    context = base.decode_s_per_context_token * batch * context_tokens(p, o)
+    design = np.stack([base.prefill_s(p * batch), o - 1.0], axis=1)
+    target = seconds - context
+    if len(set(o.tolist())) == 1:
+        if o[0] == 1:
+            return float(np.median(target / design[:, 0])), base.decode_s_per_token
+        return 1.0, max(float(np.median((target - design[:, 0]) / design[:, 1])), 0.0)
+    weight = np.ones(len(seconds))
+    for _ in range(_ITERATIONS):
+        root = np.sqrt(weight) / seconds
+        solution = np.linalg.lstsq(design * root[:, None], target * root, rcond=None)[0]
+        weight = (1.0 + ((target - design @ solution) / (_LOSS_SCALE * seconds)) ** 2) ** -0.5
+    return max(float(solution[0]), 0.0), max(float(solution[1]), 0.0)

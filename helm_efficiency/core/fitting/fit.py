@@ -1,0 +1,240 @@
+"""Measurements -> coefficients."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from helm_efficiency.core.checked import checked
+from helm_efficiency.core.fitting.additive_model import Cells, Lines, fit_lines
+from helm_efficiency.core.fitting.batches import fit_batches
+from helm_efficiency.core.fitting.intervals import QUANTILE_90, prefill_half_widths, single_half_width
+from helm_efficiency.core.fitting.paper_estimators import fit_paper_2022, fit_paper_2023
+from helm_efficiency.core.fitting.prefill_curve import Curve, fit_curve, fit_parametric_curve, fit_tail
+from helm_efficiency.core.fitting.work_coordinates import stack_work
+from helm_efficiency.core.measurement import Profile, Stack, cells_by_batch
+from helm_efficiency.core.runtime_model import HELM_RULES, Domain, RuntimeCoefficients
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+
+RULES = ("auto", "linear", "tile", "parametric", "helm", "paper-2022", "paper-2023")
+"""Names of the ways to fit and to read prefill."""
+
+_NO_DOMAIN = Domain(1, 1, 1, 1)
+_NOISY = 0.01
+_LEAST_S = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Coefficients of one deployment on one stack, with what they were made from.
+
+    Attributes:
+        deployment: Whose.
+        stack: On what.
+        coefficients: The fitted numbers.
+        tier: Evidence: `measured`, `shared`, `transferred` or `none`.
+        profile_sha256: Hash of the measurements that were fitted.
+        notes: What a reader should know: terms left at zero, noisy cells, extrapolation.
+        versions: Versions of the software that made the fit, by package.
+        source: Where the measurements or the coefficients come from.
+        fitted_on: ISO date, empty if unknown.
+    """
+
+    deployment: str
+    stack: Stack
+    coefficients: RuntimeCoefficients
+    tier: str = "measured"
+    profile_sha256: str = ""
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    fitted_on: str = ""
+
+    def sha256(self) -> str:
+        """Hash of all of it, to trace any number back to the coefficients it was computed with."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back to an equal fit."""
+        return {
+            "deployment": self.deployment,
+            "stack": asdict(self.stack),
+            "coefficients": self.coefficients.to_dict(),
+            "tier": self.tier,
+            "profile_sha256": self.profile_sha256,
+            "notes": list(self.notes),
+            "versions": dict(self.versions),
+            "source": self.source,
+            "fitted_on": self.fitted_on,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: A value is missing or unknown.
+        """
+        try:
+            return checked(
+                cls(
+                    **{
+                        **data,
+                        "stack": checked(Stack(**data["stack"])),
+                        "coefficients": RuntimeCoefficients.from_dict(data["coefficients"]),
+                        "notes": tuple(data["notes"]),
+                    }
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise InputError(f"Not a fit of this package: {error}.") from error
+
+
+def fit_profile(profile: Profile, *, rule: str = "auto", others: Sequence[Profile] = ()) -> Fit:
+    """Fit coefficients to a profile.
+
+    Args:
+        profile: At least two output lengths for one prompt length; seconds.
+        rule: One of `RULES`. `auto` lets the data choose how prefill is read between knots.
+        others: Profiles of other models on the same stack, which `auto` may learn the stack's steps from; those of the
+            profile's own deployment, and those that determine no prefill, are passed over.
+
+    Returns:
+        Coefficients in seconds, with nominal 90 % intervals.
+
+    Raises:
+        InputError: No such rule.
+        InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
+
+    References:
+        Narayanan et al., NeurIPS 2023, equations 1 and 2.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, fit_profile
+        >>> cells = [(1, 1), (1, 65), (512, 1), (512, 65), (1024, 1), (1024, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> fit = fit_profile(Profile("me/model", Stack("a100-80gb-vllm-bf16", "a100-80gb"), timed), rule="linear")
+        >>> fit.coefficients.predict([512, 256], [65, 1]).seconds.round(3).tolist()
+        [1.341, 0.036]
+    """
+    neighbours = []
+    for other in others if rule == "auto" else ():
+        if other.deployment != profile.deployment:
+            with suppress(InsufficientMeasurementsError):
+                neighbours.append(profile_lines(other))
+    return fit_among(profile, neighbours, rule=rule)
+
+
+def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "auto") -> Fit:
+    """As `fit_profile`, where the `profile_lines` of the others are at hand.
+
+    Raises:
+        InputError: No such rule.
+        InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
+    """
+    if rule not in RULES:
+        raise InputError(f"No rule {rule!r}. Known rules: {', '.join(RULES)}.")
+    try:
+        by_batch = cells_by_batch(profile)
+        with _solvable():
+            if rule in HELM_RULES:
+                coefficients, notes = _fit_table(next(iter(by_batch.values())), rule)
+            else:
+                lines = profile_lines(profile)
+                coefficients, notes = _fit_curve(lines, rule, neighbours)
+                coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, lines, coefficients))
+    except InsufficientMeasurementsError as error:
+        raise InsufficientMeasurementsError(f"{profile.deployment} on {profile.stack.name}: {error}") from error
+    return Fit(
+        profile.deployment,
+        profile.stack,
+        replace(coefficients, domain=_domain(by_batch), resolution_s=profile.resolution_s),
+        profile_sha256=profile.sha256(),
+        notes=notes,
+        versions=profile.versions,
+        source=profile.source,
+    )
+
+
+def profile_lines(profile: Profile) -> Lines:
+    """Knots and decode time of a profile's smallest batch size, before any curve is laid through them.
+
+    Raises:
+        InsufficientMeasurementsError: Decode cannot be told from prefill.
+    """
+    batch, cells = next(iter(cells_by_batch(profile).items()))
+    with _solvable():
+        by_tokens = {(p * batch, o): seconds for (p, o), seconds in cells.items()}
+        return fit_lines(by_tokens, resolution_s=profile.resolution_s)
+
+
+@contextmanager
+def _solvable() -> Iterator[None]:
+    """Say so where times are so far from any line that arithmetic ends: wrong units, or several things in one file.
+
+    Raises:
+        InsufficientMeasurementsError: They are.
+    """
+    try:
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            yield
+    except (np.linalg.LinAlgError, FloatingPointError) as error:
+        raise InsufficientMeasurementsError(
+            f"the measurements contradict each other ({error}). Look for wrong units and for rows of something else."
+        ) from error
+
+
+def _fit_curve(lines: Lines, rule: str, neighbours: Sequence[Lines]) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
+    if rule == "parametric":
+        curve = fit_parametric_curve(lines)
+    else:
+        curve = fit_curve(lines, rule=rule, stack=stack_work(lines, neighbours) if rule == "auto" else None)
+    linear, quadratic = fit_tail(lines)
+    coefficients = RuntimeCoefficients(
+        rule,
+        tuple(zip(curve.prompt_tokens.astype(int).tolist(), curve.seconds.tolist(), strict=True)),
+        lines.decode_s_per_token,
+        _NO_DOMAIN,
+        decode_s_per_context_token=lines.decode_s_per_context_token,
+        relative_error=single_half_width(lines),
+        prefill_error_s=tuple(prefill_half_widths(curve, lines).tolist()),
+        decode_error=QUANTILE_90 * lines.decode_error,
+        tail_s_per_token=linear,
+        tail_s_per_token_squared=quadratic,
+    )
+    return coefficients, _notes(lines, curve, quadratic)
+
+
+def _notes(lines: Lines, curve: Curve, quadratic: float) -> tuple[str, ...]:
+    notes = ["prefill between knots: " + ", ".join(f"{name} {share:.0%}" for name, share in curve.weights.items())]
+    if not lines.decode_s_per_context_token:
+        notes.append("decode context term left at zero: the measurements do not identify it")
+    if not quadratic:
+        notes.append("quadratic prefill term left at zero: the measurements do not identify it")
+    if lines.noise > _NOISY:
+        notes.append(f"noisy: cells stray {lines.noise:.1%} from the model on average; repeat them on a quiet machine")
+    return tuple(notes)
+
+
+def _fit_table(cells: Cells, rule: str) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
+    """A table as HELM has it: `helm` in full precision, the paper's estimators rounded as they are."""
+    if rule == "paper-2022":
+        fit = fit_paper_2022(cells)
+    else:
+        fit = fit_paper_2023(cells, digits=3 if rule == "paper-2023" else None)
+    coefficients = RuntimeCoefficients(rule, tuple(sorted(fit.prefill_s.items())), fit.decode_s_per_token, _NO_DOMAIN)
+    prompts, outputs = np.array(list(cells)).T
+    predicted_s = np.maximum(coefficients.predict(prompts, outputs).seconds, _LEAST_S)  # a table may say 0
+    residuals = np.array(list(cells.values())) / predicted_s - 1.0
+    error = float(np.quantile(np.abs(residuals), 0.9))
+    return replace(coefficients, relative_error=error), (f"R² of the pooled line {fit.r_squared:.5f}",)
+
+
+def _domain(by_batch: Mapping[int, Cells]) -> Domain:
+    prompts = [p for cells in by_batch.values() for p, _ in cells]
+    outputs = [o for cells in by_batch.values() for _, o in cells]
+    return Domain(min(prompts), max(prompts), min(outputs), max(outputs), max(by_batch))

@@ -1,0 +1,73 @@
+"""Coefficients of everything that was measured, with what they were made with and when."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from importlib.metadata import version
+from typing import NamedTuple
+
+from helm_efficiency.core.fitting.fit import Fit, fit_among, profile_lines
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.version import __version__
+
+
+class Fits(NamedTuple):
+    """What came of fitting profiles.
+
+    Attributes:
+        fits: In the order of their profiles.
+        failures: Why the others have none, one line each.
+    """
+
+    fits: tuple[Fit, ...]
+    failures: tuple[str, ...]
+
+
+def fit_profiles(profiles: Sequence[Profile], *, rule: str = "auto", known: Sequence[Profile] = ()) -> Fits:
+    """Fit coefficients to profiles, each of which may learn from the others of its stack.
+
+    Args:
+        profiles: Seconds, of any deployments and stacks.
+        rule: One of `core.fitting.RULES`. `auto` lets the data choose how prefill is read between knots, and learns
+            from all that was measured on the same stack.
+        known: Further profiles to learn from, which are not fitted themselves.
+
+    Returns:
+        Fits with the versions of the software that made them and today's date; profiles whose measurements do not
+        determine coefficients are named among the failures.
+
+    Raises:
+        InputError: No such rule.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, fit_profiles
+        >>> stack = Stack("a100-80gb-vllm-bf16", "a100-80gb")
+        >>> cells = [(1, 1), (1, 65), (512, 1), (512, 65), (1024, 1), (1024, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> (fit,), failures = fit_profiles([Profile("me/model", stack, timed)], rule="linear")
+        >>> round(fit.coefficients.decode_s_per_token, 6), failures
+        (0.02, ())
+    """
+    versions = {"helm-efficiency": __version__} | {name: version(name) for name in ("numpy", "scipy")}
+    today = datetime.now().date().isoformat()
+    stacks = {profile.stack.name for profile in profiles} if rule == "auto" else set()
+    teachers = {(p.stack.name, p.deployment): p for p in (*known, *profiles) if p.stack.name in stacks}
+    lines = {}
+    for key, teacher in teachers.items():
+        with suppress(InsufficientMeasurementsError):
+            lines[key] = profile_lines(teacher)
+    fits, failures = [], []
+    for profile in profiles:
+        others = [x for (s, d), x in lines.items() if s == profile.stack.name and d != profile.deployment]
+        try:
+            fit = fit_among(profile, others, rule=rule)
+        except InsufficientMeasurementsError as error:
+            failures.append(str(error))
+            continue
+        except InputError as error:
+            failures.append(f"{profile.deployment} on {profile.stack.name}: {error}")
+            continue
+        fits.append(replace(fit, versions={**profile.versions, **versions}, source=profile.source, fitted_on=today))
+    return Fits(tuple(fits), tuple(failures))

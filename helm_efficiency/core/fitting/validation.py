@@ -1,0 +1,163 @@
+"""How good fits are: errors and interval coverage on measurements that a fit has not seen.
+
+Three protocols. Each holds out whole prompt lengths of the smallest batch size; all else is chosen from what is left:
+
+- `leave-one-knot-out`: each interior prompt length in turn; other models' profiles on the stack may be learnt from.
+- `few-knots`: fit on HELM's denoised grid, prompts of 1, 256, 512, 1024 and 1536 tokens, of this profile alone.
+- `extrapolation`: fit on prompts up to 55 % of the longest, of this profile alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helm_efficiency.core.fitting.additive_model import Lines
+from helm_efficiency.core.fitting.fit import fit_among, profile_lines
+from helm_efficiency.core.measurement import Profile, cells_by_batch
+from helm_efficiency.errors import InsufficientMeasurementsError
+
+FloatArray = NDArray[np.float64]
+
+PROTOCOLS = ("leave-one-knot-out", "few-knots", "extrapolation")
+FEW_KNOTS = (1, 256, 512, 1024, 1536)
+_MIN_FEW_KNOTS = 4
+_EXTRAPOLATION_SHARE = 0.55
+
+
+class Score(NamedTuple):
+    """Errors over held-out requests, as fractions of what was measured.
+
+    Attributes:
+        deployment: Whose; `mean` for the mean over deployments.
+        stack: Name of the stack.
+        protocol: One of `PROTOCOLS`.
+        rule: How prefill is read between knots.
+        num_requests: Held-out cells.
+        one_token_error_fraction: Mean absolute error of requests with one output token; NaN where there is none.
+        end_to_end_error_fraction: Mean absolute error of all.
+        coverage_fraction: Share within the nominal 90 % interval.
+        half_width_fraction: Median half-width of the interval, as a fraction of the prediction.
+    """
+
+    deployment: str
+    stack: str
+    protocol: str
+    rule: str
+    num_requests: int
+    one_token_error_fraction: float
+    end_to_end_error_fraction: float
+    coverage_fraction: float
+    half_width_fraction: float
+
+
+def validate(profiles: Sequence[Profile], *, rule: str = "auto", protocols: Sequence[str] = PROTOCOLS) -> list[Score]:
+    """Score every profile under every protocol that it has enough prompt lengths for.
+
+    Args:
+        profiles: Of any deployments and stacks.
+        rule: As for `fit_profile`.
+        protocols: Some of `PROTOCOLS`.
+
+    Returns:
+        By stack, protocol and deployment, each mean over deployments last.
+
+    Raises:
+        InputError: No such rule.
+
+    Example:
+        >>> from helm_efficiency import Measurement, Profile, Stack, validate
+        >>> cells = [(p, o) for p in (1, 256, 512, 1024) for o in (1, 33, 65)]
+        >>> timed = tuple(Measurement(p, o, seconds=0.01 + 1e-4 * p + 0.02 * (o - 1)) for p, o in cells)
+        >>> profile = Profile("me/model", Stack("a100-80gb-vllm-bf16", "a100-80gb"), timed)
+        >>> score, mean = validate([profile], rule="linear", protocols=["leave-one-knot-out"])
+        >>> score.num_requests, round(score.end_to_end_error_fraction, 6)
+        (6, 0.0)
+    """
+    lines = {(p.stack.name, p.deployment): found for p in profiles if (found := _lines_or_none(p))}
+    scores = []
+    for stack in sorted({stack for stack, _ in lines}):
+        of_stack = [p for p in profiles if p.stack.name == stack and (stack, p.deployment) in lines]
+        for protocol in protocols:
+            rows = []
+            for profile in of_stack:
+                others = [x for (s, d), x in lines.items() if s == stack and d != profile.deployment]
+                rows += _score(profile, protocol, rule, others if protocol == "leave-one-knot-out" else [])
+            scores += [*rows, *_mean(rows)]
+    return scores
+
+
+def folds(profile: Profile, protocol: str) -> Iterator[tuple[Profile, Profile]]:
+    """What to fit and what to test on; nothing for a profile with too few prompt lengths."""
+    smallest = min(m.batch_size for m in profile.measurements)
+    prompts = sorted({m.prompt_tokens for m in profile.measurements if m.batch_size == smallest})
+    if protocol == "leave-one-knot-out":
+        held_out = [{p} for p in prompts[1:-1]]
+    elif protocol == "few-knots":
+        kept = set(FEW_KNOTS) & set(prompts)
+        held_out = [set(prompts) - kept] if len(kept) >= _MIN_FEW_KNOTS else []
+    else:
+        held_out = [{p for p in prompts if p > _EXTRAPOLATION_SHARE * prompts[-1]}]
+    for out in held_out:
+        test = tuple(m for m in profile.measurements if m.prompt_tokens in out and m.batch_size == smallest)
+        if test and len(out) < len(prompts) - 1:
+            train = tuple(m for m in profile.measurements if m not in test)
+            yield replace(profile, measurements=train), replace(profile, measurements=test)
+
+
+def _score(profile: Profile, protocol: str, rule: str, others: Sequence[Lines]) -> list[Score]:
+    columns = []
+    for train, test in folds(profile, protocol):
+        try:
+            coefficients = fit_among(train, others, rule=rule).coefficients
+        except InsufficientMeasurementsError:
+            continue
+        for batch, cells in cells_by_batch(test).items():
+            prompts, outputs = np.array(list(cells)).T
+            measured = np.array(list(cells.values()))
+            predicted = coefficients.predict(prompts, outputs, batch_size=batch)
+            columns.append(np.stack([outputs, measured, predicted.seconds, predicted.low_s, predicted.high_s]))
+    if not columns:
+        return []
+    outputs, measured, seconds, low, high = np.concatenate(columns, axis=1)
+    errors = np.abs(seconds / measured - 1.0)
+    one = errors[outputs == 1]
+    return [
+        Score(
+            profile.deployment,
+            profile.stack.name,
+            protocol,
+            rule,
+            len(measured),
+            float(one.mean()) if len(one) else float("nan"),
+            float(errors.mean()),
+            float(np.mean((low <= measured) & (measured <= high))),
+            float(np.median((high - low) / 2.0 / seconds)),
+        )
+    ]
+
+
+def _mean(rows: Sequence[Score]) -> list[Score]:
+    if not rows:
+        return []
+    first = rows[0]
+    means: Mapping[str, float] = {
+        name: float(np.mean([getattr(row, name) for row in rows]))
+        for name in (
+            "one_token_error_fraction",
+            "end_to_end_error_fraction",
+            "coverage_fraction",
+            "half_width_fraction",
+        )
+    }
+    total = sum(row.num_requests for row in rows)
+    return [Score("mean", first.stack, first.protocol, first.rule, total, **means)]
+
+
+def _lines_or_none(profile: Profile) -> Lines | None:
+    try:
+        return profile_lines(profile)
+    except InsufficientMeasurementsError:
+        return None

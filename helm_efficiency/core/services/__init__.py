@@ -1,0 +1,1 @@
+"""Estimate the denoised runtime of a service from its recorded latencies."""

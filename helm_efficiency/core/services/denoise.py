@@ -1,0 +1,315 @@
+"""Denoised runtime: what a service takes without contention, fitted to the service's own latencies.
+
+    request_s(p, o) = overhead_s + prefill_s(p) + (o - 1) * decode_s_per_token        uncontended
+                      + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)
+    seen            = request_s(p, o), give or take a jitter, plus a wait where the request met contention
+
+The coefficients are the lower envelope of what was seen (`core.envelope`), all at least 0 and prefill monotone.
+`overhead_s` is what remains at no prompt tokens and one output token: network, queue handling, and the part of the
+first forward pass that does not depend on the prompt; from outside these cannot be told apart. What the requests do
+not identify (decode, where nearly all answers have one token) is left out and said so, never guessed. The context term
+is there only where the requests are clearly likelier with it; without it, a service that decodes more slowly after long
+prompts would look contended after each.
+
+A service that itself changes (`core.drift`) is described as it is last. The paper's own estimator, the minimum over
+trials, is `paper_minimum`.
+
+References:
+    Narayanan et al., NeurIPS 2023 (denoised runtime); Rubin, The Bayesian bootstrap, Annals of Statistics 9 (1981).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
+
+from helm_efficiency.core.fitting.fit import Fit, fit_profile
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.core.services.contention import Contention, explain
+from helm_efficiency.core.services.drift import Period, find_changes, levels_between, weekly_levels
+from helm_efficiency.core.services.envelope import WAIT_SCALES, fit_envelope
+from helm_efficiency.core.services.log import IntArray, ServiceLog
+from helm_efficiency.core.services.model import Interval, RequestShape, ServiceFit
+from helm_efficiency.errors import InsufficientMeasurementsError
+
+MIN_REQUESTS = 20
+"""Fewer do not tell contention from service."""
+
+MAX_REQUESTS = 4000
+"""More narrow the intervals little; of a longer log `denoise` takes an even thinning."""
+
+_MIN_OTHER_LENGTHS = 5  # requests of another output length, before a decode slope is tried
+_MAX_GRID_LENGTHS = 12  # distinct prompt lengths up to which each is a knot
+_MIN_PER_GRID_LENGTH = 3  # requests of each of them
+_MIN_PER_KNOT = 60  # requests, of a log whose prompts have any length
+_MAX_KNOTS = 6
+_MIN_LIKELIER = 4.0  # log-likelihood that a context term has to add: 2.7 are significant at 1 %, if requests come alone
+# other assumptions, for what the estimate owes to ours
+_WAIT_SCALE_FACTORS = (0.5, 2.5)
+_FEWER_UNCONTENDED = 0.1
+
+
+def service_stack(deployment: str) -> Stack:
+    """The stack that a deployment's own service counts as: `service-` and its host.
+
+    >>> service_stack("groq/llama3-8b-8192").name
+    'service-groq'
+    """
+    host = re.sub(r"[^A-Za-z0-9._+-]+", "-", deployment.partition("/")[0])
+    return Stack(f"service-{host}", "service", engine=host)
+
+
+def as_fit(service: ServiceFit, deployment: str) -> Fit:
+    """A service model as the store keeps it."""
+    return Fit(deployment, service_stack(deployment), service.coefficients(), notes=service.notes)
+
+
+def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> ServiceFit:
+    """Fit what a service takes without contention to what it was seen to take.
+
+    Args:
+        log: Complete answers of one deployment, each computed alone as far as its client knows.
+        num_resamples: Reweightings for the intervals, at least 2.
+        seed: Of the reweightings.
+
+    Returns:
+        The service model. Terms that the requests do not identify are absent, with a note on how to get them.
+
+    Raises:
+        InsufficientMeasurementsError: Fewer than 20 requests.
+    """
+    if len(log) < MIN_REQUESTS:
+        raise InsufficientMeasurementsError(
+            f"{len(log)} usable requests, expected at least {MIN_REQUESTS}: fewer do not tell contention from service. "
+            "Send more, for instance with the run entry efficiency_probe."
+        )
+    usual = _usual_output_tokens(log)
+    has_decode = int((log.output_tokens != usual).sum()) >= _MIN_OTHER_LENGTHS or bool(np.isfinite(log.ttft_s).any())
+    knots = _knots(log)
+    may_have_context = True
+    while True:
+        used = log if has_decode else log.where(log.output_tokens == usual)
+        shape = RequestShape(knots, has_decode)
+        if may_have_context and _is_clearer_with_context(used, shape):
+            shape = replace(shape, has_context=True)
+        service = _fit(used, shape, num_resamples=num_resamples, seed=seed)
+        decode, prefill = service.decode_s_per_token(), service.prefill_s_per_token()
+        context = service.decode_s_per_context_token()
+        if decode is not None and decode.low <= 0:
+            has_decode = False
+        elif prefill is not None and prefill.low <= 0:
+            knots = (int(np.median(used.prompt_tokens)),)
+        elif context is not None and context.low <= 0:
+            may_have_context = False
+        else:
+            return replace(service, notes=tuple(_notes(service, used)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Denoised:
+    """A service as it is last, and what stood in the way of its requests.
+
+    Attributes:
+        log: The requests that the service model describes: a thinning of a long log, without those whose output
+            length it does not identify.
+        service: What requests take without contention, since the last change.
+        periods: Stretches between significant changes of the service, in order.
+        weeks: Level of each week with enough requests.
+        contention: Observed against denoised, request by request, each by the level of its own period.
+    """
+
+    log: ServiceLog
+    service: ServiceFit
+    periods: tuple[Period, ...]
+    weeks: tuple[Period, ...]
+    contention: Contention
+
+
+def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Denoised:
+    """Fit a service, tell drift from contention, and fit it again as it is after its last change.
+
+    Args:
+        log: As for `fit_service`; seconds.
+        num_resamples: Reweightings for the intervals, at least 2.
+        seed: Of the reweightings.
+
+    Returns:
+        The service without contention, in seconds with nominal 90 % intervals, and what stood in its way.
+
+    Raises:
+        InsufficientMeasurementsError: As `fit_service`.
+
+    Example:
+        >>> import numpy as np
+        >>> from helm_efficiency import ServiceLog, denoise
+        >>> rng = np.random.default_rng(0)
+        >>> p, o = rng.integers(50, 1000, 200), rng.integers(1, 100, 200)
+        >>> waits = np.where(rng.random(200) < 0.3, rng.exponential(2.0, 200), 0.0)
+        >>> seen = 0.2 + 1e-4 * p + 0.01 * (o - 1) + rng.normal(0, 0.005, 200) + waits
+        >>> denoised = denoise(ServiceLog.of(p, o, seen))
+        >>> bool(abs(denoised.service.decode_s_per_token().value - 0.01) < 0.001)
+        True
+    """
+    log, notes = _thinned(log)
+    service = fit_service(log, num_resamples=num_resamples, seed=seed)
+    log = log.where(
+        (log.output_tokens >= service.domain.min_output_tokens)
+        & (log.output_tokens <= service.domain.max_output_tokens)
+    )
+    changes = find_changes(log, service)
+    if changes:
+        since = datetime.fromtimestamp(log.requested_at[changes[-1]], UTC).strftime("%Y-%m-%d %H:%M")
+        latest = log.where(np.arange(changes[-1], len(log)))
+        alone = fit_service(latest, num_resamples=num_resamples, seed=seed)
+        if alone.shape.identifies(service.shape):
+            service, how = alone, "fitted to what came after"
+        else:
+            level_now = _at_last_level(log, levels_between(log, service, changes))
+            service = fit_service(level_now, num_resamples=num_resamples, seed=seed)
+            how = "earlier requests scaled to its level"
+        notes.append(f"the service changed, last on {since} UTC: {how}")
+        # places are sharper now that the model is not a mixture of two services
+        changes = find_changes(log, service) or changes
+    periods = levels_between(log, service, changes)
+    contention = explain(_at_last_level(log, periods) if changes else log, service)
+    service = replace(service, notes=(*service.notes, *notes))
+    return Denoised(log, service, periods, weekly_levels(log, service), contention)
+
+
+def _thinned(log: ServiceLog) -> tuple[ServiceLog, list[str]]:
+    if len(log) <= MAX_REQUESTS:
+        return log, []
+    places = np.linspace(0, len(log) - 1, MAX_REQUESTS).round().astype(np.int64)
+    return log.where(places), [f"fitted to an even thinning, {MAX_REQUESTS} of {len(log)} requests"]
+
+
+def _at_last_level(log: ServiceLog, periods: Sequence[Period]) -> ServiceLog:
+    """What the requests would have taken at the level of the last period."""
+    factor = np.repeat([p.level / periods[-1].level for p in periods], [p.num_requests for p in periods])
+    return replace(log, seconds=log.seconds / factor, ttft_s=log.ttft_s / factor)
+
+
+def total_s(coefficients: RuntimeCoefficients, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
+    """Seconds of all of some requests together; the errors of one table go the same way for all of them."""
+    prediction = coefficients.predict(prompt_tokens, output_tokens)
+    sums = (np.asarray(each.sum()) for each in (prediction.seconds, prediction.low_s, prediction.high_s))
+    return Interval(*sums)
+
+
+def provider_factor(denoised: Interval, idealized: Interval) -> Interval:
+    """Denoised ÷ idealized seconds of the same requests: what the provider's optimisation is worth, below 1 if much.
+
+    The errors of the two do not know of each other: as logarithms, they are added in squares.
+    """
+    value = denoised.value / idealized.value
+    factor = np.exp(np.hypot(np.log(denoised.high / denoised.value), np.log(idealized.high / idealized.value)))
+    return Interval(value, value / factor, value * factor)
+
+
+def _usual_output_tokens(log: ServiceLog) -> float:
+    lengths, counts = np.unique(log.output_tokens, return_counts=True)
+    return float(lengths[counts.argmax()])
+
+
+def _knots(log: ServiceLog) -> tuple[int, ...]:
+    """Each prompt length of a grid; else a few quantiles of the lengths."""
+    lengths, counts = np.unique(log.prompt_tokens, return_counts=True)
+    if not (len(lengths) <= _MAX_GRID_LENGTHS and counts.min() >= _MIN_PER_GRID_LENGTH):
+        num_knots = int(np.clip(len(log) // _MIN_PER_KNOT, 2, _MAX_KNOTS))
+        lengths = np.unique(np.quantile(log.prompt_tokens, np.linspace(0.0, 1.0, num_knots)).round())
+    return tuple(int(length) for length in lengths)
+
+
+def _entries(log: ServiceLog, shape: RequestShape) -> tuple[ServiceLog, IntArray]:
+    """What is fitted, and the place in the log that each entry is of."""
+    return log.with_first_tokens() if shape.has_decode else (log, np.arange(len(log)))
+
+
+def _is_clearer_with_context(log: ServiceLog, shape: RequestShape) -> bool:
+    """Whether decode steps that look back on more tokens are seen to take longer."""
+    if not (shape.has_prefill and shape.has_decode):
+        return False
+    entries, _ = _entries(log, shape)
+    without, within = (
+        fit_envelope(tried.design(entries.prompt_tokens, entries.output_tokens), entries.seconds).log_likelihood
+        for tried in (shape, replace(shape, has_context=True))
+    )
+    return within > without + _MIN_LIKELIER
+
+
+def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int) -> ServiceFit:
+    blocks = log.blocks()
+    entries, source = _entries(log, shape)
+    design = shape.design(entries.prompt_tokens, entries.output_tokens)
+    envelope = fit_envelope(design, entries.seconds)
+    rng = np.random.default_rng(seed)
+    num_blocks = int(blocks.max()) + 1
+    replicates = [
+        fit_envelope(design, entries.seconds, weights=rng.exponential(1.0, num_blocks)[blocks][source], start=envelope)
+        for _ in range(num_resamples)
+    ]
+    alternatives = [
+        *(fit_envelope(design, entries.seconds, wait_scales=WAIT_SCALES * factor) for factor in _WAIT_SCALE_FACTORS),
+        fit_envelope(design, entries.seconds, start=replace(envelope, min_uncontended_share=_FEWER_UNCONTENDED)),
+    ]
+    freedom = max(num_blocks - design.shape[1], 1)
+    return ServiceFit(
+        shape,
+        envelope,
+        np.array([replicate.coefficients for replicate in replicates]),
+        np.array([alternative.coefficients for alternative in alternatives]),
+        # reweighting residuals shrinks them by the freedom that the fit took
+        spread_factor=float(student_t.ppf(0.95, freedom) * np.sqrt(num_blocks / freedom)),
+        domain=_domain(log),
+    )
+
+
+def _domain(log: ServiceLog) -> Domain:
+    p, o = log.prompt_tokens, log.output_tokens
+    first = 1 if np.isfinite(log.ttft_s).any() else int(o.min())
+    return Domain(int(p.min()), int(p.max()), first, int(o.max()))
+
+
+def _notes(service: ServiceFit, log: ServiceLog) -> list[str]:
+    notes = []
+    p, o = log.prompt_tokens, log.output_tokens
+    if not service.shape.has_decode:
+        notes.append(
+            f"decode not identified: fitted to the {len(log)} requests with {int(o[0])} output tokens; "
+            "probe several output lengths"
+        )
+    if not service.shape.has_prefill:
+        notes.append(
+            f"prefill not told apart from overhead: prompts of {int(p.min())} to {int(p.max())} tokens; "
+            "probe a wider range of prompt lengths"
+        )
+    if not service.envelope.is_determined:
+        notes.append("most requests look contended: the denoised runtime is an upper bound")
+    return notes
+
+
+def paper_minimum(log: ServiceLog, deployment: str) -> Fit:
+    """The paper's estimator: the minimum over the trials of each (prompt, output) cell, then its fit of 2023.
+
+    Args:
+        log: Several trials of each cell, among them cells of one output token.
+        deployment: Whose.
+
+    Raises:
+        InsufficientMeasurementsError: No cells of one output token, or no other output length.
+
+    References:
+        Narayanan et al., NeurIPS 2023; stanford-crfm/helm-efficiency, fit_runtimes.ipynb and fit_runtimes.py.
+    """
+    cells: dict[tuple[int, int], float] = {}
+    for p, o, seconds in zip(log.prompt_tokens, log.output_tokens, log.seconds, strict=True):
+        cell = (int(p), int(o))
+        cells[cell] = min(seconds, cells.get(cell, np.inf))
+    measurements = tuple(Measurement(p, o, float(seconds)) for (p, o), seconds in sorted(cells.items()))
+    fit = fit_profile(Profile(deployment, service_stack(deployment), measurements), rule="paper-2023")
+    return replace(fit, notes=(*fit.notes, "minimum over trials: lower with every further trial"))

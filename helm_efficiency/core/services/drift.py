@@ -1,0 +1,168 @@
+"""Drift: whether a service itself became faster or slower, as against busier.
+
+A level is the denoised runtime of a stretch of requests ÷ what the service model predicts for them, 1 for no drift.
+It is a lower envelope too, so a busier week has the same level as a quiet one.
+
+References:
+    Andrews, Tests for parameter instability and structural change with unknown change point, Econometrica 61 (1993),
+    table I: critical values of the largest Wald statistic over the middle 70 % of a series, one parameter.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import numpy as np
+
+from helm_efficiency.core.services.envelope import Envelope, FloatArray, fit_envelope
+from helm_efficiency.core.services.log import IntArray, ServiceLog
+from helm_efficiency.core.services.model import ServiceFit
+
+MIN_CHANGE_FRACTION = 0.05
+"""Smaller changes of level are not reported, however significant."""
+
+_MAX_JITTER_RATIO = 2.0  # of the two sides of a change; waits that pass for jitter differ by more
+_CRITICAL_WALD = 12.35  # 1 % significance
+_MIN_STRETCH = 30  # requests on either side of a change
+_MIN_WEEK = 20  # requests for a level of a week
+_NUM_CANDIDATES = 16
+_NUM_RESAMPLES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Requests of one stretch of time.
+
+    Attributes:
+        begin: Time of its first request, seconds since 1970 UTC.
+        end: Time of its last request.
+        num_requests: How many.
+        level: Denoised runtime ÷ the service model's.
+        low: Lower end of the level's nominal 90 % interval.
+        high: Upper end.
+    """
+
+    begin: float
+    end: float
+    num_requests: int
+    level: float
+    low: float
+    high: float
+
+
+def weekly_levels(log: ServiceLog, service: ServiceFit) -> tuple[Period, ...]:
+    """Level of each ISO week (UTC) with at least 20 requests; none where times are unknown."""
+    if np.isnan(log.requested_at).any():
+        return ()
+    weeks = [datetime.fromtimestamp(at, UTC).isocalendar()[:2] for at in log.requested_at]
+    number = np.unique(weeks, axis=0, return_inverse=True)[1].reshape(-1)
+    stretches = [np.flatnonzero(number == week) for week in range(number.max() + 1)]
+    return tuple(_period(log.where(places), service) for places in stretches if len(places) >= _MIN_WEEK)
+
+
+def levels_between(log: ServiceLog, service: ServiceFit, changes: Sequence[int]) -> tuple[Period, ...]:
+    """Level of each stretch of a log that is divided before the places `changes`."""
+    bounds = pairwise([0, *changes, len(log)])
+    return tuple(_period(log.where(np.arange(begin, end)), service) for begin, end in bounds)
+
+
+def find_changes(log: ServiceLog, service: ServiceFit) -> tuple[int, ...]:
+    """Places of the first requests after significant changes of level, ascending; none where times are unknown.
+
+    Binary segmentation: the likeliest place of a change is tested by a Wald statistic whose variances are resampled in
+    blocks, each side of an accepted change is searched again, and each change is tested once more between its
+    neighbours. A stretch whose envelope is not determined, because most of its requests wait, is no evidence of drift.
+    """
+    if np.isnan(log.requested_at).any():
+        return ()
+    found = list(_changes(log, service, np.arange(len(log))))
+    kept: list[int] = []
+    for place, end in pairwise([*found, len(log)]):
+        begin = kept[-1] if kept else 0
+        if _wald(log.where(np.arange(begin, end)), service, place - begin, resampled=True) > _CRITICAL_WALD:
+            kept.append(place)
+    return tuple(kept)
+
+
+def _changes(log: ServiceLog, service: ServiceFit, places: IntArray) -> Iterator[int]:
+    """Places of the first requests after changes, ascending."""
+    place = _likeliest_change(log.where(places), service)
+    if place is None:
+        return
+    yield from _changes(log, service, places[:place])
+    yield int(places[place])
+    yield from _changes(log, service, places[place:])
+
+
+def _likeliest_change(log: ServiceLog, service: ServiceFit) -> int | None:
+    first, last = _MIN_STRETCH, len(log) - _MIN_STRETCH
+    if last < first:
+        return None
+    step = max((last - first) // _NUM_CANDIDATES, 1)
+    best = max(range(first, last + 1, step), key=lambda place: _wald(log, service, place, resampled=False))
+    near = range(max(first, best - step), min(last, best + step) + 1, max(step // 6, 1))
+    best = max(near, key=lambda place: sum(fit.log_likelihood for fit in _side_levels(log, service, place)))
+    return best if _wald(log, service, best, resampled=True) > _CRITICAL_WALD else None
+
+
+def _sides(log: ServiceLog, place: int) -> tuple[ServiceLog, ServiceLog]:
+    return log.where(np.arange(place)), log.where(np.arange(place, len(log)))
+
+
+def _side_levels(log: ServiceLog, service: ServiceFit, place: int) -> list[Envelope]:
+    return [_level(side, service) for side in _sides(log, place)]
+
+
+def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) -> float:
+    """Squared difference of the logarithms of the levels before and after a place, in its variances."""
+    fits = _side_levels(log, service, place)
+    change = float(np.log(fits[1].coefficients[0] / fits[0].coefficients[0]))
+    sides = _sides(log, place)
+    jitters = [_jitter_fraction(side, service, fit) for side, fit in zip(sides, fits, strict=True)]
+    steady = all(fit.is_determined for fit in fits) and max(jitters) < _MAX_JITTER_RATIO * min(jitters)
+    if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not steady:
+        return 0.0
+    variance = _resampled_variance if resampled else _nominal_variance
+    return float(change**2 / sum(variance(side, service, fit) for side, fit in zip(sides, fits, strict=True)))
+
+
+def _nominal_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
+    """Variance of the logarithm of a level, as if the uncontended requests were known and independent."""
+    return _jitter_fraction(log, service, fit) ** 2 / float(fit.shares[0] * len(log))
+
+
+def _jitter_fraction(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
+    """Root mean square of the jitter, as a fraction of the uncontended seconds."""
+    uncontended_s = fit.seconds(_column(log, service))
+    return float(np.sqrt(np.mean((fit.jitter_s(uncontended_s) / uncontended_s) ** 2)))
+
+
+def _resampled_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
+    column, blocks, rng = _column(log, service), log.blocks(), np.random.default_rng(0)
+    levels = []
+    for _ in range(_NUM_RESAMPLES):
+        weights = rng.exponential(1.0, blocks.max() + 1)[blocks]
+        levels.append(fit_envelope(column, log.seconds, weights=weights, start=fit).coefficients[0])
+    return float(np.var(np.log(levels), ddof=1))
+
+
+def _column(log: ServiceLog, service: ServiceFit) -> FloatArray:
+    return service.denoised_s(log.prompt_tokens, log.output_tokens).value[:, None]
+
+
+def _level(log: ServiceLog, service: ServiceFit) -> Envelope:
+    column = _column(log, service)
+    low = float(np.quantile(log.seconds / column[:, 0], 0.25))
+    return fit_envelope(column, log.seconds, start=replace(service.envelope, coefficients=np.array([low])))
+
+
+def _period(log: ServiceLog, service: ServiceFit) -> Period:
+    fit = _level(log, service)
+    level = float(fit.coefficients[0])
+    model = service.total_s(log.prompt_tokens, log.output_tokens)
+    # the level errs by its own requests, and by the model that it is relative to
+    own = 1.645 * np.sqrt(_resampled_variance(log, service, fit))
+    factor = float(np.exp(np.hypot(own, np.log(model.high / model.value))))
+    begin, end = float(log.requested_at[0]), float(log.requested_at[-1])
+    return Period(begin, end, len(log), level, level / factor, level * factor)

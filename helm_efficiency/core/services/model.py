@@ -1,0 +1,153 @@
+"""The fitted model of a service: its terms, its coefficients, and an interval for whatever is asked of it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from helm_efficiency.core.fitting.additive_model import context_tokens
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.core.services.envelope import Envelope, FloatArray
+from helm_efficiency.core.services.log import ServiceLog
+
+
+class Interval(NamedTuple):
+    """Estimates with their nominal 90 % intervals: three numbers, or three arrays of one shape."""
+
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class RequestShape:
+    """Which terms the runtime of a request has.
+
+    Attributes:
+        knots: Prompt lengths between which prefill is linear; a single one where prefill is flat.
+        has_decode: Whether there is a decode slope.
+        has_context: Whether a decode step takes longer the more tokens it looks back on.
+    """
+
+    knots: tuple[int, ...]
+    has_decode: bool
+    has_context: bool = False
+
+    @property
+    def has_prefill(self) -> bool:
+        """Whether prefill depends on the prompt."""
+        return len(self.knots) > 1
+
+    def identifies(self, other: Self) -> bool:
+        """Whether it has all the terms of another."""
+        return (
+            self.has_prefill >= other.has_prefill
+            and self.has_decode >= other.has_decode
+            and self.has_context >= other.has_context
+        )
+
+    def design(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
+        """One row a request: 1, share of each prefill segment passed, decode steps, contexts of all these together.
+
+        The first segment reaches down to an empty prompt, the last has no end.
+        """
+        p, o = np.broadcast_arrays(
+            np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens, dtype=np.float64)
+        )
+        columns = [np.ones(p.shape)]
+        for begin, end in zip((0, *self.knots[1:-1]), self.knots[1:], strict=True) if self.has_prefill else ():
+            limit = np.inf if end == self.knots[-1] else end
+            columns.append((np.clip(p, begin, limit) - begin) / (end - begin))
+        if self.has_decode:
+            columns.append(o - 1.0)
+        if self.has_context:
+            columns.append(context_tokens(p, o))
+        return np.stack(columns, axis=-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceFit:
+    """A service model with all that its intervals are made of.
+
+    Attributes:
+        shape: Its terms.
+        envelope: The fit.
+        replicates: b × q, coefficients for the requests reweighted b times.
+        alternatives: a × q, coefficients under other assumptions about waits.
+        spread_factor: Half-width of a nominal 90 % interval, in standard deviations of the replicates.
+        domain: What was seen.
+        notes: What a reader should know: terms that the requests do not identify, and how to get them.
+    """
+
+    shape: RequestShape
+    envelope: Envelope
+    replicates: FloatArray
+    alternatives: FloatArray
+    spread_factor: float
+    domain: Domain
+    notes: tuple[str, ...] = ()
+
+    def denoised_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
+        """Uncontended seconds of each request."""
+        return self._combine(self.shape.design(prompt_tokens, output_tokens))
+
+    def total_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
+        """Uncontended seconds of all the requests together."""
+        return self._combine(self.shape.design(prompt_tokens, output_tokens).sum(axis=0))
+
+    def overhead_s(self) -> Interval | None:
+        """Seconds at no prompt tokens and one output token; None where they are not told apart from prefill."""
+        return self._combine(self.shape.design(0, 1)) if self.shape.has_prefill else None
+
+    def prefill_s_per_token(self) -> Interval | None:
+        """Seconds that a prompt token adds, mean over the prompt lengths seen; None if not identified."""
+        if not self.shape.has_prefill:
+            return None
+        first, last = self.shape.knots[0], self.shape.knots[-1]
+        return self._combine((self.shape.design(last, 1) - self.shape.design(first, 1)) / (last - first))
+
+    def decode_s_per_token(self) -> Interval | None:
+        """Seconds of each output token after the first; None if not identified.
+
+        Where these depend on the context: of the second one after a prompt of the median knot's length.
+        """
+        if not self.shape.has_decode:
+            return None
+        middle = np.median(self.shape.knots)
+        return self._combine(self.shape.design(middle, 2) - self.shape.design(middle, 1))
+
+    def decode_s_per_context_token(self) -> Interval | None:
+        """Further seconds of a decode step for each token that it looks back on; None if not identified."""
+        if not self.shape.has_context:
+            return None
+        return self._combine(np.eye(len(self.envelope.coefficients))[-1])
+
+    def memberships(self, log: ServiceLog) -> FloatArray:
+        """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
+        return self.envelope.memberships(self.shape.design(log.prompt_tokens, log.output_tokens), log.seconds)
+
+    def coefficients(self) -> RuntimeCoefficients:
+        """The service model as coefficients; their intervals are of the denoised runtime, not of single requests."""
+        theta, knots = self.envelope.coefficients, self.shape.knots
+        overhead_s = float(theta[0]) if self.shape.has_prefill else 0.0
+        shortest = self.denoised_s(knots, 1)
+        decode = self._combine(self.shape.design(knots, 2) - self.shape.design(knots, 1))
+        return RuntimeCoefficients(
+            "linear",
+            tuple(zip(knots, (shortest.value - overhead_s).tolist(), strict=True)),
+            float(theta[len(knots)]) if self.shape.has_decode else 0.0,
+            self.domain,
+            decode_s_per_context_token=float(theta[-1]) if self.shape.has_context else 0.0,
+            overhead_s=overhead_s,
+            prefill_error_s=tuple((shortest.high - shortest.value).tolist()),
+            decode_error=float(np.max(decode.high / decode.value - 1.0)) if self.shape.has_decode else 0.0,
+        )
+
+    def _combine(self, rows: FloatArray) -> Interval:
+        """Interval of combinations of the coefficients: their scatter, and what other assumptions would change."""
+        value = rows @ self.envelope.coefficients
+        scatter = self.spread_factor * np.std(rows @ self.replicates.T, axis=-1, ddof=1)
+        assumed = np.max(np.abs(rows @ self.alternatives.T - value[..., None]), axis=-1)
+        half = np.hypot(scatter, assumed)
+        return Interval(value, np.maximum(value - half, 0.0), value + half)

@@ -1,0 +1,1 @@
+"""Read measurements and coefficients from files of other tools."""

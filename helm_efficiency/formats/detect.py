@@ -1,0 +1,164 @@
+"""Measurements and coefficients from files of any kind, and the file that holds all of a store."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.measurement import Profile
+from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
+from helm_efficiency.files import require_size
+from helm_efficiency.formats.helm_tables import PACKAGED, is_table, packaged_fits, read_table
+from helm_efficiency.formats.measurement_files import load_json, profiles_from_json, read_profiles
+from helm_efficiency.formats.stack_names import accelerator_of
+
+FORMAT_VERSION = 1
+"""Of the JSON file with all of a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What files hold, in their order; one profile and one fit at most for each deployment and stack name."""
+
+    profiles: tuple[Profile, ...] = ()
+    fits: tuple[Fit, ...] = ()
+
+
+def read_coefficient_files(
+    files: Iterable[str],
+    *,
+    deployment: str | None = None,
+    stack_name: str | None = None,
+    num_accelerators: int | None = None,
+    accelerator_file: Path | None = None,
+) -> Found:
+    """Read files of measurements or coefficients, each kind told from the content.
+
+    Args:
+        files: Megatron logs, CSV or JSON files, or the word `helm-packaged` for the tables inside crfm-helm.
+        deployment: Whose; replaces what the files say.
+        stack_name: On what; replaces what the files say. An accelerator of the catalog that it begins with is set.
+        num_accelerators: That the measured model occupied; a CSV cannot say, and counts as 1.
+        accelerator_file: A user's own accelerators, beside the catalog's.
+
+    Returns:
+        Measurements of one deployment and stack from several files are put together.
+
+    Raises:
+        FileFormatError: A file is of no known kind, or damaged; names the line and what was expected.
+        InputError: Deployment or stack are not known, or do not tell different things apart.
+
+    Example:
+        >>> from helm_efficiency import read_coefficient_files
+        >>> found = read_coefficient_files(["megatron_logs/a100/openai_davinci.log"])
+        >>> len(found.profiles[0].measurements)
+        270
+    """
+    profiles: dict[tuple[str, str], Profile] = {}
+    fits: dict[tuple[str, str], Fit] = {}
+    accelerators = load_accelerators(accelerator_file)
+    for file in files:
+        found = _read(file, deployment, stack_name, accelerators)
+        _require_distinct(file, found.profiles)
+        _require_distinct(file, found.fits)
+        for profile in found.profiles:
+            if num_accelerators is not None:
+                profile = replace(profile, stack=replace(profile.stack, num_accelerators=num_accelerators))
+            known = profiles.get(_names(profile))
+            profiles[_names(profile)] = profile if known is None else _together(known, profile, file)
+        fits |= {_names(fit): fit for fit in found.fits}
+    return Found(tuple(profiles.values()), tuple(fits.values()))
+
+
+def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[str, Any]:
+    """A JSON object that `read_coefficient_files` reads back to equal profiles and fits."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "profiles": [profile.to_dict() for profile in profiles],
+        "fits": [fit.to_dict() for fit in fits],
+    }
+
+
+def _read(file: str, deployment: str | None, stack_name: str | None, accelerators: Collection[str]) -> Found:
+    if file == PACKAGED:
+        if deployment or stack_name:
+            raise InputError(f"{PACKAGED} has names of its own: leave out --deployment and --stack.")
+        return Found(fits=tuple(packaged_fits()))
+    path = Path(file)
+    if _is_json(path):
+        data = load_json(path)
+        if is_table(data):
+            return Found(fits=tuple(read_table(path, stack_name=stack_name)))
+        if isinstance(data, dict) and "fits" in data:
+            found = _document(path, data)
+            if deployment or stack_name:
+                raise InputError(f"{path} has names of its own: leave out --deployment and --stack.")
+            return found
+    profiles = read_profiles(path, deployment=deployment, stack_name=stack_name)
+    return Found(tuple(_on_known_accelerator(profile, accelerators) for profile in profiles))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        require_size(path)
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.read(1024).lstrip().startswith("{")
+    except OSError as error:
+        raise FileFormatError(f"{path}: {error.strerror}.") from error
+
+
+def _document(path: Path, data: dict[str, Any]) -> Found:
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        raise FileFormatError(f"{path}: format_version is {version!r}, expected {FORMAT_VERSION}.")
+    if not isinstance(data["fits"], list):
+        raise FileFormatError(f"{path}: fits is {type(data['fits']).__name__}, expected a list.")
+    fits = []
+    for index, item in enumerate(data["fits"]):
+        try:
+            fits.append(Fit.from_dict(item))
+        except (EfficiencyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"{path}: fit {index}: {error}") from error
+    return Found(tuple(profiles_from_json(path, data.get("profiles", []))), tuple(fits))
+
+
+def _on_known_accelerator(profile: Profile, known: Collection[str]) -> Profile:
+    """With the known accelerator that the stack's name begins with, if the file names none."""
+    if profile.stack.accelerator in known:
+        return profile
+    return replace(
+        profile, stack=replace(profile.stack, accelerator=accelerator_of(profile.stack.name, accelerators=known))
+    )
+
+
+def _together(first: Profile, second: Profile, file: str) -> Profile:
+    """One profile of both, if nothing that they state of the model and the stack differs."""
+    if (first.stack, first.architecture) != (second.stack, second.architecture):
+        raise InputError(
+            f"{file}: also measurements of {second.deployment} on {second.stack.name}, but of another model or stack "
+            f"({second.stack}) than in {first.source} ({first.stack}). Tell them apart: --deployment, --stack"
+        )
+    return replace(
+        first,
+        measurements=(*first.measurements, *second.measurements),
+        resolution_s=max(first.resolution_s, second.resolution_s),
+        source=f"{first.source}; {second.source}",
+        notes=(*first.notes, *(note for note in second.notes if note not in first.notes)),
+    )
+
+
+def _require_distinct(file: str, items: Sequence[Profile | Fit]) -> None:
+    """Fail where one file holds several of one name, as several that --deployment or --stack made namesakes."""
+    for name, count in Counter(map(_names, items)).items():
+        if count > 1:
+            raise InputError(
+                f"{file}: holds {count} models or stacks that would all be {name[0]} on {name[1]}. "
+                "Leave out --deployment or --stack, so that each keeps its own name."
+            )
+
+
+def _names(item: Profile | Fit) -> tuple[str, str]:
+    return item.deployment, item.stack.name

@@ -1,0 +1,1 @@
+"""The HELM plugin: the only package that imports HELM."""

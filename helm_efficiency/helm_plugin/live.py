@@ -1,0 +1,139 @@
+"""Records of a HELM run while it runs, equal to those that an archive of it gives later.
+
+HELM drops the provider's usage. There are two ways to get it: `captured_usage` listens while HELM's clients get their
+responses, with any cache or none, but must be there before the first request; `cached_usage` reads it back from the
+request cache afterwards.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from helm.benchmark.adaptation.request_state import RequestState
+from helm.benchmark.adaptation.scenario_state import ScenarioState
+from helm.benchmark.metrics.metric_service import MetricService
+from helm.benchmark.window_services.window_service_factory import WindowServiceFactory
+from helm.common.cache import Cache, MongoCacheConfig, SqliteCacheConfig
+
+from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.record import RequestRecord, RunIdentity
+from helm_efficiency.adapters.token_counts import Usage, harness_facts, with_usage
+from helm_efficiency.helm_plugin.mongo_cache import add_mongo
+
+
+def record_from_request_state(
+    request_state: RequestState, *, run: str, suite: str, prompt_tokens: int | None, usage: Usage | None = None
+) -> RequestRecord:
+    """The record of one request that HELM has executed. Its scores are not known yet and stay empty.
+
+    Args:
+        request_state: With its result.
+        run: Name of the run spec.
+        suite: Name of the suite.
+        prompt_tokens: HELM's own count, see `helm_prompt_tokens`.
+        usage: The provider's counts, as `RequestCaches.find` gives them.
+    """
+    return _record(request_state, _identity(request_state, run, suite), prompt_tokens, usage, client_stores_tokens=True)
+
+
+def records_from_scenario_state(
+    scenario_state: ScenarioState, *, run: str, suite: str, metric_service: MetricService, usage: RequestCaches
+) -> tuple[RequestRecord, ...]:
+    """Records of all requests of a run that HELM has executed, in order."""
+    states = scenario_state.request_states
+    stores_tokens = any(any(shape_of(state).completion_tokens) for state in states)
+    return tuple(
+        _record(
+            state,
+            _identity(state, run, suite),
+            helm_prompt_tokens(state, metric_service=metric_service),
+            usage.find(state),
+            client_stores_tokens=stores_tokens,
+        )
+        for state in states
+    )
+
+
+def helm_prompt_tokens(request_state: RequestState, *, metric_service: MetricService) -> int:
+    """HELM's `num_prompt_tokens`: by its tokenizer for the deployment, of the text alone."""
+    request = request_state.request
+    window_service = WindowServiceFactory.get_window_service(request.model_deployment, metric_service)
+    prompt = request.prompt if request.multimodal_prompt is None else request.multimodal_prompt.text
+    return int(window_service.get_num_tokens(prompt))
+
+
+def cached_usage(scenario_state: ScenarioState, *, metric_service: MetricService) -> RequestCaches:
+    """Usage of a run's requests, read back from the request caches that HELM has just written.
+
+    Empty where HELM runs without a cache.
+
+    Raises:
+        InputError: The cache is in MongoDB and pymongo is not installed.
+        FileFormatError: A cache file is damaged.
+    """
+    caches = RequestCaches()
+    times = {
+        float(state.result.request_time)
+        for state in scenario_state.request_states
+        if state.result is not None and state.result.request_time is not None
+    }
+    for host in sorted({state.request.model_host for state in scenario_state.request_states}):
+        config = metric_service.get_cache(host).config
+        if isinstance(config, SqliteCacheConfig):
+            caches.add_sqlite(config.path, only=times)
+        elif isinstance(config, MongoCacheConfig):
+            add_mongo(caches, config.uri, config.collection_name)
+    return caches
+
+
+@contextmanager
+def captured_usage() -> Iterator[RequestCaches]:
+    """Usage of every response that HELM's clients get in this process while the context is open."""
+    caches = RequestCaches()
+    lock = threading.Lock()
+    get = Cache.get
+
+    def get_and_note(
+        self: Cache, request: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], bool]:
+        response, cached = get(self, request, compute)
+        with lock:
+            caches.add_pairs([(request, response)])
+        return response, cached
+
+    Cache.get = get_and_note
+    try:
+        yield caches
+    finally:
+        Cache.get = get
+
+
+def _identity(state: RequestState, run: str, suite: str) -> RunIdentity:
+    request = state.request
+    return RunIdentity(
+        suite=suite,
+        run=run,
+        scenario=scenario_of(run),
+        model=request.model,
+        deployment=request.model_deployment or request.model,
+    )
+
+
+def _record(
+    state: RequestState,
+    identity: RunIdentity,
+    prompt_tokens: int | None,
+    usage: Usage | None,
+    *,
+    client_stores_tokens: bool,
+) -> RequestRecord:
+    [facts] = harness_facts(
+        [shape_of(state)], prompt_total=prompt_tokens, output_total=None, client_stores_tokens=client_stores_tokens
+    )
+    if usage is not None:
+        facts = with_usage(facts, usage, num_completions=state.request.num_completions)
+    perturbation = state.instance.perturbation
+    label = "" if perturbation is None else perturbation_label({"name": perturbation.name, "seed": perturbation.seed})
+    return record_of(state, identity=identity, perturbation=label, facts=facts, scores={})

@@ -1,0 +1,1 @@
+"""Write efficiency as HELM's stats, without importing HELM."""

@@ -1,0 +1,249 @@
+"""HELM's aggregation of per-request values into stats, without HELM: for archives, fast.
+
+What a live run writes through HELM's own `Metric`, `ReferenceMetric` and `LanguageModelingMetric` is computed here from
+the same values, equal to the last bit and in the same order (crfm-helm 0.5.16, `benchmark/metrics/metric.py`):
+
+- a *unit* is what HELM evaluates at once: one request; all requests of an instance, where each reference was a request
+  of its own; or one window of a text, for language modeling;
+- its context (split, sub-split, perturbation) becomes part of each stat's name;
+- within a train trial, values of one name are averaged over units. The worst of an instance's perturbed copies, and its
+  original beside each perturbation (`before`), are averaged over instances;
+- over train trials, these means are averaged.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from helm_efficiency.adapters.helm.format import RequestState
+from helm_efficiency.adapters.helm.request import perturbation_key
+from helm_efficiency.helm_stats.means import (
+    Context,
+    Key,
+    Mean,
+    Perturbation,
+    UnitValues,
+    context_means,
+    of_column,
+    running_total,
+    worst_means,
+)
+
+Columns = Mapping[str, Sequence[float]]
+"""Values by stat name, one for each request in the order of the run; NaN where there is none. Ints stay ints."""
+
+LANGUAGE_MODELING = "language_modeling"
+
+
+class MetricName(Struct, frozen=True, omit_defaults=True):
+    """HELM's name of a stat."""
+
+    name: str
+    split: str | None = None
+    sub_split: str | None = None
+    perturbation: Perturbation | None = None
+
+
+class Stat(Struct, frozen=True):
+    """HELM's summary of the values of one name."""
+
+    name: MetricName
+    count: int
+    sum: float
+    sum_squared: float
+    min: float
+    max: float
+    mean: float
+    variance: float
+    stddev: float
+
+
+class PerInstanceStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stats of one unit."""
+
+    instance_id: str | int | None
+    perturbation: Perturbation | None = None
+    train_trial_index: int
+    stats: Sequence[Stat]
+
+
+class Unit(NamedTuple):
+    """What HELM evaluates at once."""
+
+    instance_id: str | int | None
+    context: int
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which requests of a run HELM evaluates together, and in what context.
+
+    Attributes:
+        contexts: All contexts of the run.
+        trials: Units by train trial, in HELM's order.
+        has_worst: Whether HELM looks for the worst of perturbed copies; not for language modeling.
+    """
+
+    contexts: tuple[Context, ...]
+    trials: Mapping[int, Sequence[Unit]]
+    has_worst: bool
+
+
+def layout_of(requests: Sequence[RequestState], *, method: str) -> Layout:
+    """The layout of a run.
+
+    Args:
+        requests: Of the run, in order.
+        method: Of adaptation.
+    """
+    is_windows = method == LANGUAGE_MODELING
+    by_reference = any(request.reference_index is not None for request in requests)
+    numbers: dict[tuple[str | None, str | None, bytes], int] = {}
+    contexts: list[Context] = []
+    order: dict[_UnitKey, None] = {}
+    rows: dict[tuple[int, _UnitKey], list[int]] = {}
+    for row, request in enumerate(requests):
+        instance = request.instance
+        described = perturbation_key(instance.perturbation)
+        context = numbers.setdefault((instance.split, instance.sub_split, described), len(contexts))
+        if context == len(contexts):
+            contexts.append(Context(instance.split, instance.sub_split, instance.perturbation))
+        unit = instance.id, context, row if is_windows else 0
+        order[unit] = None
+        if not by_reference or request.reference_index is not None:
+            rows.setdefault((0 if is_windows else request.train_trial_index, unit), []).append(row)
+    if by_reference:
+        for of_unit in rows.values():
+            of_unit.sort(key=lambda row: requests[row].reference_index or 0)
+    trials = {
+        trial: [Unit(unit[0], unit[1], its_rows) for unit in order if (its_rows := rows.get((trial, unit)))]
+        for trial in sorted({trial for trial, _ in rows})
+    }
+    return Layout(tuple(contexts), trials, has_worst=not is_windows)
+
+
+_UnitKey = tuple[str | int | None, int, int]
+"""Instance id, context, and the request where each is a unit of its own."""
+
+
+def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
+    """HELM's summary of at least one value, its arithmetic step by step."""
+    total: float = 0
+    total_squared: float = 0
+    for value in values:
+        total += value
+        total_squared += value * value
+    count = len(values)
+    mean = total / count
+    variance = max(total_squared / count - mean**2, 0)
+    return Stat(name, count, total, total_squared, min(values), max(values), mean, variance, math.sqrt(variance))
+
+
+def per_instance_stats(layout: Layout, columns: Columns) -> Iterator[PerInstanceStats]:
+    """Stats of each unit, in HELM's order; a unit without any is left out."""
+    rows = list(zip(*columns.values(), strict=True))
+    makers = [_StatMaker(list(columns), context) for context in layout.contexts]
+    for trial, units in layout.trials.items():
+        for unit in units:
+            if stats := makers[unit.context].stats([rows[row] for row in unit.rows]):
+                yield PerInstanceStats(
+                    instance_id=unit.instance_id,
+                    perturbation=layout.contexts[unit.context].perturbation,
+                    train_trial_index=trial,
+                    stats=stats,
+                )
+
+
+class _StatMaker:
+    """Makes the stats of units in one context; stats of one value, of which many are alike, are made once."""
+
+    def __init__(self, columns: Sequence[str], context: Context) -> None:
+        self.names = [MetricName(column, *context) for column in columns]
+        self.made: list[dict[float, Stat]] = [{} for _ in columns]
+
+    def stats(self, rows: Sequence[Sequence[float]]) -> list[Stat]:
+        """Stats of one unit, in the order in which its requests have them."""
+        if len(rows) == 1:
+            return [
+                made.get(value) or self._make(column, value)
+                for column, (value, made) in enumerate(zip(rows[0], self.made, strict=True))
+                if value == value
+            ]
+        values_of: dict[int, list[float]] = {}
+        for row in rows:
+            for column, value in enumerate(row):
+                if value == value:
+                    values_of.setdefault(column, []).append(value)
+        return [stat_of(self.names[column], values) for column, values in values_of.items()]
+
+    def _make(self, column: int, value: float) -> Stat:
+        """As `stat_of` one value, in half the time."""
+        squared, mean = value * value, value / 1
+        variance = max(squared / 1 - mean**2, 0)
+        name = self.names[column]
+        stat = Stat(name, 1, value, squared, value, value, mean, variance, math.sqrt(variance))
+        if len(self.made[column]) < _MAX_MADE:
+            self.made[column][value] = stat
+        return stat
+
+
+_MAX_MADE = 2000
+"""Stats of one name that are kept to be used again; beyond, values are rarely alike."""
+
+
+def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:
+    """Stats of the run, in HELM's order."""
+    names = list(columns)
+    means: dict[Key, list[float]] = {}
+    for units in layout.trials.values():
+        width = max(_MOST_CELLS // max(len(units), 1), 1)
+        trial: list[Mean] = []
+        for first in range(0, len(names), width):
+            some = [columns[name] for name in names[first : first + width]]
+            trial += [of_column(mean, first) for mean in _trial_means(layout, units, some)]
+        for mean in sorted(trial):
+            means.setdefault(mean.key, []).append(mean.mean)
+    return [stat_of(_name(key, names, layout), trial_means) for key, trial_means in means.items()]
+
+
+_MOST_CELLS = 200_000
+"""Values that are averaged at a time, so that memory grows little with the run."""
+
+
+def _trial_means(layout: Layout, units: Sequence[Unit], columns: Sequence[Sequence[float]]) -> list[Mean]:
+    values = _unit_values(units, np.array(columns, dtype=np.float64).T)
+    return context_means(values) + (worst_means(values, layout.contexts) if layout.has_worst else [])
+
+
+def _unit_values(units: Sequence[Unit], table: NDArray[np.float64]) -> UnitValues:
+    """Values of units out of those of requests, shape (requests, columns)."""
+    instances: dict[str | int | None, int] = {}
+    numbered = np.array([instances.setdefault(unit.instance_id, len(instances)) for unit in units])
+    contexts = np.array([unit.context for unit in units])
+    if all(len(unit.rows) == 1 for unit in units):
+        values = table[[unit.rows[0] for unit in units]]
+        return UnitValues(numbered, contexts, values, (~np.isnan(values)).astype(np.int64), values)
+    parts = [table[list(unit.rows)] for unit in units]
+    counts = np.array([(~np.isnan(part)).sum(axis=0) for part in parts])
+    totals = np.where(counts > 0, np.array([running_total(part) for part in parts]), np.nan)
+    return UnitValues(numbered, contexts, totals, counts, np.array([np.fmin.reduce(part, axis=0) for part in parts]))
+
+
+def _name(key: Key, names: Sequence[str], layout: Layout) -> MetricName:
+    split, sub_split, perturbation = layout.contexts[key.context]
+    if key.aggregate:
+        perturbation = {
+            "name": key.aggregate,
+            "robustness": key.aggregate == "robustness",
+            "fairness": key.aggregate == "fairness",
+            "computed_on": key.computed_on,
+        }
+    elif perturbation is not None and key.computed_on:
+        perturbation = {**perturbation, "computed_on": key.computed_on}
+    return MetricName(names[key.column], split, sub_split, perturbation)

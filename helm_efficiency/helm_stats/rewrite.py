@@ -1,0 +1,202 @@
+"""Efficiency stats put into HELM's stat files: names replaced, never doubled, all other bytes kept as they are.
+
+Stats of ours are found by how HELM begins a stat, so that nothing else needs to be decoded, and cut out; new ones are
+added at the end, where a live run has them.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Raw, Struct
+
+from helm_efficiency.adapters.json_stream import list_parts
+from helm_efficiency.errors import FileFormatError
+from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+
+
+class _Name(Struct, gc=False):
+    name: str
+
+
+class _Stat(Struct, gc=False):
+    name: _Name
+
+
+class _Entry(Struct):
+    stats: list[Raw]
+
+
+_STAT = msgspec.json.Decoder(_Stat)
+_ENTRY = msgspec.json.Decoder(_Entry)
+_ELEMENTS = msgspec.json.Decoder(list[Raw])
+
+_OUR_STAT = re.compile(
+    rb'\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"(?:' + "|".join([*STATS, *PROVENANCE_PREFIXES]).encode() + b")"
+)
+"""How a stat begins that may be ours. Within a JSON string its quotes would be escaped, so this is never one."""
+_SEPARATOR = re.compile(rb"\s*,\s*")
+_START_OF_ARRAY = re.compile(rb"\s*\[")
+_END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
+_EMPTY_LIST = re.compile(rb"\[\s*\]")
+_NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
+
+
+def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    """`stats.json` with our stats at its end and none of theirs of the same names.
+
+    Args:
+        data: Its content.
+        added: Aggregated stats of ours.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is not a list of stats.
+    """
+    return _with_added(_without(data, _spans_of_ours, file=file), added, file=file)
+
+
+def rewrite_per_instance_stats(source: BinaryIO, target: BinaryIO, added: Iterable[Struct], *, file: str) -> None:
+    """Write `per_instance_stats.json` with our entries at its end and none of theirs of the same names.
+
+    An entry that has no other stats is left out, as a live run does. Memory holds a part of the file at a time.
+
+    Args:
+        source: The file as it is.
+        target: Where it is to be written.
+        added: Stats of ours, one entry a unit.
+        file: Its path, for messages.
+
+    Raises:
+        FileFormatError: It is not a list of per-instance stats.
+    """
+    before = b"["
+    for part in list_parts(source, file=file):
+        kept = _without(part.text, _spans_of_ours, file=file)
+        if _EMPTY_LIST.search(kept):
+            kept = _without(kept, _spans_of_empty_entries, file=file)
+        start, end = _within_list(kept, file=file)
+        if start < end:
+            target.writelines([before, memoryview(kept)[start:end]])
+            before = b","
+    for entry in added:
+        # As HELM's own entries end, so that the file can be divided into parts again.
+        target.writelines([before, b"\n  ", memoryview(msgspec.json.encode(entry))[:-1], b"\n  }"])
+        before = b","
+    target.write(b"\n]" if before == b"," else b"[]")
+
+
+_Spans = list[tuple[int, int]]
+"""Where what is to be cut begins and ends, in order."""
+
+
+def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -> bytes:
+    try:
+        try:
+            spans = find_spans(data)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:  # Python writes NaN and Infinity, which JSON does not have
+            spans = find_spans(_NOT_JSON.sub(_mask, data))
+    except msgspec.DecodeError as error:
+        raise FileFormatError(f"{file}: {error}.") from error
+    view = memoryview(data)
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(data)]
+    return b"".join([view[end:start] for end, start in zip(ends, starts, strict=True)])
+
+
+def _mask(match: re.Match[bytes]) -> bytes:
+    """A number of the same length in place of NaN and Infinity."""
+    return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
+
+
+def _spans_of_ours(data: bytes) -> _Spans:
+    """Stats of ours.
+
+    Raises:
+        msgspec.DecodeError: One does not end.
+    """
+    spans: _Spans = []
+    for match in _OUR_STAT.finditer(data):
+        end, stat = _decode_at(data, match.start(), match.end())
+        if is_efficiency_stat(stat.name.name):
+            _add_element(spans, data, match.start(), end)
+    return spans
+
+
+def _spans_of_empty_entries(data: bytes) -> _Spans:
+    """Entries without stats.
+
+    Raises:
+        msgspec.DecodeError: The data are no list of per-instance stats.
+    """
+    spans: _Spans = []
+    place = 0
+    for entry in _ELEMENTS.decode(data):
+        start = data.index(raw := bytes(entry), place)
+        place = start + len(raw)
+        if not _ENTRY.decode(entry).stats:
+            _add_element(spans, data, start, place)
+    return spans
+
+
+def _add_element(spans: _Spans, data: bytes, start: int, end: int) -> None:
+    """Add an element of an array to what is to be cut, with one comma beside it."""
+    if spans and spans[-1][1] == start:
+        start, _ = spans.pop()
+    if separator := _SEPARATOR.match(data, end):
+        end = separator.end()
+    else:
+        start = _before_comma(data, start, spans[-1][1] if spans else 0)
+    spans.append((start, end))
+
+
+def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:
+    """The stat that begins at `start`, and where it ends: an object ends at the first brace that makes it whole.
+
+    Args:
+        data: JSON.
+        start: Its opening brace.
+        after: A place within its name.
+    """
+    end = data.find(b"}", after) + 1  # of the name
+    while True:
+        end = data.find(b"}", end) + 1
+        try:
+            return end, _STAT.decode(data[start:end])
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if not end or end - start > _LONGEST_STAT:
+                raise
+
+
+_LONGEST_STAT = 10_000
+"""Bytes; what does not end by then is no stat."""
+
+
+def _before_comma(data: bytes, start: int, kept_until: int) -> int:
+    """Where the comma before `start` stands, if there is one in what is kept."""
+    end = start
+    while end > kept_until and data[end - 1 : end].isspace():
+        end -= 1
+    return end - 1 if end > kept_until and data[end - 1 : end] == b"," else start
+
+
+def _with_added(kept: bytes, added: Sequence[Struct], *, file: str) -> bytes:
+    start, end = _within_list(kept, file=file)
+    if not added:
+        return kept
+    lines = b",\n".join([msgspec.json.encode(element) for element in added])
+    return b"".join([memoryview(kept)[:end], b",\n" if start < end else b"\n", lines, b"\n]"])
+
+
+def _within_list(data: bytes, *, file: str) -> tuple[int, int]:
+    """Where the elements of a list begin and end, spaces and all; equal if there are none."""
+    opening = _START_OF_ARRAY.match(data)
+    ending = _END_OF_ARRAY.search(data, max(len(data) - 100, 0))
+    if opening is None or ending is None:
+        raise FileFormatError(f"{file}: expected a list.")
+    return opening.end(), ending.start()

@@ -1,0 +1,252 @@
+"""What a provider bills for a request: token counts × the price on the day of the request, and × today's price.
+
+Prices, their history, tiers and discounts are those of genai-prices, or of a user's own file for private deployments.
+A request is billed whole or not at all: where the provider, the model, a token count or a price of one of the kinds of
+tokens is not known, the cost is None and the reason says so; it is never 0.
+
+Cost is linear in the token counts, given the price and the tier (which the total of input tokens decides). So the
+library is asked once for the dollars of each kind of token under a price and tier, and not once for each request.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from genai_prices import Usage
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    StartDateConstraint,
+    TieredPrices,
+)
+
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.catalog import user_files as price_file
+from helm_efficiency.errors import FileFormatError
+
+_MILLION = 1_000_000
+_OWN_NEEDED = ("deployment", "input_usd_per_mtok", "output_usd_per_mtok", "date", "source")
+_OWN_OPTIONAL = ("cache_read_usd_per_mtok", "cache_write_usd_per_mtok")
+
+
+class ApiCost(NamedTuple):
+    """What one request was billed.
+
+    Attributes:
+        usd: At the price on the day of the request; None if it cannot be told.
+        usd_today: At today's price; None likewise.
+        reason: Why one of them is None; empty if neither is.
+    """
+
+    usd: Decimal | None
+    usd_today: Decimal | None
+    reason: str
+
+
+class _Rates(NamedTuple):
+    """Dollars of one token of each kind."""
+
+    fresh: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    output: Decimal
+
+
+class _Tiers(NamedTuple):
+    """Rates of one price: those of the first tier, then those above each threshold of input tokens."""
+
+    thresholds: tuple[int, ...]
+    rates: tuple[_Rates, ...]
+
+
+@dataclass(slots=True)
+class ApiPrices:
+    """Prices of deployments, looked up once each.
+
+    Attributes:
+        own: A user's dated prices by deployment; they come before the library's.
+        context: What the requests had that the price depends on, as genai-prices names it: `{"processing": "batch"}`,
+            `{"service_tier": "flex"}`.
+    """
+
+    own: Mapping[str, ModelInfo] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
+    _models: dict[tuple[str, str], ModelInfo | None] = field(default_factory=dict)
+    _tiers: dict[tuple[int, tuple[bool, ...]], _Tiers | None] = field(default_factory=dict)
+
+    def costs(self, records: Iterable[RequestRecord], *, today: datetime) -> list[ApiCost]:
+        """Cost of each record, in order.
+
+        Args:
+            records: Of any deployments.
+            today: For the second price; with a time zone.
+        """
+        return [self.cost(record, today=today) for record in records]
+
+    def cost(self, record: RequestRecord, *, today: datetime) -> ApiCost:
+        """Cost of one record."""
+        model = self._model(record.deployment, record.model)
+        if model is None:
+            return ApiCost(None, None, f"no API price for {record.deployment}")
+        if record.prompt_tokens is None:
+            return ApiCost(None, None, "prompt tokens missing")
+        if record.output_tokens is None:
+            return ApiCost(None, None, "output tokens missing")
+        now = self._usd(model, record, today)
+        if now is None:
+            return ApiCost(None, None, f"no price per token for {record.deployment}")
+        if record.requested_at is None:
+            return ApiCost(None, now, "day of the request missing")
+        then = self._usd(model, record, datetime.fromtimestamp(record.requested_at, UTC))
+        if then is None:
+            return ApiCost(None, now, f"no price for {record.deployment} on the day of the request")
+        return ApiCost(then, now, "")
+
+    def are_known(self, deployment: str, model: str) -> bool:
+        """Whether there is any price of a deployment."""
+        return self._model(deployment, model) is not None
+
+    def rates_text(self, deployment: str, model: str, when: datetime) -> str:
+        """All that the price of a deployment's tokens at a time depends on, to tell whether it has changed."""
+        found = self._model(deployment, model)
+        return "" if found is None else repr(self._tiers_at(found, when))
+
+    def _model(self, deployment: str, model: str) -> ModelInfo | None:
+        key = (deployment, model)
+        if key not in self._models:
+            self._models[key] = self.own.get(deployment) or _library_model(*key)
+        return self._models[key]
+
+    def _tiers_at(self, model: ModelInfo, when: datetime) -> _Tiers | None:
+        key = (id(model), _conditions(model, when))
+        if key not in self._tiers:
+            self._tiers[key] = _tiers(model, when, self.context)
+        return self._tiers[key]
+
+    def _usd(self, model: ModelInfo, record: RequestRecord, when: datetime) -> Decimal | None:
+        tiers = self._tiers_at(model, when)
+        if tiers is None:
+            return None
+        tokens, output = record.prompt_tokens or 0, record.output_tokens or 0
+        rates = tiers.rates[bisect_left(tiers.thresholds, tokens)]
+        read = min(record.cache_read_tokens or 0, tokens)
+        write = min(record.cache_write_tokens or 0, tokens - read)
+        fresh = tokens - read - write
+        return rates.fresh * fresh + rates.cache_read * read + rates.cache_write * write + rates.output * output
+
+
+def load_api_prices(path: Path | None = None, *, context: Mapping[str, str] | None = None) -> ApiPrices:
+    """The library's prices and a user's own.
+
+    Args:
+        path: CSV with the columns deployment, input_usd_per_mtok, output_usd_per_mtok, date, source and optionally
+            cache_read_usd_per_mtok, cache_write_usd_per_mtok; a row for each date from which a price holds.
+        context: As in `ApiPrices`.
+
+    Raises:
+        FileFormatError: `path` cannot be read, has other columns, or a bad value.
+    """
+    if path is None:
+        return ApiPrices(context=context or {})
+    rows: dict[str, list[tuple[date, ModelPrice]]] = {}
+    for number, row in enumerate(price_file.read_csv_rows(path, needed=_OWN_NEEDED, optional=_OWN_OPTIONAL), start=2):
+        where = f"{path}, line {number}"
+        price_file.text(row, "source", where)
+        rows.setdefault(price_file.text(row, "deployment", where), []).append(
+            (price_file.day(row, where), _own_price(row, where))
+        )
+    own = {deployment: _own_model(deployment, prices) for deployment, prices in rows.items()}
+    return ApiPrices(own=own, context=context or {})
+
+
+def _own_price(row: Mapping[str, Any], where: str) -> ModelPrice:
+    if None in row:
+        raise FileFormatError(f"{where}: more cells than columns.")
+    names = {column: column.replace("_usd_per_mtok", "_mtok") for column in (*_OWN_NEEDED[1:3], *_OWN_OPTIONAL)}
+    given = [column for column in names if column in _OWN_NEEDED or row.get(column)]
+    return ModelPrice(**{names[column]: price_file.usd(row, column, where, zero=True) for column in given})
+
+
+def _own_model(deployment: str, prices: Sequence[tuple[date, ModelPrice]]) -> ModelInfo:
+    dated = [
+        ConditionalPrice(constraint=StartDateConstraint(start_date=day), prices=price)
+        for day, price in sorted(prices, key=lambda item: item[0])
+    ]
+    return ModelInfo(id=deployment, match=ClauseEquals(deployment), prices=dated)
+
+
+def _library_model(deployment: str, model: str) -> ModelInfo | None:
+    """The library's entry at the host that the deployment names; another host of the model would bill otherwise."""
+    host, _, name = deployment.partition("/")
+    snapshot: DataSnapshot = get_snapshot()
+    try:
+        provider = snapshot.find_provider(None, host, None)
+    except LookupError:
+        return None
+    for reference in (_name_sent().get(deployment), name, model):
+        found: ModelInfo | None = (
+            provider.find_model(reference, all_providers=snapshot.providers) if reference else None
+        )
+        if found is not None:
+            return found
+    alike = [entry for entry in provider.models if entry.id.lower().rpartition("/")[2] == name.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+@cache
+def _name_sent() -> Mapping[str, str]:
+    """What HELM's client calls the model of a deployment, for the deployments whose own name does not say."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = files("helm.config").joinpath("model_deployments.yaml").read_text(encoding="utf-8")
+    sent: dict[str, str] = {}
+    for entry in yaml.load(text, Loader=loader)["model_deployments"]:
+        arguments = (entry.get("client_spec") or {}).get("args") or {}
+        for key, value in arguments.items():
+            if key.endswith(("_model", "_model_name", "_model_id")) and not key.startswith("dspy"):
+                sent[entry["name"]] = str(value)
+    return sent
+
+
+def _conditions(model: ModelInfo, when: datetime) -> tuple[bool, ...]:
+    """Which of a model's dated prices and variants hold at a time: all that its price depends on."""
+    dated = model.prices if isinstance(model.prices, list) else ()
+    conditions = (item.constraint for item in (*dated, *(model.price_variants or ())))
+    return tuple(condition is None or condition.active(when) for condition in conditions)
+
+
+def _tiers(model: ModelInfo, when: datetime, context: Mapping[str, str]) -> _Tiers | None:
+    """Ask the library for the rates that hold at a time; None before the first dated price, or for no token price."""
+    if isinstance(model.prices, list) and not any(_conditions(model, when)[: len(model.prices)]):
+        return None
+    price = model.get_prices(when, dict(context) or None)
+    if price.input_mtok is None or price.output_mtok is None:
+        return None
+    tiered = [value for value in price.__dict__.values() if isinstance(value, TieredPrices)]
+    thresholds = tuple(sorted({tier.start for value in tiered for tier in value.tiers}))
+    return _Tiers(thresholds, tuple(_rates(price, tokens) for tokens in (1, *(start + 1 for start in thresholds))))
+
+
+def _rates(price: ModelPrice, tokens: int) -> _Rates:
+    """Rates in the tier of so many input tokens."""
+
+    def usd(**usage: int) -> Decimal:
+        total: Decimal = price.calc_price(Usage(input_tokens=tokens, **usage))["total_price"]
+        return total
+
+    fresh = usd()
+    return _Rates(
+        fresh=fresh / tokens,
+        cache_read=usd(cache_read_tokens=tokens) / tokens,
+        cache_write=usd(cache_write_tokens=tokens) / tokens,
+        output=(usd(output_tokens=_MILLION) - fresh) / _MILLION,
+    )

@@ -1,0 +1,303 @@
+"""Records + coefficients -> the efficiency of each request, on one stack at a time.
+
+This is the one place where a record of facts meets coefficients: live HELM runs, re-scoring of archives and every
+adapter call it, so that they give the same numbers.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.core.cost import mean_power_w
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.runtime_model import FloatArray, Prediction
+from helm_efficiency.metrics.pricing import Pricing
+from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which coefficients a deployment was matched to, and how: by `name`, by `model` or by `architecture`."""
+
+    fit: Fit
+    matched_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRequests:
+    """Efficiency of requests on one stack: arrays parallel to the records, NaN where a number is missing.
+
+    Attributes:
+        stack: Name of the stack asked for; None if the store has no idealized coefficients.
+        choices: What the deployments among the records were matched to; None where nothing matched.
+        choice: Place of each record's own among the choices.
+        reasons: Why a record has no idealized runtime; empty where it has one.
+        idealized: Idealized seconds.
+        denoised: Denoised seconds of the deployment's own service.
+        num_accelerators: Accelerators that the model occupies on the stack.
+        usd_per_accelerator_hour: Price of one of them.
+        energy_j: Energy of those accelerators, where the profile measured their power.
+        api_usd: What the provider billed, at the price on the day of the request.
+        api_usd_today: The same tokens at the price of the day of scoring.
+    """
+
+    stack: str | None
+    choices: tuple[Match | None, ...]
+    choice: NDArray[np.intp]
+    reasons: tuple[str, ...]
+    idealized: Prediction
+    denoised: Prediction
+    num_accelerators: FloatArray
+    usd_per_accelerator_hour: FloatArray
+    energy_j: FloatArray
+    api_usd: FloatArray
+    api_usd_today: FloatArray
+
+    @property
+    def matches(self) -> tuple[Match | None, ...]:
+        """What each record was matched to; None where nothing matched."""
+        return tuple(self.choices[place] for place in self.choice.tolist())
+
+    @property
+    def accelerator_s(self) -> FloatArray:
+        """Idealized seconds times accelerators."""
+        return self.idealized.seconds * self.num_accelerators
+
+    @property
+    def idealized_usd(self) -> FloatArray:
+        """Accelerator-seconds times the price."""
+        return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
+
+    def part(self, rows: slice) -> "ScoredRequests":
+        """Those of some of the records."""
+        return replace(
+            self,
+            choice=self.choice[rows],
+            reasons=self.reasons[rows],
+            idealized=_part(self.idealized, rows),
+            denoised=_part(self.denoised, rows),
+            num_accelerators=self.num_accelerators[rows],
+            usd_per_accelerator_hour=self.usd_per_accelerator_hour[rows],
+            energy_j=self.energy_j[rows],
+            api_usd=self.api_usd[rows],
+            api_usd_today=self.api_usd_today[rows],
+        )
+
+
+def _part(prediction: Prediction, rows: slice) -> Prediction:
+    seconds, low_s, high_s, in_domain = prediction
+    return Prediction(seconds[rows], low_s[rows], high_s[rows], in_domain[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """All fits of a store, looked up by stack and deployment.
+
+    Attributes:
+        idealized: Fits by stack name, then deployment.
+        services: Fits of services by deployment.
+        power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
+        by_architecture: Fits by stack name, then name of the architecture: what a model of the same layers shares.
+
+    Example:
+        >>> from helm_efficiency import Coefficients, Store
+        >>> Coefficients.from_store(Store()).default_stack()
+        'a100-80gb-megatron-fp16'
+    """
+
+    idealized: dict[str, dict[str, Fit]] = field(default_factory=dict)
+    services: dict[str, Fit] = field(default_factory=dict)
+    power_w: dict[tuple[str, str], float] = field(default_factory=dict)
+    by_architecture: dict[str, dict[str, Fit]] = field(default_factory=dict)
+
+    @classmethod
+    def from_fits(cls, fits: Iterable[Fit]) -> "Coefficients":
+        """Sort fits into idealized stacks and services."""
+        idealized: dict[str, dict[str, Fit]] = {}
+        services: dict[str, Fit] = {}
+        for fit in fits:
+            if fit.stack.name.startswith(SERVICE_STACK_PREFIX):
+                services[fit.deployment] = fit
+            else:
+                idealized.setdefault(fit.stack.name, {})[fit.deployment] = fit
+        return cls(idealized, services, by_architecture={name: _shared(of) for name, of in idealized.items()})
+
+    @classmethod
+    def from_store(cls, store: Store) -> "Coefficients":
+        """Read all fits of a store, and the power that its profiles measured, once."""
+        power_w = {
+            (profile.stack.name, profile.deployment): watts
+            for profile in store.profiles()
+            if (watts := mean_power_w(profile)) is not None
+        }
+        return replace(cls.from_fits(store.fits()), power_w=power_w)
+
+    def default_stack(self) -> str | None:
+        """The stack with most profiled deployments, then with most deployments, then the first by name."""
+
+        def order(stack: str) -> tuple[int, int, str]:
+            fits = self.idealized[stack].values()
+            return -sum(bool(fit.profile_sha256) for fit in fits), -len(fits), stack
+
+        return min(self.idealized, key=order, default=None)
+
+    def match(self, stack: str, deployment: str, model: str) -> Match | None:
+        """Coefficients for a deployment: its own, else those of its HELM model, else of its architecture."""
+        fits = self.idealized.get(stack, {})
+        for name, matched_by in ((deployment, "name"), (model, "model")):
+            if name in fits:
+                return Match(fits[name], matched_by)
+        catalog = load_architectures()
+        entry = catalog.of_model(model) or catalog.of_model(deployment)
+        shared = self.by_architecture.get(stack, {}).get(entry.architecture.name) if entry else None
+        return Match(shared, "architecture") if shared else None
+
+
+def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
+    """Fits of a stack by architecture, as what other models of it get: a measured one is only `shared` by them."""
+    catalog = load_architectures()
+    by_architecture: dict[str, list[tuple[bool, int, str]]] = {}
+    for deployment, fit in fits.items():
+        entry = catalog.of_model(deployment)
+        if entry is not None:
+            names = entry.helm_models
+            place = names.index(deployment) if deployment in names else len(names)
+            by_architecture.setdefault(entry.architecture.name, []).append((fit.tier != "measured", place, deployment))
+    # A measured one before others, the model itself before its derivatives.
+    chosen = {name: fits[min(candidates)[-1]] for name, candidates in by_architecture.items()}
+    return {name: replace(fit, tier="shared") if fit.tier == "measured" else fit for name, fit in chosen.items()}
+
+
+def decoded_tokens(record: RequestRecord) -> int | None:
+    """Tokens that decode takes time for: completions of one request run as a batch, as long as the longest."""
+    if record.num_completions <= 1:
+        return record.output_tokens
+    if record.max_completion_tokens is not None:
+        return record.max_completion_tokens
+    return None if record.output_tokens is None else -(-record.output_tokens // record.num_completions)
+
+
+def score_requests(
+    records: Sequence[RequestRecord],
+    coefficients: Coefficients,
+    *,
+    stacks: Sequence[str | None],
+    pricing: Pricing | None = None,
+) -> list[ScoredRequests]:
+    """Score requests on one stack or several.
+
+    Args:
+        records: Any number, of any deployments.
+        coefficients: Fits to look them up in.
+        stacks: Names of the stacks; None scores observed services only.
+        pricing: Prices; None leaves dollars missing.
+
+    Returns:
+        Arrays parallel to the records, for each stack.
+
+    Example:
+        >>> from helm_efficiency import Coefficients, RequestRecord, Store, score_requests
+        >>> names = {"harness": "mine", "suite": "", "run": "chat", "scenario": "chat", "model": "openai/davinci"}
+        >>> names |= {"deployment": "openai/davinci", "instance_id": "1"}
+        >>> asked = RequestRecord(**names, prompt_tokens=512, output_tokens=16)
+        >>> (scored,) = score_requests([asked], Coefficients.from_store(Store()), stacks=["a100-80gb-megatron-fp16"])
+        >>> scored.accelerator_s.round(1).tolist(), scored.matches[0].matched_by
+        ([11.2], 'name')
+    """
+    asked = _Asked.by(records)
+    missing = np.full(len(records), np.nan)
+    api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
+    usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
+    denoised = asked.predict([coefficients.services.get(deployment) for deployment, _ in asked.of_whom])
+    scored = []
+    for stack in stacks:
+        choices = tuple(coefficients.match(stack, *whom) if stack else None for whom in asked.of_whom)
+        fits = [match.fit if match else None for match in choices]
+        idealized = asked.predict(fits)
+        num_accelerators = asked.numbers(fits, lambda fit: fit.stack.num_accelerators)
+        power_w = asked.numbers(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
+        scored.append(
+            ScoredRequests(
+                stack=stack,
+                choices=choices,
+                choice=asked.choice,
+                reasons=asked.reasons(choices, stack),
+                idealized=idealized,
+                denoised=denoised,
+                num_accelerators=num_accelerators,
+                usd_per_accelerator_hour=asked.numbers(
+                    fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)
+                ),
+                energy_j=idealized.seconds * num_accelerators * power_w,
+                api_usd=api_usd,
+                api_usd_today=api_usd_today,
+            )
+        )
+    return scored
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What scoring needs of requests.
+
+    Attributes:
+        of_whom: Pairs of deployment and model, each once.
+        choice: Place of each request's own among these.
+        prompt_tokens: Of each request; NaN where nobody counted.
+        output_tokens: Likewise.
+        decoded_tokens: Likewise; see `decoded_tokens`.
+    """
+
+    of_whom: tuple[tuple[str, str], ...]
+    choice: NDArray[np.intp]
+    prompt_tokens: FloatArray
+    output_tokens: FloatArray
+    decoded_tokens: FloatArray
+
+    @classmethod
+    def by(cls, records: Sequence[RequestRecord]) -> Self:
+        places: dict[tuple[str, str], int] = {}
+        choice = [places.setdefault((record.deployment, record.model), len(places)) for record in records]
+        counts = (
+            [record.prompt_tokens for record in records],
+            [record.output_tokens for record in records],
+            [decoded_tokens(record) for record in records],
+        )
+        tokens = [np.array(column, dtype=np.float64) for column in counts]  # None becomes NaN
+        return cls(tuple(places), np.array(choice, dtype=np.intp), *tokens)
+
+    def numbers(self, fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
+        """A number of each request's fit; NaN where it has none."""
+        return np.array([np.nan if fit is None else number(fit) for fit in fits], dtype=np.float64)[self.choice]
+
+    def reasons(self, choices: Sequence[Match | None], stack: str | None) -> tuple[str, ...]:
+        """Why each request has no idealized runtime; empty where it has one."""
+        unmatched = [_reason(*pair, stack) for pair in zip(choices, self.of_whom, strict=True)]
+        reasons = [unmatched[place] for place in self.choice.tolist()]
+        for tokens, whose in ((self.prompt_tokens, "prompt"), (self.output_tokens, "output")):
+            for row in np.flatnonzero(np.isnan(tokens)).tolist():
+                reasons[row] = reasons[row] or f"{whose} tokens missing"
+        return tuple(reasons)
+
+    def predict(self, fits: Sequence[Fit | None]) -> Prediction:
+        """Predict each request with its fit; NaN where a fit or a count is missing."""
+        seconds, low_s, high_s = (np.full(len(self.choice), np.nan) for _ in range(3))
+        in_domain: NDArray[np.bool_] = np.zeros(len(self.choice), dtype=np.bool_)
+        known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
+        for place, fit in enumerate(fits):
+            rows = np.flatnonzero(known & (self.choice == place))
+            if fit is not None and len(rows):
+                tokens = self.prompt_tokens[rows].astype(np.int64), self.decoded_tokens[rows].astype(np.int64)
+                seconds[rows], low_s[rows], high_s[rows], in_domain[rows] = fit.coefficients.predict(*tokens)
+        return Prediction(seconds, low_s, high_s, in_domain)
+
+
+def _reason(match: Match | None, of_whom: tuple[str, str], stack: str | None) -> str:
+    if stack is None:
+        return "the store has no coefficients"
+    return "" if match else f"no coefficients for {of_whom[0]} on {stack}"

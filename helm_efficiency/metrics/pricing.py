@@ -1,0 +1,78 @@
+"""Prices as of a day, for everything that is scored together: accelerators by the hour, APIs by the token."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import numpy as np
+
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.catalog.accelerators import ON_DEMAND, load_accelerators, prices_as_of
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.metrics.api_cost import ApiPrices, load_api_prices
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What seconds and tokens cost on a day.
+
+    Attributes:
+        day: Whose prices.
+        usd_per_accelerator_hour: By accelerator; absent where no price is known.
+        api: Prices of APIs, on the day of a request and on `day`.
+
+    Example:
+        >>> from datetime import date
+        >>> from helm_efficiency import Pricing
+        >>> Pricing.as_of(date(2023, 12, 1), price_list="paper-2023").usd_per_accelerator_hour["a100-80gb"]
+        4.096
+    """
+
+    day: date
+    usd_per_accelerator_hour: Mapping[str, float]
+    api: ApiPrices
+
+    @classmethod
+    def as_of(
+        cls,
+        day: date,
+        *,
+        price_list: str = ON_DEMAND,
+        accelerator_file: Path | None = None,
+        api_file: Path | None = None,
+    ) -> "Pricing":
+        """Prices of a day.
+
+        Args:
+            day: Which.
+            price_list: Of accelerators.
+            accelerator_file: A user's own accelerators and prices, which come before the catalog's.
+            api_file: A user's own prices of APIs, likewise.
+
+        Raises:
+            FileFormatError: A file has a bad row.
+        """
+        prices = prices_as_of(load_accelerators(accelerator_file), day, price_list)
+        usd = {name: float(price.usd_per_accelerator_hour) for name, price in prices.items()}
+        return cls(day, usd, load_api_prices(api_file))
+
+    def api_usd(self, records: Sequence[RequestRecord]) -> tuple[FloatArray, FloatArray]:
+        """US dollars billed for each record on its own day, and on `day`; NaN where it cannot be told."""
+        whom = {(record.deployment, record.model) for record in records}
+        if not any(self.api.are_known(deployment, model) for deployment, model in whom):
+            unknown = np.full(len(records), np.nan)
+            return unknown, unknown
+        costs = self.api.costs(records, today=self._noon())
+        return _reals([cost.usd for cost in costs]), _reals([cost.usd_today for cost in costs])
+
+    def api_rates(self, deployment: str, model: str) -> str:
+        """What the API price of a deployment on `day` is, to tell whether it has changed; empty where there is none."""
+        return self.api.rates_text(deployment, model, self._noon())
+
+    def _noon(self) -> datetime:
+        return datetime.combine(self.day, time(12), UTC)
+
+
+def _reals(values: Sequence[object]) -> FloatArray:
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)  # type: ignore[arg-type]

@@ -1,0 +1,234 @@
+"""Records and their scores -> rows of the two tables of `table`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.core.bootstrap import mean_intervals
+from helm_efficiency.core.cost import cost_per_correct
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
+from helm_efficiency.metrics.efficiency import ScoredRequests
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
+
+_FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
+
+
+def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> Iterator[pa.Table]:
+    """Rows of the requests table, some thousand records at a time: all on the first stack, then all on the next."""
+    schema = request_schema()
+    for first in range(0, len(records), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        facts = _facts(records[rows])
+        for each in scored:
+            columns = facts | _scores(each.part(rows))
+            yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+_BLOCK = 10_000
+"""Records, so that memory does not grow with the run."""
+
+
+def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
+    fields = RequestRecord.__struct_fields__
+    values = zip(*map(astuple, records), strict=True)
+    facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
+    scores = facts.pop("scores")
+    columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
+    columns["scores"] = _score_maps(scores)
+    return columns
+
+
+def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
+    """Scores by name of each request; many requests share a mapping, which is looked at once."""
+    distinct = list({id(each): each for each in scores}.values())
+    place_of = {id(each): place for place, each in enumerate(distinct)}
+    ends = np.cumsum([0, *map(len, distinct)])
+    names = list(chain.from_iterable(distinct))
+    marks = list(chain.from_iterable(each.values() for each in distinct))
+    maps = pa.MapArray.from_arrays(index_array(ends), text_array(names), number_array(marks, pa.float64()))
+    return maps.take(index_array(np.array([place_of[id(each)] for each in scores])))
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return text_array(values) if kind == pa.string() else number_array(values, kind)
+
+
+def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
+    matches = scored.choices
+    texts: dict[str, list[str | None]] = {
+        "stack": [match.fit.stack.name if match else None for match in matches],
+        "stack_detail": [str(match.fit.stack) if match else None for match in matches],
+        "tier": [match.fit.tier if match else "none" for match in matches],
+        "matched_by": [match.matched_by if match else None for match in matches],
+    }
+    choice = index_array(scored.choice)
+    columns = {name: text_array(values).take(choice) for name, values in texts.items()}
+    columns["reason"] = text_array([reason or None for reason in scored.reasons])
+    columns |= {name: number_array(values, pa.float64()) for name, values in _reals(scored).items()}
+    columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
+    is_known = ~np.isnan(scored.idealized.seconds)
+    columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
+    return columns
+
+
+def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
+    return {
+        "idealized_s": scored.idealized.seconds,
+        "idealized_low_s": scored.idealized.low_s,
+        "idealized_high_s": scored.idealized.high_s,
+        "denoised_s": scored.denoised.seconds,
+        "denoised_low_s": scored.denoised.low_s,
+        "denoised_high_s": scored.denoised.high_s,
+        "accelerator_s": scored.accelerator_s,
+        "usd_per_accelerator_hour": scored.usd_per_accelerator_hour,
+        "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
+        "api_usd_today": scored.api_usd_today,
+    }
+
+
+def run_rows(
+    records: Sequence[RequestRecord], scored: Sequence[ScoredRequests], *, score_name: str | None
+) -> list[dict[str, Any]]:
+    """Rows of the runs table: the records of one run on each stack.
+
+    The mean score is that of the answered questions themselves, without perturbed copies, each counted once for each
+    train trial; so is the cost of a correct answer.
+    """
+    if not records:
+        return []
+    first = records[0]
+    common = {
+        "harness": first.harness,
+        "suite": first.suite,
+        "run": first.run,
+        "scenario": first.scenario,
+        "model": first.model,
+        "deployment": first.deployment,
+        "score_name": score_name,
+        "num_requests": len(records),
+        "num_instances": len({record.instance_id for record in records}),
+        "num_missing_tokens": sum(r.prompt_tokens is None or r.output_tokens is None for r in records),
+        "num_failed": sum(not record.success for record in records),
+        "prompt_tokens": _total([record.prompt_tokens for record in records]),
+        "output_tokens": _total([record.output_tokens for record in records]),
+    }
+    instances = _Instances.of(records, score_name)
+    observed_s = np.array([record.observed_s for record in records], dtype=np.float64)
+    costs = [_costs(each, observed_s) for each in scored]
+    by_stack = {(stack, name): column for stack, columns in enumerate(costs) for name, column in columns.items()}
+    means = mean_intervals({**by_stack, (_ANY_STACK, "score"): instances.scores})
+    return [
+        common
+        | _run_on_stack(each)
+        | _named_means({name: interval for (of, name), interval in means.items() if of in (stack, _ANY_STACK)})
+        | instances.per_correct(costs[stack])
+        | _totals(costs[stack])
+        for stack, each in enumerate(scored)
+    ]
+
+
+_ANY_STACK = -1
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Instances:
+    """The instances of a run that have a score: without perturbed copies, each once for each train trial.
+
+    Attributes:
+        scores: One each.
+        rows: The requests that belong to one of them, by their places.
+        places: The instance of each of these, by its place.
+    """
+
+    scores: FloatArray
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: Sequence[RequestRecord], score_name: str | None) -> Self:
+        """Find them among the requests."""
+        place_of: dict[tuple[str, int, str], int] = {}
+        scores: list[float] = []
+        rows: list[int] = []
+        places: list[int] = []
+        for row, record in enumerate(records):
+            if score_name not in record.scores or record.perturbation:
+                continue
+            place = place_of.setdefault((record.instance_id, record.train_trial, record.split), len(scores))
+            if place == len(scores):
+                scores.append(record.scores[score_name])
+            rows.append(row)
+            places.append(place)
+        return cls(np.array(scores, dtype=np.float64), np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64))
+
+    def per_correct(self, costs: Mapping[str, FloatArray]) -> dict[str, float]:
+        """Cost of a correct answer in each currency, with its interval; none where scores are no fractions."""
+        if not len(self.scores) or not ((self.scores >= 0) & (self.scores <= 1)).all():
+            return {}
+        found: dict[str, float] = {}
+        for name, cost in costs.items():
+            total = np.bincount(self.places, weights=cost[self.rows], minlength=len(self.scores))
+            ratio = cost_per_correct(total, self.scores)
+            if ratio.num_instances:
+                found |= {f"{name}_per_correct": ratio.value, f"{name}_per_correct_low": ratio.low}
+                found[f"{name}_per_correct_high"] = ratio.high
+        return found
+
+
+def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:
+    return {
+        "observed_s": observed_s,
+        "denoised_s": scored.denoised.seconds,
+        "idealized_s": scored.idealized.seconds,
+        "accelerator_s": scored.accelerator_s,
+        "idealized_usd": scored.idealized_usd,
+        "energy_j": scored.energy_j,
+        "api_usd": scored.api_usd,
+    }
+
+
+def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
+    is_scored = ~np.isnan(scored.idealized.seconds)
+    match = next((match for match in scored.choices if match is not None), None)
+    return {
+        "stack": match and match.fit.stack.name,
+        "stack_detail": match and str(match.fit.stack),
+        "tier": match.fit.tier if match else "none",
+        "matched_by": match and match.matched_by,
+        "reason": next((reason for reason in scored.reasons if reason), None),
+        "num_scored": int(is_scored.sum()),
+        "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
+    }
+
+
+def _totals(costs: Mapping[str, FloatArray]) -> dict[str, float]:
+    return {f"total_{name}": float(np.nansum(cost)) for name, cost in costs.items() if not np.isnan(cost).all()}
+
+
+def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
+    return {
+        f"{prefix}{name}": value
+        for name, interval in intervals.items()
+        for prefix, value in zip(("mean_", "mean_low_", "mean_high_"), interval, strict=True)
+    }
+
+
+def run_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The runs table."""
+    columns = {name: _array([row.get(name) for row in rows], kind) for name, kind in RUN_COLUMNS.items()}
+    return pa.table(columns, schema=run_schema())

@@ -1,0 +1,144 @@
+"""What `denoise` says of a service: observed against denoised, the coefficients, contention, drift, provider factor."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.services.contention import KINDS
+from helm_efficiency.core.services.denoise import Denoised, provider_factor, service_stack, total_s
+from helm_efficiency.core.services.drift import Period
+from helm_efficiency.core.services.model import Interval
+from helm_efficiency.metrics.services import Service
+
+
+def service_report(service: Service, denoised: Denoised, idealized: Fit | None) -> dict[str, Any]:
+    """Everything about one service, as JSON values; seconds are means over the requests that the model describes.
+
+    Args:
+        service: What was seen.
+        denoised: What was made of it.
+        idealized: Coefficients of the same model on a stack, for the provider factor; None leaves it out.
+
+    Returns:
+        By name; an estimate has its value with the low and the high end of a nominal 90 % interval.
+
+    Example:
+        >>> from helm_efficiency import denoise, find_services, read_runs, service_report
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> service = find_services(record for run in runs for record in run.records)[0]
+        >>> report = service_report(service, denoise(service.log, num_resamples=10), None)
+        >>> report["deployment"], round(report["observed_s"], 2)
+        ('groq/llama3-70b-8192', 6.22)
+    """
+    log, fit, contention = denoised.log, denoised.service, denoised.contention
+    mean = Interval(*(total / len(log) for total in fit.total_s(log.prompt_tokens, log.output_tokens)))
+    factor = None
+    if idealized is not None:
+        lengths = (log.prompt_tokens, log.output_tokens)
+        factor = provider_factor(fit.total_s(*lengths), total_s(idealized.coefficients, *lengths))
+    return {
+        "deployment": service.deployment,
+        "stack": service_stack(service.deployment).name,
+        "num_requests": len(service.log),
+        "num_described": len(log),
+        "num_set_apart": dict(service.set_apart),
+        "observed_s": float(log.seconds.mean()),
+        "denoised_s": _interval(mean),
+        "is_upper_bound": not fit.envelope.is_determined,
+        "overhead_s": _interval(fit.overhead_s()),
+        "prefill_s_per_token": _interval(fit.prefill_s_per_token()),
+        "decode_s_per_token": _interval(fit.decode_s_per_token()),
+        "decode_s_per_context_token": _interval(fit.decode_s_per_context_token()),
+        "contended_share": contention.contended_share(),
+        "kind_shares": {kind: contention.share(kind) for kind in KINDS},
+        "observed_over_denoised": contention.ratio_quantiles(),
+        "burstiness": contention.burstiness,
+        "provider_factor": _interval(factor),
+        "idealized_stack": None if idealized is None else idealized.stack.name,
+        "periods": [_period(period) for period in denoised.periods],
+        "weeks": [_period(week) for week in denoised.weeks],
+        "notes": list(fit.notes),
+    }
+
+
+def missing_report(service: Service, reason: str) -> dict[str, Any]:
+    """What can be said of a service that cannot be denoised."""
+    log = service.log
+    return {
+        "deployment": service.deployment,
+        "stack": service_stack(service.deployment).name,
+        "num_requests": len(log),
+        "num_set_apart": dict(service.set_apart),
+        "observed_s": float(log.seconds.mean()) if len(log) else None,
+        "notes": [reason],
+    }
+
+
+def flat_row(report: dict[str, Any]) -> dict[str, Any]:
+    """The main numbers of a report, for CSV."""
+    return {
+        "deployment": report["deployment"],
+        "num_requests": report["num_requests"],
+        "observed_s": report["observed_s"],
+        **_three(report, "denoised_s"),
+        "contended_share": report.get("contended_share"),
+        **{f"observed_over_denoised_{q}": report.get("observed_over_denoised", {}).get(q) for q in ("p50", "p95")},
+        **_three(report, "overhead_s"),
+        **_three(report, "prefill_s_per_token"),
+        **_three(report, "decode_s_per_token"),
+        **_three(report, "decode_s_per_context_token"),
+        **_three(report, "provider_factor"),
+    }
+
+
+def table_row(report: dict[str, Any]) -> dict[str, Any]:
+    """The main numbers of a report, narrow enough for a terminal."""
+    factor = report.get("provider_factor")
+    return {
+        "deployment": report["deployment"],
+        "requests": report["num_requests"],
+        "observed s": report["observed_s"],
+        "denoised s": "≤ " * report.get("is_upper_bound", False) + _with_interval(report.get("denoised_s")),
+        "contended": "" if "contended_share" not in report else f"{report['contended_share']:.0%}",
+        "decode ms/token": _with_interval(report.get("decode_s_per_token"), 1000.0),
+        **({} if factor is None else {"factor": _with_interval(factor)}),
+    }
+
+
+def _three(report: dict[str, Any], name: str) -> dict[str, float | None]:
+    interval = report.get(name) or {}
+    return {name: interval.get("value"), f"{name}_low": interval.get("low"), f"{name}_high": interval.get("high")}
+
+
+def _with_interval(interval: dict[str, float] | None, unit: float = 1.0) -> str:
+    if interval is None:
+        return ""
+    value, low, high = (unit * interval[name] for name in Interval._fields)
+    return f"{value:.3g} ({low:.3g}–{high:.3g})"
+
+
+def week_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each week of a service."""
+    return [{"deployment": report["deployment"], **week} for week in report.get("weeks", [])]
+
+
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else {name: float(getattr(interval, name)) for name in Interval._fields}
+
+
+def _period(period: Period) -> dict[str, Any]:
+    return {
+        "begin": _date(period.begin),
+        "end": _date(period.end),
+        "requests": period.num_requests,
+        "level": period.level,
+        "low": period.low,
+        "high": period.high,
+    }
+
+
+def _date(seconds: float) -> str | None:
+    if math.isnan(seconds):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,172 @@
+"""Records of requests -> what each service was seen to take; all that would mislead is set apart and counted."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.services.denoise import Denoised, as_fit, paper_minimum
+from helm_efficiency.core.services.log import ServiceLog
+from helm_efficiency.version import __version__
+
+_REQUESTED_TOKENS = re.compile(r"^efficiency_probe:.*\boutput_tokens=(\d+)")
+
+_WHAT_TO_DO = {
+    "no token counts": "name HELM's request caches with --cache, where the provider's own counts still are",
+    "stopped early": "the model ends its answers; probe shorter ones, as in probe=16+256+1024x1+4+16",
+    "no time": "the archive holds no latencies; record them with helm-run, or send new requests",
+    "clock set back": "the client's clock was changed meanwhile; run it again with a steady clock",
+    "failed": "the service refused or broke off; run it again, more slowly",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """What one deployment was seen to take.
+
+    Attributes:
+        deployment: Its name.
+        model: Name of its model.
+        log: Requests that tell how long the service takes.
+        set_apart: How many others there are, by reason.
+    """
+
+    deployment: str
+    model: str
+    log: ServiceLog
+    set_apart: Counter[str]
+
+    def advice(self) -> str:
+        """What to do about the commonest reason why requests were set apart; empty if nothing helps."""
+        for reason, count in self.set_apart.most_common():
+            if reason in _WHAT_TO_DO:
+                return f"{count} {reason}: {_WHAT_TO_DO[reason]}"
+        return ""
+
+
+class _Timed(NamedTuple):
+    """A row of a service log; equal rows are one request, repeated by a harness from its cache."""
+
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float
+    requested_at: float
+    ttft_s: float
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What is gathered of one deployment: rows and the runs they were first seen in."""
+
+    model: str
+    runs: dict[_Timed, int] = field(default_factory=dict)
+    set_apart: Counter[str] = field(default_factory=Counter)
+
+
+def services(records: Iterable[RequestRecord]) -> list[Service]:
+    """Sort the requests of any runs by deployment, in the order of their names.
+
+    A time that a harness repeats from its cache counts once. Times of batches, of several completions at once and of
+    prompts that a provider had in its prefix cache are of something else than one request computed alone and afresh.
+
+    Args:
+        records: Read once; of each, some numbers are kept.
+
+    Returns:
+        One for each deployment; requests that would mislead are set apart and counted by reason.
+
+    Example:
+        >>> from helm_efficiency import find_services, read_runs
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> [len(service.log) for service in find_services(record for run in runs for record in run.records)]
+        [60, 60, 60, 60, 60]
+    """
+    collected: dict[str, _Collected] = {}
+    numbers: dict[tuple[str, str], int] = {}
+    for record in records:
+        its = collected.setdefault(record.deployment, _Collected(record.model))
+        output_tokens = _output_tokens(record)
+        reason = _why_apart(record, output_tokens)
+        if reason is None:
+            row = _Timed(
+                record.prompt_tokens or 0,
+                output_tokens or 0,
+                record.observed_s or 0.0,
+                np.nan if record.requested_at is None else record.requested_at,
+                np.nan if record.ttft_s is None else record.ttft_s,
+            )
+            if row in its.runs:
+                reason = "repeated from a cache"
+            else:
+                its.runs[row] = numbers.setdefault((record.suite, record.run), len(numbers))
+        if reason is not None:
+            its.set_apart[reason] += 1
+    return [Service(name, its.model, _log(its.runs), its.set_apart) for name, its in sorted(collected.items())]
+
+
+def service_fit(service: Service, denoised: Denoised | None) -> Fit:
+    """A service model as the store keeps it, under the stack `service-HOST`, with what it was made from and when.
+
+    Args:
+        service: What was seen.
+        denoised: What was made of it; None for the paper's own estimator, the minimum over trials.
+
+    Returns:
+        The fit, for `Store.put_fit`.
+
+    Raises:
+        InsufficientMeasurementsError: The minima do not tell decode from prefill.
+
+    Example:
+        >>> from helm_efficiency import denoise, find_services, read_runs, service_fit
+        >>> runs = read_runs(["benchmark_output/runs"])
+        >>> service = find_services(record for run in runs for record in run.records)[0]
+        >>> service_fit(service, denoise(service.log, num_resamples=10)).stack.name
+        'service-groq'
+    """
+    name = service.deployment
+    fit = paper_minimum(service.log, name) if denoised is None else as_fit(denoised.service, name)
+    return replace(
+        fit,
+        source=f"latencies of {len(service.log)} recorded requests",
+        fitted_on=datetime.now().date().isoformat(),
+        versions={"helm-efficiency": __version__},
+    )
+
+
+def _output_tokens(record: RequestRecord) -> int | None:
+    """Tokens of the answer: counted, else known from where the provider cut it off; None if nobody knows."""
+    counted = None if "text_as_one_token" in record.doubts else record.output_tokens
+    return record.cut_off_tokens if counted is None else counted
+
+
+def _why_apart(record: RequestRecord, output_tokens: int | None) -> str | None:
+    """Why a request does not tell how long its service takes; None if it does."""
+    if not record.success:
+        return "failed"
+    if record.observed_s is None:
+        return "no time"
+    if record.observed_s <= 0:
+        return "clock set back"
+    if not record.prompt_tokens or output_tokens is None or "media_not_counted" in record.doubts:
+        return "no token counts"
+    requested = _REQUESTED_TOKENS.match(record.scenario)
+    if output_tokens < (int(requested[1]) if requested else 1):
+        return "stopped early"
+    if record.num_completions > 1:
+        return "several completions"
+    if (record.batch_size or 1) > 1:
+        return "batched"
+    return "prefix cache" if record.cache_read_tokens else None
+
+
+def _log(runs: Mapping[_Timed, int]) -> ServiceLog:
+    columns = np.array(list(runs), dtype=np.float64).reshape(-1, len(_Timed._fields))
+    p, o, seconds, requested_at, ttft_s = columns.T
+    return ServiceLog.of(p, o, seconds, requested_at=requested_at, run=np.array(list(runs.values())), ttft_s=ttft_s)

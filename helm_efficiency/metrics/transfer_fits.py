@@ -1,0 +1,196 @@
+"""Coefficients for every model of a stack: measured, shared by architecture, transferred, or by roofline.
+
+A store's fits are taken as they are. For a model without one, on the same stack:
+
+    shared       a profiled model has the same layers: its fit counts as this model's
+    transferred  predicted from the architecture by a model calibrated on the stack's profiles
+    roofline     the same with nothing profiled on the stack: datasheet figures with typical efficiencies
+
+Cells of the model itself, if too few for a fit, sharpen what the others say of it. An architecture is spread over as
+many accelerators as it needs (`core.memory`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, load_accelerators, spec_of
+from helm_efficiency.catalog.architectures import CatalogEntry
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.model import Parallel, TransferModel, fit_transfer
+from helm_efficiency.core.transfer.placement import Serving, place
+from helm_efficiency.errors import InputError
+from helm_efficiency.store import Store
+
+_SAME_VOCABULARY_FRACTION = 0.05
+_NOT_LAYERS = ("name", "excluded", "vocab_size", "num_positions", "tied_embeddings")
+
+
+@dataclass(frozen=True)
+class StackTransfer:
+    """What a stack's profiles say about models that were not profiled there.
+
+    Attributes:
+        model: The calibrated transfer model.
+        measured: Fits of the stack by deployment.
+        profiles: Of the stack, with their architectures.
+        accelerator: Of the stack.
+    """
+
+    model: TransferModel
+    measured: Mapping[str, Fit]
+    profiles: Sequence[Profile]
+    accelerator: Accelerator
+
+    def fit(self, name: str, architecture: Architecture, parallel: Parallel | None = None) -> Fit:
+        """The best coefficients there are for a model.
+
+        Args:
+            name: Of the model or deployment; a measured fit under it is taken as it is.
+            architecture: Of the model.
+            parallel: How it is spread; by default over as many accelerators as it needs.
+
+        Raises:
+            InputError: The model fits on no number of these accelerators.
+        """
+        if name in self.measured:
+            return self.measured[name]
+        own = self._profiles_of(name, architecture, parallel)
+        for profile in own:
+            if profile.deployment in self.measured:
+                shared = self.measured[profile.deployment]
+                note = f"measured as {profile.deployment}, whose layers are the same"
+                return replace(shared, deployment=name, tier="shared", notes=(*shared.notes, note))
+        if not own:
+            return self.model.fit(architecture, parallel or self.parallel(architecture), deployment=name)
+        others = [profile for profile in self.profiles if profile is not own[0]]
+        model = fit_transfer(others, self.model.spec, stack=self.model.stack)
+        return model.fit(architecture, _parallel(own[0].stack), deployment=name, measurements=_means_of_cells(own[0]))
+
+    def _profiles_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> list[Profile]:
+        """What was measured of a model, or of one with the same layers."""
+        found = []
+        for profile in self.profiles:
+            same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
+            if (same or profile.deployment == name) and parallel in (None, _parallel(profile.stack)):
+                found.append(profile)
+        return found
+
+    def parallel(self, architecture: Architecture) -> Parallel:
+        """The fewest accelerators that hold a model with a context of 2048 tokens.
+
+        Raises:
+            InputError: It fits on none.
+        """
+        memory_bytes = self.accelerator.memory_bytes
+        if memory_bytes is None or not self.model.spec.link_bytes_per_s:
+            return Parallel()
+        serving = Serving(dtype=self.model.stack.dtype or "fp16")
+        placed = place(architecture, serving, memory_bytes=memory_bytes, node_size=self.accelerator.node_size)
+        return Parallel(placed.tensor_parallel, placed.pipeline_parallel)
+
+
+def load_transfer(
+    store: Store, stack_name: str, *, accelerators: Mapping[str, Accelerator] | None = None
+) -> StackTransfer:
+    """Calibrate on the profiles that a store holds of a stack.
+
+    Args:
+        store: With the profiles, which say what architectures they are of.
+        stack_name: Which stack.
+        accelerators: All that are known; the packaged ones by default.
+
+    Returns:
+        What predicts coefficients of other models there.
+
+    Raises:
+        InputError: The store holds no profile of the stack that says which architecture it is of.
+        CatalogError: The stack's accelerator is in no catalog.
+
+    Example:
+        >>> from helm_efficiency import Store, load_architectures, load_transfer
+        >>> llama = load_architectures().find("meta/llama-3.1-70b-instruct").architecture
+        >>> fit = load_transfer(Store(), "a100-80gb-megatron-fp16").fit("me/llama", llama)
+        >>> fit.tier, fit.stack.num_accelerators
+        ('transferred', 2)
+    """
+    profiles = [profile for profile in store.profiles(stack=stack_name) if profile.architecture is not None]
+    if not profiles:
+        names = sorted({profile.stack.name for profile in store.profiles()})
+        raise InputError(
+            f"No profile of a known architecture on stack {stack_name!r} in {store.path}. "
+            f"Stacks with profiles: {', '.join(names) or 'none'}. Without any, name --accelerator for the roofline."
+        )
+    stack = profiles[0].stack
+    accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
+    spec = spec_of(accelerator, stack.dtype)
+    measured = {fit.deployment: fit for fit in store.fits(stack=stack_name) if fit.tier == "measured"}
+    return StackTransfer(fit_transfer(profiles, spec), measured, profiles, accelerator)
+
+
+def roofline(stack: Stack, *, accelerators: Mapping[str, Accelerator] | None = None) -> StackTransfer:
+    """The transfer model of a stack that nobody measured.
+
+    Args:
+        stack: Which; its accelerator and dtype count.
+        accelerators: All that are known; the packaged ones by default.
+
+    Returns:
+        What predicts coefficients there; intervals are wide.
+
+    Raises:
+        CatalogError: The stack's accelerator is in no catalog.
+        InputError: The stack's dtype is unknown.
+
+    Example:
+        >>> from helm_efficiency import Stack, load_architectures, roofline
+        >>> llama = load_architectures().find("meta/llama-3.1-8b-instruct").architecture
+        >>> roofline(Stack("h100-roofline", "h100-sxm", dtype="bf16")).fit("me/llama", llama).tier
+        'roofline'
+    """
+    accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
+    return StackTransfer(fit_transfer([], spec_of(accelerator, stack.dtype), stack=stack), {}, [], accelerator)
+
+
+def catalog_fits(transfer: StackTransfer, entries: Iterable[CatalogEntry]) -> tuple[list[Fit], dict[str, str]]:
+    """Coefficients for each model of HELM that has one of the architectures.
+
+    Returns:
+        Fits by HELM's name of the model, and the reasons of those that have none.
+    """
+    fits: list[Fit] = []
+    reasons: dict[str, str] = {}
+    for entry in entries:
+        try:
+            of_entry = transfer.fit(entry.architecture.name, entry.architecture)
+        except InputError as error:
+            reasons |= {name: str(error) for name in entry.helm_models}
+            continue
+        for name in entry.helm_models:
+            fits.append(transfer.measured.get(name) or replace(of_entry, deployment=name))
+    return fits, reasons
+
+
+def have_same_layers(one: Architecture, other: Architecture) -> bool:
+    """Whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
+    a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
+    return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
+
+
+def _means_of_cells(profile: Profile) -> list[Measurement]:
+    """One measurement a cell of a single row: repetitions of a cell are not independent of each other."""
+    means = []
+    for (p, o, batch_size), repeated in profile.cells().items():
+        if batch_size == 1:
+            seconds = [measurement.seconds for measurement in repeated]
+            deviation = float(np.std(seconds, ddof=1)) if len(seconds) > 1 else repeated[0].seconds_std
+            number = max(len(seconds), repeated[0].num_repetitions)
+            means.append(Measurement(p, o, float(np.mean(seconds)), seconds_std=deviation, num_repetitions=number))
+    return means
+
+
+def _parallel(stack: Stack) -> Parallel:
+    return Parallel(stack.tensor_parallel, stack.pipeline_parallel)

@@ -1,0 +1,192 @@
+"""Times a local transformers causal LM: exact prompt and output lengths, on the CPU or CUDA devices.
+
+Every repetition is kept as a measurement of its own; whoever fits them decides how to sum them up. Needs torch,
+transformers and numpy, so that it runs on a bare GPU machine.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helm_efficiency.core.measurement import Measurement, Profile
+from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
+from helm_efficiency.profiling.devices import describe_device
+from helm_efficiency.profiling.engines import Timing, make_engine
+from helm_efficiency.profiling.meters import energy_per_run_j, peak_bytes, reset_peak
+from helm_efficiency.profiling.models import (
+    ModelOptions,
+    Subject,
+    first_line,
+    load_model,
+    stored_model,
+)
+from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
+from helm_efficiency.profiling.parallel import LeadingEngine, num_processes
+from helm_efficiency.profiling.plans import FixedPlan
+from helm_efficiency.profiling.session import Outcome, run_session
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """What to time and how.
+
+    Attributes:
+        deployment: Name under which coefficients are looked up later, such as `huggingface/pythia-160m`.
+        cells: Shapes to time, in this order.
+        device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
+        dtype: Of weights and arithmetic: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
+        engine: A key of `engines.ENGINES`.
+        repetitions: How often a cell is timed.
+        seed: Of the random prompts.
+    """
+
+    deployment: str
+    cells: Sequence[Cell]
+    device: str = "auto"
+    dtype: str = "auto"
+    engine: str = "transformers-eager"
+    repetitions: Repetitions = field(default_factory=Repetitions)
+    seed: int = 0
+
+
+def profile_model(
+    model_path: str | Path, *, options: LocalOptions, on_cell: Callable[[Cell, list[Measurement]], None] | None = None
+) -> Profile:
+    """Time a causal LM at each of the given shapes.
+
+    Args:
+        model_path: Folder with `config.json` and weights, or a name that transformers can resolve.
+        options: What to time and how.
+        on_cell: Called with every finished cell and its measurements, for progress and saving.
+
+    Returns:
+        One measurement for each repetition of each cell; seconds. What ran out of memory or stayed noisy is in its
+        notes.
+
+    Raises:
+        InputError: An option or a cell is out of range, or there is no such device.
+        ProfilingError: The model cannot be loaded or run.
+    """
+    subject = stored_model(model_path, ModelOptions(options.device, options.dtype))
+    timer = CellTimer(subject, load_model(subject), options.engine, repetitions=options.repetitions, seed=options.seed)
+    outcome = run_session(
+        FixedPlan(options.cells),
+        timer,
+        on_result=lambda result: on_cell(result.cell, list(result.measurements)) if on_cell else None,
+    )
+    return build_profile(subject, outcome, deployment=options.deployment, engine=options.engine)
+
+
+def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
+    """What a session measured, as the profile of a deployment on this machine."""
+    return Profile(
+        deployment=deployment,
+        stack=subject.stack(engine),
+        measurements=outcome.measurements(),
+        architecture=subject.architecture,
+        source=subject.source(),
+        measured_on=time.strftime("%Y-%m-%d"),
+        versions=subject.versions(),
+        notes=outcome.notes(),
+    )
+
+
+class CellTimer:
+    """Times cells of one loaded model with one engine: call it with a cell."""
+
+    def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
+        """Put an engine around a model.
+
+        Raises:
+            InputError: There is no such engine.
+        """
+        self._subject = subject
+        self._engine = make_engine(engine, model) if num_processes() == 1 else LeadingEngine(make_engine(engine, model))
+        self._repetitions = repetitions
+        self._meter = subject.energy_meter()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, cell: Cell) -> CellResult:
+        """Time one cell: warm-ups, repetitions, and more of these if they disagree.
+
+        Returns:
+            One measurement for each repetition; none, and a note, if the device has no room for the cell.
+
+        Raises:
+            InputError: The cell is out of range, or longer than the model's context.
+            ProfilingError: The model cannot be run.
+        """
+        check_cell(cell)
+        limit = self._subject.max_tokens
+        if limit is not None and cell.prompt_tokens + cell.output_tokens > limit:
+            raise InputError(f"Cell {cell} is longer than the {limit} tokens that the model has positions for.")
+        start = time.perf_counter()
+        measurements = self._measure_if_it_fits(cell)
+        elapsed_s = time.perf_counter() - start
+        if measurements is None:
+            # Only here, outside of the handler, are the tensors of the failed run no longer referred to.
+            self._engine.release()
+            if self._subject.device.type == "cuda":
+                torch.cuda.empty_cache()
+            note = f"out of memory on {describe_device(self._subject.device)}; nothing larger was tried"
+            return CellResult(cell, (), out_of_memory=True, elapsed_s=elapsed_s, note=note)
+        seconds = [m.seconds for m in measurements]
+        return CellResult(
+            cell,
+            tuple(measurements),
+            spread_fraction=spread_fraction(seconds),
+            elapsed_s=elapsed_s,
+            note=noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction),
+        )
+
+    def _measure_if_it_fits(self, cell: Cell) -> list[Measurement] | None:
+        """Measurements, or None if the device has no room for the cell."""
+        try:
+            return self._measure(cell)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if is_out_of_memory(error):
+                return None
+            raise ProfilingError(f"The model failed at {cell}: {first_line(error)}") from error
+
+    def _measure(self, cell: Cell) -> list[Measurement]:
+        wanted = self._repetitions
+        for _ in range(max(wanted.num_warmups, self._engine.warmups(cell))):
+            self._run(cell)
+        peak_is_seen = reset_peak(self._subject.device)
+        before_mj = self._meter.read_mj() if self._meter else 0
+        start = time.perf_counter()
+        timings: list[Timing] = []
+        while wanted.wants_more([timing.seconds for timing in timings]):
+            timings.append(self._run(cell))
+        window_s = time.perf_counter() - start
+        after_mj = self._meter.read_mj() if self._meter else 0
+        peak = peak_bytes(self._subject.device) if peak_is_seen else None
+        energy_j = energy_per_run_j(before_mj, after_mj, window_s=window_s, num_runs=len(timings))
+        return [
+            Measurement(
+                cell.prompt_tokens,
+                cell.output_tokens,
+                timing.seconds,
+                batch_size=cell.batch_size,
+                ttft_s=timing.ttft_s,
+                peak_memory_bytes=peak,
+                energy_j=energy_j,
+            )
+            for timing in timings
+        ]
+
+    def _run(self, cell: Cell) -> Timing:
+        """Time one request with a prompt of its own."""
+        shape = (cell.batch_size, cell.prompt_tokens)
+        prompt = torch.randint(0, self._subject.vocab_size, shape, generator=self._generator)
+        return self._engine.run(prompt.to(self._subject.device), cell)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that a device has no room; on the CPU that is an error like any other, told by its text."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,1 @@
+"""Score archives of many runs, in parallel and resumably."""

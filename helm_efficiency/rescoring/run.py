@@ -1,0 +1,301 @@
+"""Re-score one run: read it, score its requests, write its tables and stats, and keep a receipt.
+
+The receipt is written last. It says what the numbers were made from, so that a run that has not changed is not scored
+again, and a run that was interrupted is.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import itertools
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from helm_efficiency.adapters.helm.files import PER_INSTANCE_STATS, STATS
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.runs import HelmRun
+from helm_efficiency.adapters.json_stream import blocks, read_whole
+from helm_efficiency.adapters.record import HarnessRun
+from helm_efficiency.adapters.sources import HELM, Files, FileState, Source, read_source, state_of
+from helm_efficiency.adapters.tokenizers import LocalTokenizers
+from helm_efficiency.errors import EfficiencyError, InputError, OutputError
+from helm_efficiency.files import Content, locked, remove_unfinished, write_files
+from helm_efficiency.helm_stats.aggregate import (
+    Columns,
+    Layout,
+    Stat,
+    aggregated_stats,
+    layout_of,
+    per_instance_stats,
+)
+from helm_efficiency.helm_stats.rewrite import rewrite_per_instance_stats, rewrite_stats
+from helm_efficiency.helm_stats.stats import stat_columns
+from helm_efficiency.metrics.efficiency import ScoredRequests, score_requests
+from helm_efficiency.metrics.rows import request_tables, run_rows
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, request_schema
+from helm_efficiency.rescoring.plan import Plan, StatsTarget
+
+REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
+"""Folders of the output: parts of the requests table, copied suites, receipts."""
+
+_DISPLAYED = frozenset({"instances.json", "display_predictions.json", "display_requests.json"})
+"""What helm-summarize derives from a run; a copy gets its own."""
+
+
+class Matched(Struct, frozen=True):
+    """What the requests of one deployment were matched to on one stack."""
+
+    deployment: str
+    model: str
+    stack: str | None
+    coefficients: str | None
+    matched_by: str | None
+    num_requests: int
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of one run.
+
+    Attributes:
+        url: Where it is.
+        status: Whether it was scored now, had been scored before, or could not be.
+        num_requests: Requests in it.
+        num_bytes: Size of its files.
+        matches: What its deployments were matched to.
+        missing: How many requests have no idealized runtime, by reason.
+        warnings: What is doubtful in it.
+        error: Why it failed; empty otherwise.
+    """
+
+    url: str
+    status: Literal["scored", "unchanged", "failed"]
+    num_requests: int = 0
+    num_bytes: int = 0
+    matches: tuple[Matched, ...] = ()
+    missing: dict[str, int] = {}
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Receipt(Struct, frozen=True):
+    """What a run was scored from and what came of it; files by path, with their states after the scoring."""
+
+    basis: dict[str, Any]
+    deployments: list[tuple[str, str]]
+    files: dict[str, FileState]
+    outputs: dict[str, FileState]
+    rows: list[dict[str, Any]]
+    outcome: Outcome
+
+
+class ScoredRun(NamedTuple):
+    """A run that is scored and not yet written.
+
+    Attributes:
+        outcome: What will have become of it.
+        files: What is to be written, by path.
+        receipt: What it was scored from, as it was before anything is written; None if there is nothing to write.
+        lock: Holds the run's folder, if its stats are changed in place.
+    """
+
+    outcome: Outcome
+    files: dict[Path, Content]
+    receipt: Receipt | None
+    lock: contextlib.ExitStack
+
+
+def rescore_run(plan: Plan, source: Source) -> Outcome:
+    """Re-score one run, unless nothing it depends on has changed.
+
+    Raises:
+        OutputError: A file cannot be written; earlier ones are unharmed.
+    """
+    return write_run(plan, source, score_run(plan, source))
+
+
+def score_run(plan: Plan, source: Source) -> ScoredRun:
+    """The first half of `rescore_run`, which computes; what cannot be read is an outcome."""
+    with contextlib.ExitStack() as lock:
+        try:
+            if source.harness == HELM and plan.target is StatsTarget.in_place and source.local_path:
+                lock.enter_context(locked(source.local_path, wait=True))
+            files = source.open()
+            states = files.states()
+            receipt = None if plan.force else read_receipt(_receipt_path(plan, source))
+            if receipt is not None and _holds(receipt, plan, states):
+                outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
+                return ScoredRun(outcome, {}, None, contextlib.ExitStack())
+            contents, receipt = _score(plan, source, files, states)
+            return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all())
+        except (EfficiencyError, OSError, msgspec.DecodeError) as error:
+            outcome = Outcome(url=source.url, status="failed", error=str(error))
+            return ScoredRun(outcome, {}, None, contextlib.ExitStack())
+
+
+def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
+    """The second half of `rescore_run`, which waits for the disk.
+
+    Raises:
+        OutputError: A file cannot be written; earlier ones are unharmed.
+    """
+    with scored.lock:
+        if scored.receipt is not None:
+            try:
+                write_files(scored.files)
+            except OutputError:
+                raise
+            except EfficiencyError as error:
+                return Outcome(url=source.url, status="failed", error=str(error))
+            states = {path: state_of(path) for path in scored.files}
+            changed = {path.name: state for path, state in states.items() if path.parent == source.local_path}
+            below = {path: state for path, state in states.items() if path.is_relative_to(plan.output)}
+            receipt = msgspec.structs.replace(
+                scored.receipt,
+                files=scored.receipt.files | changed,
+                outputs={str(path.relative_to(plan.output)): state for path, state in below.items()},
+            )
+            write_files({_receipt_path(plan, source): msgspec.json.encode(receipt)})
+    return scored.outcome
+
+
+def _receipt_path(plan: Plan, source: Source) -> Path:
+    return plan.output / RECEIPTS / f"{part_name(source)}.json"
+
+
+def _score(
+    plan: Plan, source: Source, files: Files, states: dict[str, FileState]
+) -> tuple[dict[Path, Content], Receipt]:
+    """What is to be written of a run, and what it was made from."""
+    runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
+    records = [record for run in runs for record in run.records]
+    scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
+    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
+    tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
+    contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
+    if isinstance(runs[0], HelmRun) and plan.target is not StatsTarget.none:
+        contents |= _suite_files(plan, source, files, runs[0], scored[0])
+    outcome = Outcome(
+        url=source.url,
+        status="scored",
+        num_requests=len(records),
+        num_bytes=sum(size for size, _ in states.values()),
+        matches=tuple(itertools.chain.from_iterable(map(_matched, runs, scored))),
+        missing=dict(Counter(reason for its in scored for each in its for reason in each.reasons if reason)),
+        warnings=tuple(warning for run in runs for warning in run.warnings),
+    )
+    deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
+    return contents, Receipt(
+        plan.basis(deployments), deployments, states, {}, list(itertools.chain.from_iterable(rows)), outcome
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
+    """Request caches, read once in each process as long as they do not change."""
+    if not files:
+        return None
+    caches = RequestCaches()
+    for file, _ in files:
+        caches.add_sqlite(file)
+    return caches
+
+
+_tokenizers = functools.cache(LocalTokenizers)
+"""Those of this machine, each loaded once in each process."""
+
+
+def _holds(receipt: Receipt, plan: Plan, states: dict[str, FileState]) -> bool:
+    return (
+        receipt.files == states
+        and receipt.basis == plan.basis(receipt.deployments)
+        and all(state_of(plan.output / path) == state for path, state in receipt.outputs.items())
+    )
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """A receipt, None where there is none that this version can read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Receipt)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def part_name(source: Source) -> str:
+    """Name of a run's part of the requests table, without its ending: readable, and unique by suite and run."""
+    identity = posixpath.join(source.suite, source.name)
+    readable = re.sub(r"[^\w.=-]+", "_", f"{source.suite}-{source.name}")[:120]
+    return f"{readable}-{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:12]}"
+
+
+def _parquet(tables: Iterable[pa.Table]) -> bytes:
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, request_schema(), use_dictionary=_ALIKE) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return buffer.getvalue()
+
+
+_ALIKE = [name for name, kind in REQUEST_COLUMNS.items() if kind != pa.float64()]
+_ALIKE += ["scores.key_value.key", "scores.key_value.value"]
+"""Columns whose values are alike; a dictionary of seconds and dollars would be as long as the column."""
+
+
+def _suite_files(
+    plan: Plan, source: Source, files: Files, run: HelmRun, scored: Sequence[ScoredRequests]
+) -> dict[Path, Content]:
+    """Files of a HELM run with our stats in them, by where they go."""
+    in_place = source.local_path if plan.target is StatsTarget.in_place else None
+    if plan.target is StatsTarget.in_place and in_place is None:
+        raise InputError(f"{source.url} is remote and cannot be changed in place; leave --in-place out to get a copy.")
+    target = in_place or plan.output / RUNS / source.suite / source.name
+    remove_unfinished(target)
+    names = files.names()
+    contents: dict[str, Content] = {}
+    if not in_place:
+        contents = {name: partial(_copy, files, name) for name in names if name not in _DISPLAYED}
+    layout = layout_of(run.states, method=run.method)
+    columns = stat_columns(run.records, *scored)
+    if STATS in names:
+        contents[STATS] = partial(_rewrite_stats, files, aggregated_stats(layout, columns))
+    if PER_INSTANCE_STATS in names:
+        contents[PER_INSTANCE_STATS] = partial(_rewrite_per_instance_stats, files, layout, columns)
+    return {target / name: content for name, content in contents.items()}
+
+
+def _copy(files: Files, name: str, target: BinaryIO) -> None:
+    with files.open(f"{files.path}/{name}") as source:
+        for block in blocks(source, file=f"{files.path}/{name}"):
+            target.write(block)
+
+
+def _rewrite_stats(files: Files, added: Sequence[Stat], target: BinaryIO) -> None:
+    file = f"{files.path}/{STATS}"
+    with files.open(file) as source:
+        target.write(rewrite_stats(read_whole(source, file=file), added, file=file))
+
+
+def _rewrite_per_instance_stats(files: Files, layout: Layout, columns: Columns, target: BinaryIO) -> None:
+    file = f"{files.path}/{PER_INSTANCE_STATS}"
+    with files.open(file) as source:
+        rewrite_per_instance_stats(source, target, per_instance_stats(layout, columns), file=file)
+
+
+def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> Iterator[Matched]:
+    asked = dict.fromkeys((record.deployment, record.model) for record in run.records)
+    for each in scored:
+        num_requests = np.bincount(each.choice, minlength=len(asked)).tolist()
+        for (deployment, model), match, number in zip(asked, each.choices, num_requests, strict=True):
+            coefficients, matched_by = (match.fit.deployment, match.matched_by) if match else (None, None)
+            yield Matched(deployment, model, each.stack, coefficients, matched_by, number)

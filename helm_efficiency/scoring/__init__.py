@@ -1,1 +1,0 @@
-"""Records + store -> scored tables; re-scoring of whole archives."""

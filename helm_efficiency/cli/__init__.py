@@ -26,17 +26,28 @@ app = typer.Typer(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "quickstart",
-    "coefficients",  # import, export, show
-    "runtimes",  # fit, predict
-    "validation",  # validate
-    "costs",  # accelerators, cost, savings
+    "transfer",
+    "predict",
+    "cost",
+    "accelerators",
+    "architecture",
     "rescore",
-    "denoising",  # denoise
+    "leaderboard",
+    "plot",
+    "report",
+    "denoise",
     "records",
-    "reports",  # leaderboard, plot, report, paper, schema
-    "profiling",  # profile
+    "savings",
+    "coverage",
+    "profile",
+    "fit",
+    "validate",
+    "import_",
+    "export",
+    "show",
+    "schema",
+    "paper",
     "doctor",
-    "architectures",  # architecture list|show|add, transfer, coverage
 )
 
 

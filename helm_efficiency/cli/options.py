@@ -5,14 +5,18 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
 from helm_efficiency.errors import one_line
+
+if TYPE_CHECKING:
+    from helm_efficiency.catalog.architectures import ArchitectureCatalog
 
 StoreOption = Annotated[
     Path, typer.Option("--store", help="The coefficient store.", envvar="HELM_EFFICIENCY_STORE", show_default=True)
@@ -41,6 +45,24 @@ PriceDateOption = Annotated[
     datetime | None, typer.Option("--price-date", formats=["%Y-%m-%d"], help="Prices as of a day; today by default.")
 ]
 
+ArchitecturesOption = Annotated[
+    Path, typer.Option("--architectures", help="Your own architectures, beside the packaged ones.", show_default=True)
+]
+DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of this deployment only.")]
+StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
+
+
+class Rule(StrEnum):
+    """How prefill is read between what was measured."""
+
+    auto = "auto"
+    linear = "linear"
+    tile = "tile"
+    parametric = "parametric"
+    helm = "helm"
+    paper_2022 = "paper-2022"
+    paper_2023 = "paper-2023"
+
 
 class Format(StrEnum):
     """How data is written to stdout."""
@@ -51,6 +73,20 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How data is written to stdout.")]
+
+
+def day_of(moment: datetime | None) -> date | None:
+    """Return the day of a date option."""
+    return None if moment is None else moment.date()
+
+
+def load_catalog(path: Path) -> "ArchitectureCatalog":
+    """Read the packaged catalog and, if it is there, the user's own file."""
+    from helm_efficiency.catalog.architectures import load_architectures, load_user_architectures
+
+    if not path.exists() and path == DEFAULT_ARCHITECTURES:
+        return load_architectures()
+    return load_user_architectures(path)
 
 
 def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
-from helm_efficiency.cli.runtimes import Rule
+from helm_efficiency.cli.options import Format, FormatOption, Rule, StoreOption, emit
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 

@@ -1,4 +1,4 @@
-"""Commands about architectures: list, show and add them; transfer to models nobody measured; coverage."""
+"""transfer: predict coefficients of models that nobody measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,97 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, note
-from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.cli.options import (
+    ArchitecturesOption,
+    Format,
+    FormatOption,
+    PricesOption,
+    StoreOption,
+    emit,
+    load_catalog,
+    note,
+)
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
+    from helm_efficiency.catalog.architectures import ArchitectureCatalog
     from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.core.measurement import Profile
     from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.metrics.transfer_fits import StackTransfer
 
-DEFAULT_FILE = Path("prod_env/architectures.yaml")
 
-FileOption = Annotated[
-    Path, typer.Option("--architectures", help="Your own architectures, beside the packaged ones.", show_default=True)
-]
 StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
-
-architecture = typer.Typer(
-    help="Sizes of language models: list and show them, add one from its config.json.", no_args_is_help=True
-)
-app.add_typer(architecture, name="architecture")
-
-
-@architecture.command("list")
-def list_architectures(
-    pattern: Annotated[str, typer.Argument(help="Part of a name or a family.")] = "",
-    *,
-    architectures: FileOption = DEFAULT_FILE,
-    format: FormatOption = Format.table,
-) -> None:
-    """List architectures with their parameter counts.
-
-    Example: helm-efficiency architecture list llama-3
-    """
-    entries = _catalog(architectures).entries.values()
-    chosen = [entry for entry in entries if pattern in entry.family or pattern in entry.architecture.name]
-    emit([_summary(entry) for entry in chosen], format)
-
-
-@architecture.command("show")
-def show_architecture(
-    name: Annotated[str, typer.Argument(help="Of an architecture, or of a model of HELM that has it.")],
-    *,
-    architectures: FileOption = DEFAULT_FILE,
-    format: FormatOption = Format.table,
-) -> None:
-    """Show all sizes of an architecture, what follows from them, their source and who has it.
-
-    Example: helm-efficiency architecture show meta/llama-3.1-8b-instruct
-    """
-    entry = _catalog(architectures).find(name)
-    sizes = entry.architecture
-    facts: dict[str, Any] = {
-        **{key: value for key, value in sizes.to_dict().items() if value},
-        "parameters": sizes.num_parameters(),
-        "active_parameters": sizes.num_active_parameters(),
-        "published_parameters": entry.published_parameters,
-        "kv_cache_bytes_per_token_16_bit": 2 * sizes.kv_elements_per_token(),
-        "family": entry.family,
-        "source": entry.source,
-        "helm_models": ", ".join(entry.helm_models) or None,
-    }
-    emit([{"fact": fact, "value": value} for fact, value in facts.items() if value is not None], format)
-
-
-@architecture.command("add")
-def add_architecture(
-    config: Annotated[
-        str, typer.Argument(help="A config.json, the folder around it, or a model of the Hugging Face hub.")
-    ],
-    *,
-    name: Annotated[str | None, typer.Option(help="Of the architecture; by default the folder or the model.")] = None,
-    helm_model: Annotated[list[str], typer.Option(help="A model of HELM that has it; may be repeated.")] = [],  # noqa: B006
-    architectures: FileOption = DEFAULT_FILE,
-    format: FormatOption = Format.table,
-) -> None:
-    """Read an architecture from a transformers config and keep it.
-
-    Example: helm-efficiency architecture add ./my-model/config.json --name my-model
-    """
-    from helm_efficiency.catalog.architectures import add_to_file
-    from helm_efficiency.core.transfer.architecture import Architecture
-    from helm_efficiency.profiling.model_configs import read_config
-
-    document, source, own_name = read_config(config)
-    sizes = Architecture.from_transformers_config(document, name=name or own_name)
-    if sizes.excluded:
-        note(f"Without its {sizes.excluded}: only the language model is described.")
-    entry = add_to_file(architectures, sizes, source=source, helm_models=helm_model)
-    note(f"Kept in {architectures}.")
-    emit([_summary(entry)], format)
 
 
 @app.command()
@@ -117,7 +47,7 @@ def transfer(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show coefficients, keep none.")] = False,
     prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
-    architectures: FileOption = DEFAULT_FILE,
+    architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
     format: FormatOption = Format.table,
 ) -> None:
     """Predict coefficients of models nobody measured on a stack, from their architecture and the models measured there.
@@ -130,7 +60,7 @@ def transfer(
     if validate:
         emit(_validated(store, stack), format)
         return
-    catalog = _catalog(architectures)
+    catalog = load_catalog(architectures)
     found = (
         _calibrated(store, stack, prices)
         if accelerator is None
@@ -144,68 +74,6 @@ def transfer(
     emit([_predicted(fit, found, catalog) for fit in fits], format)
     if reasons:
         raise typer.Exit(1)
-
-
-@app.command()
-def coverage(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="HELM runs; by default all of HELM.")
-    ] = None,
-    *,
-    stack: StackOption = None,
-    deployments: Annotated[bool, typer.Option("--deployments", help="A row a deployment, not a tier.")] = False,
-    store: StoreOption = DEFAULT_STORE,
-    architectures: FileOption = DEFAULT_FILE,
-    format: FormatOption = Format.table,
-) -> None:
-    """How many deployments have an idealized runtime on a stack, by tier, and why the others have none.
-
-    Example: helm-efficiency coverage benchmark_output/runs/v1
-    """
-    from dataclasses import asdict
-
-    from helm_efficiency.catalog.helm_metadata import helm_deployments
-    from helm_efficiency.metrics.coverage import archive_deployments, summarize_coverage
-    from helm_efficiency.metrics.coverage import coverage as covered
-    from helm_efficiency.metrics.efficiency import Coefficients
-    from helm_efficiency.store import Store
-
-    catalog = _catalog(architectures)
-    known = helm_deployments()
-    asked, counts, failed = archive_deployments(paths, known) if paths else (known, {}, [])
-    for line in failed:
-        note(line)
-    coefficients = Coefficients.from_store(Store(store, create=False))
-    named = stack or coefficients.default_stack() or ""
-    rows = covered(asked, coefficients, catalog, stack=named, num_requests=counts)
-    note(f"Stack: {named or 'none, the store has no coefficients'}.")
-    emit([asdict(row) for row in rows] if deployments else summarize_coverage(rows), format)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _catalog(path: Path) -> "ArchitectureCatalog":
-    """The packaged catalog and, if it is there, the user's own file."""
-    from helm_efficiency.catalog.architectures import load_architectures, load_user_architectures
-
-    if not path.exists() and path == DEFAULT_FILE:
-        return load_architectures()
-    return load_user_architectures(path)
-
-
-def _summary(entry: "CatalogEntry") -> dict[str, Any]:
-    sizes = entry.architecture
-    return {
-        "architecture": sizes.name,
-        "family": entry.family,
-        "parameters": sizes.num_parameters(),
-        "active": sizes.num_active_parameters(),
-        "published": entry.published_parameters,
-        "layers": sizes.num_layers,
-        "hidden": sizes.hidden_size,
-        "kv_bytes_per_token": 2 * sizes.kv_elements_per_token(),
-        "helm_models": len(entry.helm_models),
-    }
 
 
 def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":

@@ -1,0 +1,159 @@
+"""accelerators: list accelerators and prices, or how many of each a model needs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import (
+    Format,
+    FormatOption,
+    PriceDateOption,
+    PriceListOption,
+    PricesOption,
+    day_of,
+    emit,
+    note,
+)
+
+if TYPE_CHECKING:
+    from helm_efficiency.catalog.accelerators import Accelerator, Price
+    from helm_efficiency.core.transfer.placement import Serving
+
+
+@app.command()
+def accelerators(
+    key: Annotated[str | None, typer.Argument(help="One accelerator, with all its figures and their sources.")] = None,
+    *,
+    fits: Annotated[Path | None, typer.Option(help="config.json of a model: how many accelerators it needs.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights, with --fits.")] = "bf16",
+    context_tokens: Annotated[int, typer.Option(min=1, help="Prompt and output together, with --fits.")] = 2048,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences cached at once, with --fits.")] = 1,
+    prices: PricesOption = None,
+    price_list: PriceListOption = "on-demand",
+    price_date: PriceDateOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """List accelerators and their prices, or how many of each a model needs.
+
+    Example: helm-efficiency accelerators a100-80gb --price-date 2023-06-01
+    """
+    from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
+    from helm_efficiency.core.transfer.placement import Serving
+
+    known = load_accelerators(prices)
+    chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]
+    priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
+    if fits is not None:
+        serving = Serving(dtype=dtype, context_tokens=context_tokens, batch_size=batch_size)
+        emit(_placements(fits, serving, priced, only=key is not None), format)
+    elif key is not None:
+        emit(_figures(known[chosen[0]]), format)
+    else:
+        emit([_summary(accelerator, price) for accelerator, price in priced], format)
+
+
+def _summary(accelerator: "Accelerator", price: "Price | None") -> dict[str, Any]:
+    flops = accelerator.dense_flop_per_s
+    return {
+        "accelerator": accelerator.key,
+        "memory_gb": _scaled(accelerator.memory_bytes, 1e9),
+        "gb_per_s": _scaled(accelerator.bandwidth_bytes_per_s, 1e9),
+        "tflop_per_s": _scaled(flops.get("bf16", flops.get("fp16")), 1e12),
+        "tdp_w": accelerator.tdp_w,
+        "usd_per_hour": None if price is None else float(price.usd_per_accelerator_hour),
+        "price_date": None if price is None else price.date.isoformat(),
+    }
+
+
+def _figures(accelerator: "Accelerator") -> list[dict[str, Any]]:
+    """One row a figure; the source of the first holds for all but the prices, which have their own."""
+    rows: list[tuple[str, Any, str]] = [
+        ("memory", _scaled(accelerator.memory_bytes, 1e9), "GB"),
+        ("memory bandwidth", _scaled(accelerator.bandwidth_bytes_per_s, 1e9), "GB/s"),
+        *((f"dense {dtype}", value / 1e12, "TFLOP/s") for dtype, value in accelerator.dense_flop_per_s.items()),
+        ("link", _scaled(accelerator.link_bytes_per_s, 1e9), "GB/s"),
+        ("thermal design power", accelerator.tdp_w, "W"),
+        ("accelerators a node", accelerator.node_size, ""),
+    ]
+    figures = [
+        {"figure": "name", "value": accelerator.name, "unit": None, "date": None, "source": accelerator.source},
+        *(
+            {"figure": figure, "value": value, "unit": unit, "date": None, "source": None}
+            for figure, value, unit in rows
+            if value is not None
+        ),
+    ]
+    if accelerator.description:
+        note(accelerator.description)
+    return figures + [
+        {
+            "figure": f"price, {price.price_list}",
+            "value": float(price.usd_per_accelerator_hour),
+            "unit": "USD/hour",
+            "date": price.date.isoformat(),
+            "source": price.source,
+        }
+        for price in accelerator.prices
+    ]
+
+
+def _placements(
+    config: Path, serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
+) -> list[dict[str, Any]]:
+    """One row an accelerator that holds the model; bytes are those of one accelerator."""
+    from helm_efficiency.core.transfer.placement import place
+    from helm_efficiency.errors import InputError
+
+    architecture = _architecture(config)
+    rows = []
+    for accelerator, price in priced:
+        if accelerator.memory_bytes is None:
+            note(f"{accelerator.key}: its memory is not known.")
+            continue
+        try:
+            placement = place(
+                architecture, serving, memory_bytes=accelerator.memory_bytes, node_size=accelerator.node_size
+            )
+        except InputError as error:
+            if only:
+                raise
+            note(f"{accelerator.key}: {error}")
+            continue
+        rows.append(
+            {
+                "accelerator": accelerator.key,
+                "num_accelerators": placement.num_accelerators,
+                "nodes": placement.pipeline_parallel,
+                "weights_gb": placement.weights_bytes / 1e9,
+                "kv_cache_gb": placement.kv_cache_bytes / 1e9,
+                "workspace_gb": placement.workspace_bytes / 1e9,
+                "margin_gb": placement.margin_bytes / 1e9,
+                "usd_per_hour": None
+                if price is None
+                else float(placement.num_accelerators * price.usd_per_accelerator_hour),
+                "price_date": None if price is None else price.date.isoformat(),
+            }
+        )
+    return rows
+
+
+def _architecture(config: Path) -> Any:
+    import json
+
+    from helm_efficiency.core.transfer.architecture import Architecture
+    from helm_efficiency.errors import FileFormatError
+    from helm_efficiency.files import read_bytes
+
+    try:
+        values = json.loads(read_bytes(config))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{config}: not the config.json of a model ({str(error).splitlines()[0]}).") from error
+    if not isinstance(values, dict):
+        raise FileFormatError(f"{config}: expected the config.json of a model, an object.")
+    return Architecture.from_transformers_config(values, name=config.stem)
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit

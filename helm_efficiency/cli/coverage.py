@@ -1,0 +1,54 @@
+"""coverage: count the deployments that have an idealized runtime on a stack."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import ArchitecturesOption, Format, FormatOption, StoreOption, emit, load_catalog, note
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
+
+if TYPE_CHECKING:
+    pass
+
+
+StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
+
+
+@app.command()
+def coverage(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="HELM runs; by default all of HELM.")
+    ] = None,
+    *,
+    stack: StackOption = None,
+    deployments: Annotated[bool, typer.Option("--deployments", help="A row a deployment, not a tier.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
+    format: FormatOption = Format.table,
+) -> None:
+    """How many deployments have an idealized runtime on a stack, by tier, and why the others have none.
+
+    Example: helm-efficiency coverage benchmark_output/runs/v1
+    """
+    from dataclasses import asdict
+
+    from helm_efficiency.catalog.helm_metadata import helm_deployments
+    from helm_efficiency.metrics.coverage import archive_deployments, summarize_coverage
+    from helm_efficiency.metrics.coverage import coverage as covered
+    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.store import Store
+
+    catalog = load_catalog(architectures)
+    known = helm_deployments()
+    asked, counts, failed = archive_deployments(paths, known) if paths else (known, {}, [])
+    for line in failed:
+        note(line)
+    coefficients = Coefficients.from_store(Store(store, create=False))
+    named = stack or coefficients.default_stack() or ""
+    rows = covered(asked, coefficients, catalog, stack=named, num_requests=counts)
+    note(f"Stack: {named or 'none, the store has no coefficients'}.")
+    emit([asdict(row) for row in rows] if deployments else summarize_coverage(rows), format)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,94 @@
+"""import: bring measurements or coefficients from elsewhere into the store."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, narrowed, note
+from helm_efficiency.defaults import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from helm_efficiency.core.fitting.fit import Fit
+    from helm_efficiency.core.measurement import Profile
+    from helm_efficiency.formats.detect import Found
+    from helm_efficiency.store import Store
+
+
+_IMPORTED_IN_TABLES = ("deployment", "stack", "what", "measurements")
+
+
+@app.command("import")
+def import_files(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Megatron logs, CSV, JSON; or the word helm-packaged.")
+    ],
+    *,
+    deployment: Annotated[str | None, typer.Option(help="Whose; replaces what the files say.")] = None,
+    stack: Annotated[
+        str | None, typer.Option(help="On what, such as a100-80gb-vllm-bf16; replaces what the files say.")
+    ] = None,
+    num_accelerators: Annotated[
+        int | None, typer.Option(min=1, help="That the measured model occupied; a CSV counts as 1.")
+    ] = None,
+    prices: PricesOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = Format.table,
+) -> None:
+    """Bring measurements or coefficients from elsewhere into the store: all of the files, or none.
+
+    Reads the logs of the paper, CSV of measurements, the table of Splitwise, JSON as export and profile write it, and
+    coefficients of HELM: helm-packaged names the two tables inside the installed crfm-helm.
+
+    Example: helm-efficiency import train.csv --deployment me/model --stack a100-80gb
+    """
+    from helm_efficiency.formats.detect import read_coefficient_files
+    from helm_efficiency.store import Store
+
+    found = read_coefficient_files(
+        files,
+        deployment=deployment,
+        stack_name=stack,
+        num_accelerators=num_accelerators,
+        accelerator_file=prices,
+    )
+    opened = Store(store)
+    num_replaced = _num_replaced(opened, found)
+    opened.put_all(found.profiles, found.fits)
+    rows = [*map(_imported_profile, found.profiles), *map(_imported_fit, found.fits)]
+    emit(narrowed(rows, _IMPORTED_IN_TABLES) if format is Format.table else rows, format)
+    if num_replaced:
+        note(f"{num_replaced} of them stand in place of earlier ones of the same deployment and stack.")
+    if found.profiles:
+        note(f"Measurements are in {store}. Next: helm-efficiency fit --store {store}")
+
+
+def _num_replaced(store: "Store", found: "Found") -> int:
+    known = store.stored_at()
+    return sum((item.deployment, item.stack.name) in known["profiles"] for item in found.profiles) + sum(
+        (item.deployment, item.stack.name) in known["fits"] for item in found.fits
+    )
+
+
+def _imported_profile(profile: "Profile") -> dict[str, Any]:
+    cells = profile.cells()
+    return {
+        "deployment": profile.deployment,
+        "stack": profile.stack.name,
+        "what": "measurements",
+        "num_accelerators": profile.stack.num_accelerators,
+        "measurements": len(profile.measurements),
+        "prompt_lengths": len({p for p, _, _ in cells}),
+        "output_lengths": len({o for _, o, _ in cells}),
+        "source": profile.source,
+    }
+
+
+def _imported_fit(fit: "Fit") -> dict[str, Any]:
+    return {
+        "deployment": fit.deployment,
+        "stack": fit.stack.name,
+        "what": "coefficients",
+        "num_accelerators": fit.stack.num_accelerators,
+        "source": fit.source,
+    }

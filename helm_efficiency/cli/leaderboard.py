@@ -1,0 +1,74 @@
+"""leaderboard: rank models by capability and efficiency."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.boards import (
+    AvailableOption,
+    FolderArgument,
+    LowerOption,
+    ScenarioOption,
+    ScoreOption,
+    SortOption,
+    StackOption,
+    TableFormat,
+    chosen_scenarios,
+    load_scored,
+    write_board,
+)
+from helm_efficiency.cli.options import note
+
+if TYPE_CHECKING:
+    pass
+
+
+class RowsBy(StrEnum):
+    """What a row of a leaderboard is."""
+
+    deployment = "deployment"
+    model = "model"
+
+
+@app.command()
+def leaderboard(
+    folder: FolderArgument,
+    *,
+    scenario: ScenarioOption = None,
+    each: Annotated[bool, typer.Option("--each", help="Also a table for each scenario.")] = False,
+    stack: StackOption = None,
+    sort: SortOption = "score",
+    by: Annotated[RowsBy, typer.Option("--by", help="What a row is.")] = RowsBy.deployment,
+    score: ScoreOption = None,
+    lower_is_better: LowerOption = False,
+    available: AvailableOption = False,
+    perturbed: Annotated[bool, typer.Option("--perturbed", help="Count perturbed copies of instances.")] = False,
+    all_splits: Annotated[bool, typer.Option("--all-splits", help="Count more than the test split.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Also a plot in text.")] = False,
+    format: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.table,
+) -> None:
+    """Rank models by capability and efficiency, with intervals of their ranks.
+
+    JSON and CSV hold all scenarios, stacks and measures; the other formats are for reading.
+
+    Example: helm-efficiency leaderboard scored/ --sort idealized_s
+    """
+    from helm_efficiency.report.board import Options
+    from helm_efficiency.report.leaderboard import build
+
+    options = Options(
+        by=by.value,
+        stack=stack,
+        sort=sort,
+        common=not available,
+        perturbed=perturbed,
+        all_splits=all_splits,
+        lower_is_better=lower_is_better,
+    )
+    board = build(load_scored(folder, score), options)
+    write_board(board, format, scenarios=chosen_scenarios(board, scenario, each=each), plot=plot)
+    if board.table.empty:
+        note(f"{folder} holds no scored request.")
+        raise typer.Exit(1)

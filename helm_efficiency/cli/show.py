@@ -1,0 +1,88 @@
+"""show: list what the store holds."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helm_efficiency.cli import app
+from helm_efficiency.cli.options import (
+    DeploymentFilter,
+    Format,
+    FormatOption,
+    StackFilter,
+    StoreOption,
+    emit,
+    narrowed,
+    note,
+)
+from helm_efficiency.defaults import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from helm_efficiency.core.fitting.fit import Fit
+    from helm_efficiency.core.measurement import Profile
+
+
+_HELD_IN_TABLES = ("deployment", "stack", "tier", "rule", "measurements", "stale")
+
+
+@app.command()
+def show(
+    *,
+    deployment: DeploymentFilter = None,
+    stack: StackFilter = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Instead: how many deployments of HELM have coefficients on a stack.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = Format.table,
+) -> None:
+    """What the store holds: deployments, stacks, tiers, rules, errors, dates.
+
+    Example: helm-efficiency show --store efficiency.sqlite
+    """
+    from helm_efficiency.store import Store
+
+    if coverage:
+        from helm_efficiency.cli.coverage import coverage as show_coverage
+
+        show_coverage(stack=stack, store=store, format=format)
+        return
+    opened = Store(store, create=False)
+    profiles = {(p.deployment, p.stack.name): p for p in opened.profiles(deployment=deployment, stack=stack)}
+    fits = {(f.deployment, f.stack.name): f for f in opened.fits(deployment=deployment, stack=stack)}
+    dates = opened.stored_at()
+    rows = [_held(profiles.get(key), fits.get(key), dates, key) for key in sorted({*profiles, *fits})]
+    emit(narrowed(rows, _HELD_IN_TABLES) if format is Format.table else rows, format)
+    stale = sum(_is_stale(profile, fits.get(key)) for key, profile in profiles.items())
+    if stale:
+        note(f"{stale} of them were fitted to other measurements than these: helm-efficiency fit --store {store}")
+
+
+def _held(
+    profile: "Profile | None", fit: "Fit | None", dates: dict[str, dict[tuple[str, str], str]], key: tuple[str, str]
+) -> dict[str, Any]:
+    known = fit or profile
+    assert known is not None
+    return {
+        "deployment": key[0],
+        "stack": key[1],
+        "num_accelerators": known.stack.num_accelerators,
+        "tier": fit.tier if fit else "none",
+        "rule": fit.coefficients.rule if fit else None,
+        "relative_error": fit.coefficients.relative_error if fit else None,
+        "measurements": len(profile.measurements) if profile else 0,
+        "measured_on": (profile.measured_on or None) if profile else None,
+        "fitted_on": (fit.fitted_on or None) if fit else None,
+        "stored_at": max(dates[table].get(key, "") for table in dates) or None,
+        "stale": _is_stale(profile, fit),
+        "measurements_sha256": profile.sha256() if profile else (fit.profile_sha256 if fit else None) or None,
+        "coefficients_sha256": fit.sha256() if fit else None,
+        "source": known.source or (profile.source if profile else "") or None,
+    }
+
+
+def _is_stale(profile: "Profile | None", fit: "Fit | None") -> bool:
+    """Whether coefficients belong to other measurements than those beside them, or are yet to be fitted."""
+    if profile is None:
+        return False
+    return fit is None or fit.profile_sha256 != profile.sha256()

@@ -70,7 +70,8 @@ compat: setup
 	$(COMPAT)/bin/pip install $(QUIETLY) -c $(COMPAT)/constraints.txt -e '.[dev]'
 	$(call drop_broken_torchvision,$(COMPAT)/bin)
 	HELM_EFFICIENCY_SERVER_PYTHON=$(abspath $(BIN)/python) \
-		$(COMPAT)/bin/python -m pytest -q tests/harness tests/quickstart tests/scoring tests/report/test_helm_schema.py
+		$(COMPAT)/bin/python -m pytest -q tests/adapters tests/helm_plugin tests/helm_stats tests/metrics \
+		tests/quickstart tests/rescoring tests/report/test_helm_schema.py
 	rm -rf $(COMPAT)
 
 clean:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pages
 import pytest
-from places import copy_to_change
+from helpers import pages
+from helpers.odd_places import copy_to_change
 
 import helm_efficiency as he
 

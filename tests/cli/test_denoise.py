@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import copy_to_change
+from helpers.odd_places import copy_to_change
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app

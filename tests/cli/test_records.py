@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helm.common.key_value_store import SqliteKeyValueStore
-from places import copy_to_change
+from helpers.odd_places import copy_to_change
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from places import copy_to_change
+from helpers.odd_places import copy_to_change
 
 SMALL_RUNS = {"harnesses", "rescoring"}
 """Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import module_list
-import pages
 import pytest
 import typer.main
+from helpers import module_list, pages
 
 from helm_efficiency import store
 from helm_efficiency.adapters import every_eval_ever
@@ -89,7 +88,7 @@ def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
 
 
 def test_the_list_of_modules_is_current() -> None:
-    stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/docs/module_list.py"
+    stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/helpers/module_list.py"
     assert module_list.PAGE.read_text(encoding="utf-8") == module_list.page(), stale
     assert all(module_list.purpose(file) for files in module_list.modules().values() for file in files)
 

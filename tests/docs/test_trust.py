@@ -8,9 +8,9 @@ from typing import Any
 
 import _harness
 import cost_per_correct
-import pages
 import pytest
 import roofline
+from helpers import pages
 
 PAGE = pages.ROOT / "docs" / "trust.md"
 PROTOCOLS = {

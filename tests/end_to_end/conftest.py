@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from places import reserved_port
+from helpers.odd_places import reserved_port
 
 from helm_efficiency.profiling.endpoint_prompts import WORDS
 

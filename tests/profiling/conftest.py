@@ -12,7 +12,7 @@ import httpx
 import pytest
 import torch
 import transformers
-from places import reserved_port
+from helpers.odd_places import reserved_port
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from helm_efficiency.profiling.endpoint_prompts import WORDS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import reserved_port
+from helpers.odd_places import reserved_port
 
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from scored import request, small_board, tables
+from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.report import formats

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import matplotlib
 import pytest
-from scored import request, small_board, tables
+from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency import __version__
 from helm_efficiency.report import html

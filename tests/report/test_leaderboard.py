@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scored import request, tables, write
+from helpers.scored_tables import request, tables, write
 
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.report.board import Options

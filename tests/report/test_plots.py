@@ -4,8 +4,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers.scored_tables import request, small_board, tables
 from matplotlib.colors import to_hex, to_rgb
-from scored import request, small_board, tables
 
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack

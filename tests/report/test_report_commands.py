@@ -9,7 +9,7 @@ import sys
 import matplotlib.pyplot as plt
 import pytest
 import yaml
-from scored import request, write
+from helpers.scored_tables import request, write
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app

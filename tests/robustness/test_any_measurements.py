@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from checking import NUM_CASES, little_memory
+from helpers.run_commands import NUM_CASES, little_memory
 
 from helm_efficiency.core.fitting.fit import RULES, Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from checking import call
-from places import copy_to_change
+from helpers.odd_places import copy_to_change
+from helpers.run_commands import call
 
 import helm_efficiency
 from helm_efficiency.core.measurement import Measurement, Profile, Stack

@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import scored
-from checking import call, in_child, refused
-from places import filled, read_only, small_disk
+from helpers import scored_tables as scored
+from helpers.odd_places import filled, read_only, small_disk
+from helpers.run_commands import call, in_child, refused
 
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
@@ -165,7 +165,7 @@ import json, os, random, signal, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
 import torch, transformers
 from helm_efficiency.profiling import jobs
-from checking import call
+from helpers.run_commands import call
 
 torch.set_num_threads(1)
 model, store, num_kills = sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -207,7 +207,7 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, store = tmp_path / "model", tmp_path / "s.sqlite"
     transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32, **sizes)).save_pretrained(model)
-    own = [str(Path(__file__).parent)]
+    own = [str(Path(__file__).parents[1])]
     command = [sys.executable, "-c", PROFILER, json.dumps(own), str(model), str(store), str(NUM_KILLS)]
     kept = b""
     codes = []

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import pytest
-import scored
+from helpers import scored_tables as scored
 from typer.testing import CliRunner
 
 from helm_efficiency.catalog.helm_metadata import main_score

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scored
 import yaml
 import zstandard
-from checking import NUM_CASES, call, check, little_memory
-from mutator import ODD_TEXTS, damaged, damaged_json
+from helpers import scored_tables as scored
+from helpers.mutations import ODD_TEXTS, damaged, damaged_json
+from helpers.run_commands import NUM_CASES, call, check, little_memory
 
 from helm_efficiency.adapters.adapters import read_source
 from helm_efficiency.adapters.every_eval_ever import write_every_eval_ever
@@ -326,7 +326,7 @@ def test_configs_of_models(model: Path) -> None:
 
 @pytest.mark.parametrize("name", ["stats.json", "per_instance_stats.json", "scenario_state.json", "run_spec.json"])
 def test_rescoring_of_damaged_runs(data_dir: Path, tmp_path: Path, name: str) -> None:
-    from archive import plan_for
+    from helpers.archives import plan_for
 
     from helm_efficiency.adapters.sources import find_sources
     from helm_efficiency.rescoring.rescore import rescore

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scored
-from checking import check
-from mutator import damaged, damaged_json
+from helpers import scored_tables as scored
+from helpers.mutations import damaged, damaged_json
+from helpers.run_commands import check
 
 from helm_efficiency.adapters.adapters import find_sources, read_source
 from helm_efficiency.adapters.helm.request_cache import RequestCaches

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import scored
 import typer.main
-from checking import call, little_memory
-from places import copy_to_change
+from helpers import scored_tables as scored
+from helpers.odd_places import copy_to_change
+from helpers.run_commands import call, little_memory
 
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import fit_profile

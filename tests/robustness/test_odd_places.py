@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import scored
-from checking import call, little_memory, refused
+from helpers import scored_tables as scored
+from helpers.run_commands import call, little_memory, refused
 
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack

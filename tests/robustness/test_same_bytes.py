@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checking import call
+from helpers.run_commands import call
 
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.store import Store
@@ -15,7 +15,7 @@ from helm_efficiency.store import Store
 SCRIPT = """
 import sys
 from pathlib import Path
-from checking import call
+from helpers.run_commands import call
 from helm_efficiency.rescoring import rescore
 
 if __name__ == "__main__":
@@ -68,7 +68,7 @@ def outputs(data_dir: Path, folder: Path, store: Path, *, seed: int, jobs: int, 
     script = folder.with_suffix(".py")
     script.write_text(SCRIPT)  # worker processes import it again
     command = [sys.executable, str(script), str(store), str(jobs)]
-    paths = [str(Path(__file__).parent), *sys.path]
+    paths = [str(Path(__file__).parents[1]), *sys.path]
     environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

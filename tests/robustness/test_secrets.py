@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import scored
-from checking import call
+from helpers import scored_tables as scored
+from helpers.run_commands import call
 
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.store import Store

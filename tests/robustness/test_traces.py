@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from checking import call
+from helpers.run_commands import call
 
 from helm_efficiency import __version__
 from helm_efficiency.core.measurement import Measurement, Profile, Stack

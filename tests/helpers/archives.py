@@ -1,4 +1,4 @@
-"""What the tests of this folder share that is no fixture."""
+"""Coefficients and plans for tests that score archives."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from archive import coefficients_of, contents, plan_for, some_coefficients
+from helpers.archives import coefficients_of, contents, plan_for, some_coefficients
 from typer.testing import CliRunner
 
 from helm_efficiency.adapters.sources import find_sources

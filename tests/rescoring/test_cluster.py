@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive import contents, plan_for
+from helpers.archives import contents, plan_for
 
 from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.errors import InputError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from archive import some_coefficients
+from helpers.archives import some_coefficients
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_here import HelmHome
+from helpers.helm_home import HelmHome
 from transformers import AutoTokenizer
 
 from helm_efficiency.adapters.helm.runs import read_run

@@ -1,6 +1,6 @@
 """docs/modules.md: every module by floor, with the first sentence of its docstring.
 
-python tests/docs/module_list.py            # writes the page anew
+python tests/helpers/module_list.py            # writes the page anew
 """
 
 import ast
@@ -29,7 +29,7 @@ FLOORS = (
 HEAD = """# Every module and its purpose
 
 By floor, lowest first; a floor imports only those above it in this list ([design](design.md#the-floors)). Made from the
-first sentences of the modules' docstrings by `tests/docs/module_list.py`.
+first sentences of the modules' docstrings by `tests/helpers/module_list.py`.
 """
 
 

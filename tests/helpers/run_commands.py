@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mutator import Damage
-
 from helm_efficiency.cli import main
 from helm_efficiency.errors import EfficiencyError, one_line
+from helpers.mutations import Damage
 
 NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "80"))
 """Cases of each kind."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import copy_to_change
+from helpers.odd_places import copy_to_change
 
 
 @pytest.fixture

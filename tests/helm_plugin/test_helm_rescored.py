@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_here import HelmHome, simple_run_spec
+from helpers.helm_home import HelmHome, simple_run_spec
 
 from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.core.fitting.fit import Fit

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from archive import contents, plan_for
-from checking import in_child
-from places import filled, small_disk
+from helpers.archives import contents, plan_for
+from helpers.odd_places import filled, small_disk
+from helpers.run_commands import in_child
 
 from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.errors import InputError, OutputError
@@ -82,7 +82,7 @@ POOL = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from archive import plan_for
+from helpers.archives import plan_for
 from helm_efficiency.rescoring import rescore
 from helm_efficiency.adapters.sources import find_sources
 
@@ -104,7 +104,7 @@ def test_workers_end_with_their_parent(runs: Path, fast_folder: Path) -> None:
         shutil.copytree(runs / "runs" / "v1", runs / "runs" / f"v{number + 2}")
     script, output = fast_folder / "pool.py", fast_folder / "output"
     script.write_text(POOL)
-    command = [sys.executable, str(script), str(Path(__file__).parent), str(runs), str(output)]
+    command = [sys.executable, str(script), str(Path(__file__).parents[1]), str(runs), str(output)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "scored\n"

@@ -10,7 +10,7 @@ import pytest
 from helm.benchmark.adaptation.scenario_state import ScenarioState
 from helm.benchmark.metrics.metric import MetricInterface, MetricResult, MetricSpec
 from helm.benchmark.metrics.metric_service import MetricService
-from made_here import HelmHome, simple_run_spec
+from helpers.helm_home import HelmHome, simple_run_spec
 from msgspec.structs import replace
 from transformers import AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share that is no fixture."""
+"""A HELM home of its own and a server, for tests that run HELM."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

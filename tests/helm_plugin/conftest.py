@@ -13,37 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_here import HelmHome, Server
-from places import reserved_port
-
-TOKENIZER_CORPUS = ["Question: Is 24 even or odd? A. Even B. Odd Answer: the quick brown fox"] * 4
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a two-layer GPT-2 with random weights and a byte-level tokenizer with a chat template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
-
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|user|>", "<|assistant|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(TOKENIZER_CORPUS, trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=special[0], pad_token=special[0], model_max_length=512
-    )
-    fast.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
-    set_seed(0)
-    size = GPT2Config(vocab_size=len(fast), n_positions=512, n_embd=16, n_layer=2, n_head=2, eos_token_id=None)
-    GPT2LMHeadModel(size).save_pretrained(folder)
-    fast.save_pretrained(folder)
-    return folder
+from helpers.helm_home import HelmHome, Server
+from helpers.odd_places import reserved_port
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ The figures stand in `data/accelerators.yaml`. A user's own file, YAML of the sa
 Prices are exact decimals. A price that is not known is None, never 0.
 """
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -136,18 +138,26 @@ def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
 
 
 def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accelerator:
-    """Look one up.
+    """Look up an accelerator by its key or an alias; case, spaces and underscores do not matter.
 
     Raises:
-        CatalogError: There is none of that key.
+        CatalogError: No accelerator has that name. The message lists similar names.
+
+    Example:
+        >>> find_accelerator("H200_SXM", load_accelerators()).key
+        'h200-sxm'
     """
-    if key not in accelerators:
-        known = sorted({accelerator.key for accelerator in accelerators.values()})
+    found = accelerators.get(key) or accelerators.get(re.sub(r"[\s_]+", "-", key.strip().lower()))
+    if found is None:
+        # 0.6 is difflib's default: "a101" finds a10 and a100-80gb, "abacus" nothing.
+        similar = difflib.get_close_matches(key.lower(), accelerators, n=4, cutoff=0.6)
+        meant = ", ".join(dict.fromkeys(accelerators[name].key for name in similar))
         raise CatalogError(
-            f"Unknown accelerator {key!r}. Known: {', '.join(known)}. "
+            f"Unknown accelerator {key!r}. {f'Did you mean {meant}? ' if meant else ''}"
+            "List all with: helm-efficiency accelerators. "
             "Describe another in a file of your own and name it with --prices."
         )
-    return accelerators[key]
+    return found
 
 
 def prices_as_of(
@@ -255,8 +265,16 @@ def _positive(entry: Mapping[str, Any], key: str, where: str) -> float:
     return number
 
 
-_INSTEAD = {"fp4": "fp8", "int4": "int8", "fp8": "int8", "int8": "fp16", "bf16": "fp16", "tf32": "fp32", "fp16": "bf16"}
-"""What a dtype computes in where the accelerator has no matrix unit for it: quantized weights are widened first."""
+_COMPUTED_IN = {
+    "fp4": ("fp4", "fp8", "int8", "fp16", "bf16", "fp32"),
+    "int4": ("int4", "int8", "fp16", "bf16", "fp32"),
+    "fp8": ("fp8", "int8", "fp16", "bf16", "fp32"),
+    "int8": ("int8", "fp16", "bf16", "fp32"),
+    "bf16": ("bf16", "fp16", "fp32"),
+    "fp16": ("fp16", "bf16", "fp32"),
+    "tf32": ("tf32", "fp32"),
+}
+"""Dtypes of the matrix units by dtype of the weights, best first: weights that no unit takes are widened before use."""
 
 _GUESSED_FLOP_PER_S = 1e11
 _GUESSED_BYTES_PER_S = 2e10
@@ -268,12 +286,7 @@ def spec_of(accelerator: Accelerator, dtype: str) -> AcceleratorSpec:
     The guess is 100 GFLOP/s and 20 GB/s, a small CPU; profiles correct it.
     """
     flops = accelerator.dense_flop_per_s
-    computed_in: str | None = dtype
-    tried: set[str] = set()
-    while computed_in is not None and computed_in not in flops and computed_in not in tried:
-        tried.add(computed_in)
-        computed_in = _INSTEAD.get(computed_in)
-    flop_per_s = flops.get(computed_in or "")
+    flop_per_s = next((flops[known] for known in _COMPUTED_IN.get(dtype, (dtype,)) if known in flops), None)
     bandwidth = accelerator.bandwidth_bytes_per_s
     return AcceleratorSpec(
         flop_per_s=flop_per_s or _GUESSED_FLOP_PER_S,

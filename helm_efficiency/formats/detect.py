@@ -1,12 +1,12 @@
 """Measurements and coefficients from files of any kind, and the file that holds all of a store."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.catalog.accelerators import Accelerator, load_accelerators
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
@@ -82,7 +82,7 @@ def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[st
     }
 
 
-def _read(file: str, deployment: str | None, stack_name: str | None, accelerators: Collection[str]) -> Found:
+def _read(file: str, deployment: str | None, stack_name: str | None, accelerators: Mapping[str, Accelerator]) -> Found:
     if file == PACKAGED:
         if deployment or stack_name:
             raise InputError(f"{PACKAGED} has names of its own: leave out --deployment and --stack.")
@@ -125,13 +125,13 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
     return Found(tuple(profiles_from_json(path, data.get("profiles", []))), tuple(fits))
 
 
-def _on_known_accelerator(profile: Profile, known: Collection[str]) -> Profile:
-    """With the known accelerator that the stack's name begins with, if the file names none."""
-    if profile.stack.accelerator in known:
-        return profile
-    return replace(
-        profile, stack=replace(profile.stack, accelerator=accelerator_of(profile.stack.name, accelerators=known))
-    )
+def _on_known_accelerator(profile: Profile, known: Mapping[str, Accelerator]) -> Profile:
+    """Name the accelerator by its key: the one that the file names, or else that the stack's name begins with."""
+    named = profile.stack.accelerator
+    if named not in known:
+        named = accelerator_of(profile.stack.name, accelerators=known)
+    key = known[named].key if named in known else named
+    return replace(profile, stack=replace(profile.stack, accelerator=key))
 
 
 def _together(first: Profile, second: Profile, file: str) -> Profile:

@@ -131,7 +131,7 @@ def _notes(cell: Cell, replies: Sequence[Reply]) -> list[str]:
 def stack_under_load(stack: Stack, load: Load) -> Stack:
     """A stack by a name of its own for each load, since their seconds must not be mixed.
 
-    >>> stack_under_load(Stack("h200-vllm-bf16", "h200"), Load(concurrency=8, shared_prompts=True)).name
+    >>> stack_under_load(Stack("h200-vllm-bf16", "h200-sxm"), Load(concurrency=8, shared_prompts=True)).name
     'h200-vllm-bf16-c8-warm'
     """
     concurrency = f"-c{load.concurrency}" if load.concurrency > 1 else ""

@@ -1,5 +1,6 @@
 """The accelerator catalog: what is in it, prices as of a date, a user's own file."""
 
+import csv
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,39 +14,73 @@ from helm_efficiency.catalog.accelerators import (
     find_accelerator,
     load_accelerators,
     prices_as_of,
+    spec_of,
 )
 from helm_efficiency.errors import CatalogError, FileFormatError
 
-ASKED_FOR = {
-    "v100-16gb",
-    "v100-32gb",
-    "a100-40gb",
-    "a100-80gb",
-    "h100-sxm",
-    "h100-pcie",
-    "h200",
-    "b200",
-    "l4",
-    "l40s",
-    "a10",
-    "t4",
-    "mi300x",
-    "tpu-v5e",
-    "cpu",
+PRICED = {
+    *(
+        "v100-16gb",
+        "v100-32gb",
+        "a100-40gb",
+        "a100-80gb",
+        "h100-sxm",
+        "h100-pcie",
+        "h200-sxm",
+        "b200",
+        "l4",
+        "l40s",
+        "a10",
+    ),
+    *("t4", "mi300x", "tpu-v5e", "tpu-v6e", "trainium1", "inferentia2", "cpu"),
 }
+UNPRICED = {
+    *(
+        "a100-pcie",
+        "h20",
+        "gh200",
+        "b300",
+        "gb200",
+        "gb300",
+        "a30",
+        "a40",
+        "rtx-3090",
+        "rtx-4090",
+        "rtx-5090",
+        "rtx-pro-6000",
+    ),
+    *("mi250", "mi325x", "mi355x", "gaudi2", "gaudi3", "intel-max-1550", "sn40l", "trainium2", "tpu-v5p"),
+    *("apple-m1", "apple-m1-pro", "apple-m1-max", "apple-m1-ultra", "apple-m2", "apple-m2-pro", "apple-m2-max"),
+    *("apple-m2-ultra", "apple-m3", "apple-m3-pro", "apple-m3-max", "apple-m3-ultra", "apple-m4", "apple-m4-pro"),
+    "apple-m4-max",
+}
+NO_DESIGN_POWER = {"cpu", "sn40l", "tpu-v5e", "tpu-v5p", "tpu-v6e", "trainium1", "trainium2", "inferentia2"}
 
 
-def test_every_accelerator_has_a_source_a_price_and_its_sizes() -> None:
-    known = load_accelerators()
-    assert {accelerator.key for accelerator in known.values()} == ASKED_FOR
-    for accelerator in known.values():
-        assert accelerator.source, accelerator.key
-        assert accelerator.memory_bytes, accelerator.key
-        assert accelerator.prices, accelerator.key
+def test_every_accelerator_has_a_source_and_its_sizes() -> None:
+    known = {accelerator.key: accelerator for accelerator in load_accelerators().values()}
+    assert set(known) == PRICED | UNPRICED
+    for key, accelerator in known.items():
+        assert accelerator.source and accelerator.memory_bytes, key
+        assert bool(accelerator.prices) == (key in PRICED), key
         assert all(price.source and price.usd_per_accelerator_hour > 0 for price in accelerator.prices)
         assert list(accelerator.prices) == sorted(accelerator.prices, key=lambda price: price.date)
-        if accelerator.key not in {"cpu", "tpu-v5e"}:
-            assert accelerator.bandwidth_bytes_per_s and accelerator.tdp_w and accelerator.dense_flop_per_s["fp16"]
+        assert accelerator.bandwidth_bytes_per_s or key in {"cpu", "sn40l"}, key
+        if not key.startswith("apple-"):
+            assert bool(accelerator.tdp_w) == (key not in NO_DESIGN_POWER), key
+            assert accelerator.dense_flop_per_s.get("fp16") or accelerator.dense_flop_per_s.get("bf16") or key == "cpu"
+
+
+def test_a_missing_price_is_none() -> None:
+    assert load_accelerators()["b300"].price() is None
+    assert "b300" not in prices_as_of(load_accelerators())
+
+
+@pytest.mark.parametrize("key", sorted(UNPRICED | PRICED))
+def test_narrower_weights_are_never_computed_slower(key: str) -> None:
+    accelerator = load_accelerators()[key]
+    speeds = [spec_of(accelerator, dtype).flop_per_s for dtype in ("fp16", "fp8", "fp4")]
+    assert speeds == sorted(speeds)
 
 
 def test_figures_are_in_base_units() -> None:
@@ -58,7 +93,23 @@ def test_figures_are_in_base_units() -> None:
 
 def test_an_alias_finds_the_same_accelerator() -> None:
     known = load_accelerators()
-    assert known["h200-141gb"] is known["h200"]
+    assert known["h200-141gb"] is known["h200"] is known["h200-sxm"]
+
+
+def test_public_rows_name_known_accelerators(data_dir: Path) -> None:
+    known = load_accelerators()
+    named = {
+        row["accelerator"]
+        for path in (data_dir / "modern").glob("*/tidy.csv")
+        for row in csv.DictReader(path.open(newline=""))
+    }
+    assert len(named) > 10
+    assert {name for name in named if name not in known} == set()
+
+
+def test_case_and_underscores_do_not_matter() -> None:
+    assert find_accelerator("H200_SXM", load_accelerators()).key == "h200-sxm"
+    assert find_accelerator("RTX PRO 6000", load_accelerators()).key == "rtx-pro-6000"
 
 
 def test_the_papers_prices_by_name() -> None:
@@ -93,18 +144,12 @@ def test_an_unknown_list_has_no_price() -> None:
 
 def test_prices_of_a_day_by_key_and_alias() -> None:
     known = load_accelerators()
-    assert prices_as_of(known, date(2023, 5, 2)) == {}
+    assert {known[key].key for key in prices_as_of(known, date(2023, 5, 2))} == {"trainium1", "inferentia2"}
     on_that_day = prices_as_of(known, date(2026, 5, 1))
-    assert set(on_that_day) == {
-        "a100-40gb",
-        "a100-80gb",
-        "h100-sxm",
-        "h100-80gb",
-        "h100",
-        "tpu-v5e",
-        "v100-32gb",
-    }
-    assert set(prices_as_of(known, date(2026, 10, 1))) == set(known)
+    dated = {"a100-40gb", "a100-80gb", "h100-sxm", "tpu-v5e", "tpu-v6e", "v100-32gb", "trainium1", "inferentia2"}
+    assert {known[key].key for key in on_that_day} == dated
+    assert on_that_day["h100-80gb"] == on_that_day["h100-sxm"]
+    assert {known[key].key for key in prices_as_of(known, date(2026, 10, 1))} == PRICED
 
 
 def test_own_csv_replaces_the_prices_of_its_list_only(tmp_path: Path) -> None:
@@ -130,7 +175,7 @@ prices:
 """
     )
     known = load_accelerators(path)
-    assert known["gaudi3"].memory_bytes == 128e9
+    assert (known["gaudi3"].name, known["gaudi3"].memory_bytes) == ("Intel Gaudi 3", 128e9)
     prices = [known[key].price(price_list="ours") for key in ("gaudi3", "h100-sxm")]
     assert [price and price.usd_per_accelerator_hour for price in prices] == [Decimal("2.5"), Decimal("1.9")]
     assert known["h100-80gb"] is known["h100-sxm"]
@@ -143,8 +188,8 @@ def test_own_description_keeps_the_prices(tmp_path: Path) -> None:
     assert (l4.name, l4.tdp_w, l4.prices) == ("L4 in our rack", 60.0, load_accelerators()["l4"].prices)
 
 
-def test_unknown_accelerator_lists_the_known() -> None:
-    with pytest.raises(CatalogError, match=r"Unknown accelerator 'a101'. Known: a10, a100-40gb, .* --prices"):
+def test_unknown_accelerator_lists_similar_names() -> None:
+    with pytest.raises(CatalogError, match=r"Unknown accelerator 'a101'. Did you mean a10, .* --prices"):
         find_accelerator("a101", load_accelerators())
 
 

@@ -94,9 +94,9 @@ def test_accelerators_lists_all_with_prices_as_of_a_day() -> None:
         "usd_per_hour": 3.43088125,
         "price_date": "2026-03-04",
     }
-    assert len(by_key) == 15
+    assert len(by_key) == 54
     old = {row["accelerator"]: row["usd_per_hour"] for row in rows_of("accelerators", "--price-date", "2024-01-01")}
-    assert (old["a100-80gb"], old["h200"]) == (5.12, None)
+    assert (old["a100-80gb"], old["h200-sxm"]) == (5.12, None)
 
 
 def test_the_table_in_the_documentation_is_current() -> None:
@@ -153,13 +153,13 @@ def test_how_many_a_model_needs(tmp_path: Path) -> None:
     assert h100["margin_gb"] == pytest.approx(80 - 8 - h100["weights_gb"] - h100["kv_cache_gb"])
     assert h100["usd_per_hour"] == pytest.approx(2 * 6.88)
     counts = {row["accelerator"]: row["num_accelerators"] for row in rows_of(*fits)}
-    assert (counts["mi300x"], counts["b200"], counts["h200"], counts["v100-32gb"]) == (1, 1, 2, 8)
+    assert (counts["mi300x"], counts["b200"], counts["h200-sxm"], counts["v100-32gb"]) == (1, 1, 2, 8)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["accelerators", "h101"], "helm-efficiency: Unknown accelerator 'h101'. Known: a10, "),
+        (["accelerators", "h101"], "helm-efficiency: Unknown accelerator 'h101'. Did you mean h100-sxm? "),
         (["accelerators", "--prices", "none.csv"], "helm-efficiency: none.csv: cannot be read as a price file"),
         (["accelerators", "cpu", "--fits", "{llama}", "--context-tokens", "9000000"], "does not fit on 80 acc"),
         (["accelerators", "--fits", "{broken}"], "not the config.json of a model"),

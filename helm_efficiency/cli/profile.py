@@ -32,7 +32,7 @@ def _option(help: str, *names: str, panel: str | None = None) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel)
 
 
-_LOCAL, _ENDPOINT = "Local models", "Endpoints"
+_LOCAL, _ENDPOINT, _SIMULATED = "Local models", "Endpoints", "Simulated models"
 
 Model = Annotated[str | None, typer.Argument(help="Folder or name of a model; with --base-url, the server's name.")]
 Engine = Annotated[list[str] | None, _option("transformers-eager (default), transformers-compiled; or the server's.")]
@@ -69,11 +69,19 @@ def profile(
     extra_body: Annotated[str, _option("JSON object of further request fields.", panel=_ENDPOINT)] = "{}",
     api_key_env: Annotated[str, _option("Variable that holds the API key.", panel=_ENDPOINT)] = "OPENAI_API_KEY",
     stack: Annotated[str | None, _option("Name of the server's stack.", panel=_ENDPOINT)] = None,
-    accelerator: Annotated[str, _option("What the server runs on, if known.", panel=_ENDPOINT)] = "unknown",
+    accelerator: Annotated[str, _option("What the server runs on, if known; what is simulated.")] = "unknown",
+    simulated: Annotated[
+        bool, _option("Sum kernel times that others measured; no accelerator needed.", "--simulated", panel=_SIMULATED)
+    ] = False,
+    tensor_parallel: Annotated[int, _option("Accelerators that share each layer.", panel=_SIMULATED)] = 1,
+    expert_parallel: Annotated[int, _option("Groups that the experts are dealt out to.", panel=_SIMULATED)] = 1,
+    cache_dtype: Annotated[str, _option("Key-value cache: bf16, fp8 or auto.", panel=_SIMULATED)] = "auto",
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
     """Time a local transformers model, or an endpoint with --base-url; goes on where an earlier call was ended.
+
+    With --simulated nothing is timed: kernel times that were measured on real accelerators are summed.
 
     Example: helm-efficiency profile ./my-model --deployment me/my-model --prompt-tokens 1,256,1024
     """
@@ -88,6 +96,9 @@ def profile(
             sessions = run.campaign(campaign)
         elif model is None:
             raise InputError("Nothing to profile: name a model, or a file with --campaign.")
+        elif simulated:
+            runs_on = (accelerator, engine, dtype, cache_dtype)
+            sessions = run.simulated(model, *runs_on, parallel=(tensor_parallel, expert_parallel), stack=stack)
         elif base_url is None:
             sessions = run.local(model, device=device, dtype=dtype, engines=engine, random_weights=random_weights)
         else:
@@ -151,6 +162,26 @@ class _Run:
         on_result = partial(self.tell, job.deployment)
         return run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=on_result)
 
+    def simulated(
+        self,
+        model: str,
+        accelerator: str,
+        engines: Sequence[str] | None,
+        dtype: str,
+        cache_dtype: str,
+        *,
+        parallel: tuple[int, int],
+        stack: str | None,
+    ) -> "Sessions":
+        """Simulate a model, once for each engine."""
+        from helm_efficiency.profiling.simulated.aiconfigurator import Deployment
+        from helm_efficiency.profiling.simulated.jobs import SimulatedJob, run_simulated_job
+
+        for engine in engines or ["vllm"]:
+            runs_on = Deployment(accelerator, engine, _given(dtype), *parallel, _given(cache_dtype))
+            job = SimulatedJob(model, self.deployment or model, runs_on, self.cells, stack or "")
+            yield run_simulated_job(job, on_result=partial(self.tell, job.deployment))
+
     def campaign(self, path: Path) -> "Sessions":
         """Profile the models of a campaign file."""
         from helm_efficiency.profiling.campaign import read_campaign, run_campaign
@@ -190,6 +221,11 @@ def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, t
         _counts(batch_sizes),
         target_error_fraction=target_error,
     )
+
+
+def _given(option: str) -> str:
+    """Return an option's value, empty for `auto`."""
+    return "" if option == "auto" else option
 
 
 def _counts(text: str, *, or_none: bool = False) -> tuple[int, ...]:

@@ -151,6 +151,7 @@ class Profile:
         measured_on: ISO date, empty if unknown.
         versions: Versions of the software involved, by package.
         notes: What a reader should know: cells that ran out of memory, noise that remained.
+        tier: Evidence that a fit of it is: `measured`, or `simulated` where cells were simulated rather than timed.
 
     Raises:
         InputError: A `resolution_s` out of range.
@@ -170,6 +171,7 @@ class Profile:
     measured_on: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tier: str = "measured"
 
     def __post_init__(self) -> None:
         if not 0 <= self.resolution_s <= _MOST_S:

@@ -5,8 +5,9 @@
     prefill_s(p)     = monotone piecewise linear between the knots, flat below the first
 
 With the context term at 0 this is the model of Narayanan et al., NeurIPS 2023, equations 1 and 2. Beyond the last knot
-prefill goes on with a linear and a quadratic term. A batch of b rows prefills b * p tokens, times a factor, and decodes
-at its own pace. A fitted model knows its domain; outside it a prediction is flagged and its interval widens.
+prefill goes on with a linear and a quadratic term. A batch of b rows prefills like one prompt of b * p tokens, or like
+its prompts one after another where that is faster, times a factor, and decodes at its own pace. A fitted model knows
+its domain; outside it a prediction is flagged and its interval widens.
 """
 
 from collections.abc import Iterator, Mapping
@@ -191,7 +192,7 @@ class RuntimeCoefficients:
         one_row = not b.size or b.max() == 1
         prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
         seconds = np.maximum(prefill_s + decode_s + self.overhead_s, 0.0)  # a slope of somebody's table may be negative
-        half = self._half_width(p if one_row else p * b, o, seconds, decode_s)
+        half = self._half_width(p, o, seconds, decode_s) if one_row else self._batched_half_width(p, o, b, seconds)
         if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
             half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))
         low, high = _around(seconds, half)
@@ -212,7 +213,23 @@ class RuntimeCoefficients:
         if len(sizes) > 1:
             slope = max(0.0, float((decode[-1] - decode[-2]) / (sizes[-1] - sizes[-2])))
             step_s = step_s + slope * np.maximum(b - sizes[-1], 0.0)
-        return self.prefill_s(p * b) * np.interp(b, sizes, factors), np.asarray(steps * step_s + context)
+        return self.batched_prefill_s(p, b) * np.interp(b, sizes, factors), np.asarray(steps * step_s + context)
+
+    def batched_prefill_s(self, prompt_tokens: ArrayLike, batch_size: ArrayLike) -> FloatArray:
+        """Seconds to process a batch of equal prompts, before the factor of its batch size.
+
+        Short prompts share the reading of the weights, like one prompt as long as all of them. Tokens of different
+        prompts do not attend to each other, so long prompts take what they take one after another.
+        """
+        p, b = np.asarray(prompt_tokens), np.asarray(batch_size)
+        return np.asarray(np.minimum(self.prefill_s(p * b), self.prefill_s(p) * b))
+
+    def _batched_half_width(self, p: FloatArray, o: FloatArray, b: FloatArray, seconds: FloatArray) -> FloatArray:
+        """Half-width of a batch: as of one long prompt, or the sum of those of its prompts where these are faster."""
+        decode_s = self._batched_parts(p, o, b)[1]
+        together = self._half_width(p * b, o, seconds, decode_s)
+        apart = self._half_width(p, o, seconds / b, decode_s / b) * b
+        return np.asarray(np.where(self.prefill_s(p * b) <= self.prefill_s(p) * b, together, apart))
 
     def _half_width(self, p: FloatArray, o: FloatArray, seconds: FloatArray, decode_s: FloatArray) -> FloatArray:
         """Independent errors of prefill, of decode and of a single measurement, added in squares (s)."""

@@ -11,7 +11,7 @@ from helm_efficiency.catalog.helm_metadata import HelmDeployment
 from helm_efficiency.errors import EfficiencyError
 from helm_efficiency.metrics.efficiency import Coefficients
 
-TIERS = ("measured", "shared", "transferred", "roofline", "none")
+TIERS = ("measured", "shared", "simulated", "transferred", "roofline", "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,11 @@ from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, 
 from helm_efficiency.catalog.architectures import CatalogEntry
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
 from helm_efficiency.core.transfer.model import Parallel, TransferModel, fit_transfer
 from helm_efficiency.core.transfer.placement import Serving, place
 from helm_efficiency.errors import InputError
 from helm_efficiency.store import Store
-
-_SAME_VOCABULARY_FRACTION = 0.05
-_NOT_LAYERS = ("name", "excluded", "vocab_size", "num_positions", "tied_embeddings")
 
 
 @dataclass(frozen=True)
@@ -172,12 +169,6 @@ def catalog_fits(transfer: StackTransfer, entries: Iterable[CatalogEntry]) -> tu
         for name in entry.helm_models:
             fits.append(transfer.measured.get(name) or replace(of_entry, deployment=name))
     return fits, reasons
-
-
-def have_same_layers(one: Architecture, other: Architecture) -> bool:
-    """Whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
-    a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
-    return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
 
 
 def _means_of_cells(profile: Profile) -> list[Measurement]:

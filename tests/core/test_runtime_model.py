@@ -72,6 +72,15 @@ def test_helm_rule_spans_both_readings() -> None:
         np.testing.assert_allclose(predicted.high_s, np.hypot([1.0, 4.0], halves) + halves)
 
 
+def test_batches_of_long_prompts_take_no_longer_than_one_by_one() -> None:
+    # 10 ms and 1 ms a token up to 100 tokens, then 0.1 ms a token more for each of them: long prompts attend to more
+    knots = ((1, 0.011), (100, 0.11), (200, 0.31))
+    numbers = RuntimeCoefficients("linear", knots, 0.0, DOMAIN, batch_knots=((1, 1.0, 0.0), (4, 1.0, 0.0)))
+    together, apart = numbers.batched_prefill_s([10, 100], [4, 4])
+    assert together == pytest.approx(numbers.prefill_s(40))  # short prompts share the reading of the weights
+    assert apart == pytest.approx(4 * 0.11) and apart < numbers.prefill_s(400)
+
+
 def test_batches_without_knots_of_their_own_are_flagged() -> None:
     predicted = RuntimeCoefficients("linear", KNOTS, 0.5, DOMAIN).predict([50, 50], 1, batch_size=[1, 2])
     assert predicted.seconds.tolist() == [1.0, 2.0]

@@ -1,7 +1,7 @@
 """Larger batches: a prefill factor and a decode time for each batch size, against the smallest one measured.
 
-A batch of b prompts of p tokens prefills like one prompt of b * p tokens, times a factor that the data give; its rows
-share a decode step, which takes longer the more rows there are.
+A batch of b prompts of p tokens prefills like one prompt of b * p tokens, or like b prompts one after another where
+that is faster, times a factor that the data give; its rows share a decode step, which takes longer the more there are.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def _fit_batch(batch: int, cells: Cells, base: RuntimeCoefficients) -> tuple[flo
     p, o = np.array(list(cells), dtype=np.float64).T
     seconds = np.array(list(cells.values()))
     context = base.decode_s_per_context_token * batch * context_tokens(p, o)
-    design = np.stack([base.prefill_s(p * batch), o - 1.0], axis=1)
+    design = np.stack([base.batched_prefill_s(p, batch), o - 1.0], axis=1)
     target = seconds - context
     if len(set(o.tolist())) == 1:
         if o[0] == 1:

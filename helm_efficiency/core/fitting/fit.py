@@ -36,7 +36,7 @@ class Fit:
         deployment: Whose.
         stack: On what.
         coefficients: The fitted numbers.
-        tier: Evidence: `measured`, `shared`, `transferred` or `none`.
+        tier: Evidence: `measured`, `shared`, `simulated`, `transferred`, `roofline` or `none`.
         profile_sha256: Hash of the measurements that were fitted.
         notes: What a reader should know: terms left at zero, noisy cells, extrapolation.
         versions: Versions of the software that made the fit, by package.
@@ -153,8 +153,9 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "aut
         profile.deployment,
         profile.stack,
         replace(coefficients, domain=_domain(by_batch), resolution_s=profile.resolution_s),
+        tier=profile.tier,
         profile_sha256=profile.sha256(),
-        notes=notes,
+        notes=(*profile.notes, *notes) if profile.tier == "simulated" else notes,
         versions=profile.versions,
         source=profile.source,
     )

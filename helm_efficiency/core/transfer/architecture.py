@@ -12,6 +12,10 @@ from helm_efficiency.core.checked import checked
 from helm_efficiency.core.transfer.transformers_config import sizes_from_config
 from helm_efficiency.errors import InputError
 
+_SAME_VOCABULARY_FRACTION = 0.05
+"""Vocabularies within this of each other count as the same: below 1 % of the weights of any model of 7B or more."""
+
+_NOT_LAYERS = ("name", "excluded", "vocab_size", "num_positions", "tied_embeddings")
 _POSITIVE = ("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_size", "ffn_size", "vocab_size")
 
 
@@ -204,3 +208,9 @@ class Architecture:
         if self.kv_lora_rank:
             return self.kv_lora_rank + self.rope_head_size
         return self.num_kv_heads * (self.head_size + (self.value_head_size or self.head_size))
+
+
+def have_same_layers(one: Architecture, other: Architecture) -> bool:
+    """Return whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
+    a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
+    return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION

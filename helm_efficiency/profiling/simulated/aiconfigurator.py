@@ -1,0 +1,299 @@
+"""The one door to AIConfigurator: kernel times that others measured, summed to a prefill and a decode step.
+
+AIConfigurator (PyPI `aiconfigurator-core`, Apache-2.0, NVIDIA) holds timings of kernels on real accelerators under
+vLLM, SGLang and TensorRT-LLM, and knows which kernels a model runs. A kernel of a shape that was not timed is
+interpolated, or estimated from its neighbours; which ones are estimated is told.
+
+Its `static` mode is a batch of equal requests with no server around it, which is what a cell of a profile is. Nothing
+else of this package imports it, since its own project announces a successor.
+"""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.extras import needs_extra
+
+PACKAGE = "aiconfigurator-core"
+
+SYSTEMS: Mapping[str, str] = {
+    "a100-80gb": "a100_sxm",
+    "h100-sxm": "h100_sxm",
+    "h200-sxm": "h200_sxm",
+    "h200": "h200_sxm",
+    "b200": "b200_sxm",
+    "b300": "b300_sxm",
+    "gb200": "gb200",
+    "gb300": "gb300",
+    "l40s": "l40s",
+    "rtx-pro-6000": "rtx_pro_6000_server",
+}
+"""AIConfigurator's names of the accelerators whose kernels it has timings of, by ours."""
+
+ENGINES = ("vllm", "sglang", "trtllm")
+
+_QUANTIZED: Mapping[str, Sequence[tuple[str, str]]] = {
+    "bf16": [("bfloat16", "bfloat16")],
+    "fp16": [("bfloat16", "bfloat16")],
+    "fp8": [("fp8", "fp8"), ("fp8_block", "fp8_block"), ("fp8", "fp8_block")],
+    "fp4": [("nvfp4", "nvfp4")],
+    "mxfp4": [("bfloat16", "w4a16_mxfp4")],
+    "int8": [("int8_wo", "bfloat16")],
+    "int4": [("int4_wo", "int4_wo")],
+}
+"""Kernels of dense layers and of experts by dtype of the weights, in the order in which they are tried."""
+
+_BLOCKWISE: Sequence[tuple[str, str]] = [("fp8_block", "fp8_block"), ("fp8", "fp8_block"), ("fp8", "fp8")]
+"""The same for fp8 with a mixture of experts, which is published in blocks of 128 x 128 (DeepSeek, Qwen3, MiniMax)."""
+
+_DTYPE_OF_MODE = {"bfloat16": "bf16", "int8_wo": "int8", "sq": "int8", "int4_wo": "int4", "nvfp4": "fp4"}
+
+_TIMED = ("gemm", "attention", "moe", "mla", "dsa", "ssm", "gdn", "kda")
+"""Kernels whose times are tables; the others (norms, copies, transfers) are formulas by design."""
+
+_PRIVATE_PATH = " at /"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a simulated model runs on.
+
+    Attributes:
+        accelerator: Our key of it, one of `SYSTEMS`.
+        engine: One of `ENGINES`.
+        dtype: Number format of the weights, such as `fp8`; empty for that of the checkpoint.
+        tensor_parallel: Ways each layer is split; all accelerators.
+        expert_parallel: Ways the experts are dealt out; the rest of the tensor-parallel group splits each of them.
+        cache_dtype: Number format of the key-value cache, `bf16` or `fp8`; empty for that of the checkpoint.
+    """
+
+    accelerator: str
+    engine: str = "vllm"
+    dtype: str = ""
+    tensor_parallel: int = 1
+    expert_parallel: int = 1
+    cache_dtype: str = ""
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in SYSTEMS:
+            raise InputError(
+                f"No kernel timings of accelerator {self.accelerator!r}. There are some of: {', '.join(SYSTEMS)}."
+            )
+        if self.engine not in ENGINES:
+            raise InputError(f"No kernel timings of engine {self.engine!r}. There are some of: {', '.join(ENGINES)}.")
+        if self.dtype and self.dtype not in _QUANTIZED:
+            raise InputError(f"No kernel timings of dtype {self.dtype!r}. There are some of: {', '.join(_QUANTIZED)}.")
+        if self.cache_dtype not in ("", "bf16", "fp8"):
+            raise InputError(f"Cache dtype {self.cache_dtype!r}: expected bf16 or fp8.")
+        if self.tensor_parallel < 1 or self.tensor_parallel % max(self.expert_parallel, 1):
+            raise InputError(
+                f"{self.tensor_parallel} accelerators cannot be {self.expert_parallel} expert-parallel groups: "
+                "expected a divisor."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A model on a deployment, ready to be asked for times.
+
+    Attributes:
+        deployment: Where it runs.
+        dtype: Number format of the weights, as the kernels have it.
+        engine_version: Version of the engine whose kernels were timed.
+        estimated_kernels: Kernels of which this shape was not timed: their times are estimated from other shapes.
+    """
+
+    deployment: Deployment
+    dtype: str
+    engine_version: str
+    estimated_kernels: tuple[str, ...]
+    _engine: Any
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the simulator and of its tables, by name."""
+        tables = f"{SYSTEMS[self.deployment.accelerator]}/{self.deployment.engine}/{self.engine_version}"
+        return {PACKAGE: version(PACKAGE), f"{PACKAGE} tables": tables}
+
+    def prefill_s(self, prompt_tokens: int, *, batch_size: int = 1) -> float:
+        """Return the seconds to process a batch of prompts and emit their first tokens."""
+        return float(self._engine.predict_prefill_latency(batch_size, prompt_tokens)) / 1e3
+
+    def decode_step_s(self, context_tokens: int, *, batch_size: int = 1) -> float:
+        """Return the seconds of one decode step of a batch in which every row has so many tokens before it."""
+        return float(self._engine.predict_decode_latency(batch_size, context_tokens, 2)) / 1e3
+
+    def request_s(self, prompt_tokens: int, output_tokens: int, *, batch_size: int = 1) -> float:
+        """Return the seconds of a batch of equal requests from the prompt to the last token."""
+        if output_tokens == 1:
+            return self.prefill_s(prompt_tokens, batch_size=batch_size)
+        total = self._engine.run_static(batch_size=batch_size, isl=prompt_tokens, osl=output_tokens)[2]
+        return float(total) / 1e3
+
+
+def simulate(model: str | Mapping[str, Any], deployment: Deployment) -> Simulation:
+    """Prepare to simulate a model.
+
+    The first call for an accelerator and engine reads their tables, which takes a second or two.
+
+    Args:
+        model: Name of a packaged config (`packaged_configs`), or a transformers config.
+        deployment: What it runs on.
+
+    Returns:
+        What answers with times, in microseconds to a few hundred of them.
+
+    Raises:
+        MissingExtraError: AIConfigurator is not installed.
+        InputError: The model's kind is not known to AIConfigurator.
+        ProfilingError: It has no timings of a kernel that the model needs there; the message names the kernel.
+    """
+    with needs_extra("stacks"):
+        import aiconfigurator_core  # noqa: F401
+    failures = []
+    with _quietly(), _as_folder(model) as where:
+        for modes in _kernel_modes(model, deployment):
+            try:
+                return _compile(where, deployment, modes)
+            except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+                failures.append(str(error).split(_PRIVATE_PATH)[0])
+    named = model if isinstance(model, str) else model.get("_name_or_path", "the model")
+    raise ProfilingError(
+        f"{PACKAGE} {version(PACKAGE)} cannot simulate {named} on {deployment.tensor_parallel} x "
+        f"{deployment.accelerator} {deployment.engine} {deployment.dtype or 'as published'}: {failures[0]}"
+    )
+
+
+@cache
+def packaged_configs() -> Mapping[str, Path]:
+    """Map each Hugging Face name whose config AIConfigurator brings to the file.
+
+    Raises:
+        MissingExtraError: AIConfigurator is not installed.
+    """
+    with needs_extra("stacks"):
+        folder = Path(str(files("aiconfigurator_core") / "model_configs"))
+    ending = "_config.json"
+    return {
+        path.name.removesuffix(ending).replace("--", "/", 1): path
+        for path in sorted(folder.glob(f"*{ending}"))
+        if not path.name.endswith("_hf_quant_config.json")
+    }
+
+
+def _kernel_modes(model: str | Mapping[str, Any], deployment: Deployment) -> Iterator[dict[str, str]]:
+    """Yield the kernels to try: those of the checkpoint, or of the dtype asked for; last with a cache of 16 bits."""
+    experts = _num_experts(model)
+    if not deployment.dtype:
+        weights: list[dict[str, str]] = [{}]
+    else:
+        pairs = _BLOCKWISE if deployment.dtype == "fp8" and experts else _QUANTIZED[deployment.dtype]
+        weights = [{"gemm_quant_mode": dense, "moe_quant_mode": expert} for dense, expert in pairs]
+    wide = {"kvcache_quant_mode": "bfloat16", "fmha_quant_mode": "bfloat16"}
+    narrow = {"kvcache_quant_mode": "fp8", "fmha_quant_mode": "bfloat16"}
+    given = {"bf16": [wide], "fp8": [narrow], "": [wide] if deployment.dtype else [{}, wide]}
+    for cache_modes in given[deployment.cache_dtype]:
+        for modes in weights:
+            yield modes | cache_modes
+
+
+def _num_experts(model: str | Mapping[str, Any]) -> int:
+    config = json.loads(packaged_configs()[model].read_bytes()) if isinstance(model, str) else model
+    config = config.get("text_config") or config
+    names = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
+    return max(int(config.get(name) or 0) for name in names)
+
+
+def _compile(where: str, deployment: Deployment, modes: Mapping[str, str]) -> Simulation:
+    """Build the list of kernels and try it once, so that a kernel without timings is found here."""
+    import aiconfigurator_core
+    from aiconfigurator_core.sdk import engine, models, perf_database
+    from aiconfigurator_core.sdk.config_builders import build_model_config
+
+    d = deployment
+    system = SYSTEMS[d.accelerator]
+    config = build_model_config(
+        tp_size=d.tensor_parallel,
+        pp_size=1,
+        attention_dp_size=1,
+        moe_tp_size=d.tensor_parallel // d.expert_parallel,
+        moe_ep_size=d.expert_parallel,
+        **modes,
+    )
+    model = models.get_model(where, config, d.engine)
+    # HYBRID: the timed kernel where there is one, else an estimate from other shapes of the same kernel
+    tables = perf_database.get_database_view(system, d.engine, "current", database_mode="HYBRID")
+    if tables is None:
+        raise ValueError(f"no tables of {d.engine} on {system}")
+    spec = engine.build_engine_spec_json(
+        model,
+        model_path=where,
+        system=system,
+        backend=d.engine,
+        backend_version=tables.version,
+        kv_block_size=None,
+        systems_path=None,
+        nextn=0,
+        database=tables,
+    )
+    compiled = engine.EngineHandle(bytes(aiconfigurator_core.engine_spec_bincode_from_json(spec)))
+    kernels = [kernel for phase in compiled.run_static_per_op(batch_size=1, isl=1024, osl=2) for kernel in phase]
+    compiled.run_static(batch_size=16, isl=128, osl=64)
+    estimated = {name.split("_", 1)[1] for name, _, _, source in kernels if source == "empirical"}
+    dense, expert = model.config.gemm_quant_mode.name, model.config.moe_quant_mode.name
+    return Simulation(
+        deployment=d,
+        dtype=d.dtype or _dtype_of(expert if _has_experts(kernels) else dense),
+        engine_version=str(tables.version),
+        estimated_kernels=tuple(sorted(name for name in estimated if any(word in name for word in _TIMED))),
+        _engine=compiled,
+    )
+
+
+def _has_experts(kernels: Sequence[tuple[str, float, float, str]]) -> bool:
+    return any("moe" in name for name, *_ in kernels)
+
+
+def _dtype_of(mode: str) -> str:
+    """Return our name of a number format of kernels.
+
+    >>> _dtype_of("fp8_block"), _dtype_of("w4a16_mxfp4"), _dtype_of("bfloat16")
+    ('fp8', 'mxfp4', 'bf16')
+    """
+    if "mxfp4" in mode:
+        return "mxfp4"
+    return _DTYPE_OF_MODE.get(mode, mode.split("_")[0])
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep AIConfigurator's log of which files it reads off the terminal; what matters of it is told by results."""
+    logger = logging.getLogger("aiconfigurator_core")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _as_folder(model: str | Mapping[str, Any]) -> Iterator[str]:
+    """Yield what AIConfigurator takes as a model: a name that it has a config of, or a folder with a config.json."""
+    if isinstance(model, str):
+        if model not in packaged_configs():
+            raise InputError(f"{PACKAGE} has no config of {model!r}; give its config.json instead.")
+        yield model
+        return
+    with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(dict(model)), encoding="utf-8")
+        yield folder

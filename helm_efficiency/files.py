@@ -19,7 +19,7 @@ MOST_LOG_BYTES = 1_000_000_000
 
 _BUFFER_BYTES = 1_000_000
 
-_UNFINISHED = ".unfinished-"
+UNFINISHED = ".unfinished-"
 """How the name of a file begins that is still being written."""
 
 
@@ -69,7 +69,7 @@ def write_files(contents: Mapping[Path, Content]) -> None:
     Raises:
         OutputError: One cannot be written, as on a full disk; all are as they were.
     """
-    unfinished = {path: path.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}") for path in contents}
+    unfinished = {path: path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}") for path in contents}
     path = Path()
     try:
         for path, content in contents.items():
@@ -130,7 +130,7 @@ def _sync(folder: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left half written in a folder."""
-    for path in folder.glob(f"{_UNFINISHED}*"):
+    for path in folder.glob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def rescore(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, suites or archives; or gs://, s3:// …")],
     *,
-    output: Annotated[Path, typer.Option(help="Folder for the tables and the re-scored suites.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the tables and the re-scored suites.")] = None,
     store: StoreOption = DEFAULT_STORE,
     stack: Annotated[list[str], typer.Option(help="On which stack; may be repeated. Default: the best covered.")] = [],  # noqa: B006
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -48,6 +48,7 @@ def rescore(
     price_date: PriceDateOption = None,
     api_prices: ApiPricesOption = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Put back what --in-place changed; nothing is scored.")] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Score again what has not changed.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each deployment was matched to.")] = False,
@@ -61,6 +62,11 @@ def rescore(
 
     Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
     """
+    if undo:
+        _undo(paths)
+        return
+    if output is None:
+        raise InputError("--output is missing: the folder for the tables, such as --output scored.")
     from helm_efficiency.rescoring.forkserver import begin_to_load
 
     if jobs > 1 and scheduler is None:
@@ -99,6 +105,25 @@ def rescore(
     summary = summarize(outcomes, seconds=time.monotonic() - began)
     _report(summary, format=format, explain=explain)
     if summary["failed"] or (strict and summary["missing"]):
+        raise typer.Exit(1)
+
+
+def _undo(paths: Sequence[str]) -> None:
+    """Put the original stat files back, and say into how many runs.
+
+    Raises:
+        Exit: A run was changed since, or nothing was there to be put back.
+    """
+    from helm_efficiency.rescoring.originals import undo
+
+    restored, changed = 0, []
+    for path in paths:
+        runs, lines = undo(Path(path))
+        restored += len(runs)
+        changed += lines
+    _note_all(changed)
+    note(f"{restored} runs are as they were before --in-place.")
+    if changed or not restored:
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -81,11 +81,10 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
         own = [metric.evaluate(*arguments) for metric in self.metrics]
         stats = self._stats_of_requests(scenario_state, metric_service)
         ours = _per_request_metric(scenario_state, stats).evaluate(*arguments)
-        aggregated = [
-            stat for result in own for stat in result.aggregated_stats if not is_efficiency_stat(stat.name.name)
-        ]
-        per_instance = [_without_efficiency(stats) for result in own for stats in result.per_instance_stats]
         added = [stat for stat in ours.aggregated_stats if is_efficiency_stat(stat.name.name)]
+        replaced = {stat.name for stat in added}
+        aggregated = [stat for result in own for stat in result.aggregated_stats if stat.name not in replaced]
+        per_instance = [_without(replaced, stats) for result in own for stats in result.per_instance_stats]
         return MetricResult(aggregated + added, [p for p in per_instance if p.stats] + ours.per_instance_stats)
 
     def get_metadata(self) -> list[MetricMetadata]:
@@ -191,8 +190,8 @@ def _per_request_metric(scenario_state: ScenarioState, stats: StatsOfRequests) -
     return _GenerationEfficiency(stats)
 
 
-def _without_efficiency(per_instance: PerInstanceStats) -> PerInstanceStats:
-    kept = [stat for stat in per_instance.stats if not is_efficiency_stat(stat.name.name)]
+def _without(replaced: Collection[MetricName], per_instance: PerInstanceStats) -> PerInstanceStats:
+    kept = [stat for stat in per_instance.stats if stat.name not in replaced]
     return replace(per_instance, stats=kept)
 
 

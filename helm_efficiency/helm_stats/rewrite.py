@@ -1,11 +1,13 @@
-"""Efficiency stats put into HELM's stat files: names replaced, never doubled, all other bytes kept as they are.
+"""Efficiency stats put into HELM's stat files: replaced, never doubled, never lost, all other bytes kept as they are.
 
-Stats of ours are found by how HELM begins a stat, so that nothing else needs to be decoded, and cut out; new ones are
-added at the end, where a live run has them.
+A stat is cut out if we wrote it earlier, or if one of ours has the same name, split and perturbation. A count of HELM's
+for which we have none stays. Such stats are found by how HELM begins a stat, so that nothing else needs to be decoded;
+new ones are added at the end, where a live run has them.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
@@ -13,15 +15,12 @@ from msgspec import Raw, Struct
 
 from helm_efficiency.adapters.json_stream import list_parts
 from helm_efficiency.errors import FileFormatError
-from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
-
-
-class _Name(Struct, gc=False):
-    name: str
+from helm_efficiency.helm_stats.aggregate import MetricName, Stat
+from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_own_stat
 
 
 class _Stat(Struct, gc=False):
-    name: _Name
+    name: Raw
 
 
 class _Entry(Struct):
@@ -29,6 +28,7 @@ class _Entry(Struct):
 
 
 _STAT = msgspec.json.Decoder(_Stat)
+_NAME = msgspec.json.Decoder(MetricName)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ELEMENTS = msgspec.json.Decoder(list[Raw])
 
@@ -43,8 +43,30 @@ _EMPTY_LIST = re.compile(rb"\[\s*\]")
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 
-def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
-    """`stats.json` with our stats at its end and none of theirs of the same names.
+class Replaced:
+    """Which stats of a file are cut out: those that we wrote earlier, and those that one of ours is put in place of."""
+
+    def __init__(self, added: Iterable[Stat]) -> None:
+        self._added = {_key(stat.name) for stat in added}
+        self._known: dict[bytes, bool] = {}
+
+    def __contains__(self, name: Raw) -> bool:
+        """Return whether a stat is cut out, given its name as JSON; the file repeats a name for each instance."""
+        text = bytes(name)
+        known = self._known.get(text)
+        if known is None:
+            decoded = _NAME.decode(text)
+            known = self._known[text] = is_own_stat(decoded.name) or _key(decoded) in self._added
+        return known
+
+
+def _key(name: MetricName) -> bytes:
+    """Return a name as bytes that do not depend on the order of its keys."""
+    return msgspec.json.encode(name, order="sorted")
+
+
+def rewrite_stats(data: bytes, added: Sequence[Stat], *, file: str) -> bytes:
+    """Return `stats.json` with our stats at its end and none of theirs that ours replace.
 
     Args:
         data: Its content.
@@ -54,11 +76,14 @@ def rewrite_stats(data: bytes, added: Sequence[Struct], *, file: str) -> bytes:
     Raises:
         FileFormatError: It is not a list of stats.
     """
-    return _with_added(_without(data, _spans_of_ours, file=file), added, file=file)
+    find_replaced = partial(_replaced_spans, replaced=Replaced(added))
+    return _with_added(_without(data, find_replaced, file=file), added, file=file)
 
 
-def rewrite_per_instance_stats(source: BinaryIO, target: BinaryIO, added: Iterable[Struct], *, file: str) -> None:
-    """Write `per_instance_stats.json` with our entries at its end and none of theirs of the same names.
+def rewrite_per_instance_stats(
+    source: BinaryIO, target: BinaryIO, added: Iterable[Struct], *, replaced: Replaced, file: str
+) -> None:
+    """Write `per_instance_stats.json` with our entries at its end and none of theirs that ours replace.
 
     An entry that has no other stats is left out, as a live run does. Memory holds a part of the file at a time.
 
@@ -66,14 +91,16 @@ def rewrite_per_instance_stats(source: BinaryIO, target: BinaryIO, added: Iterab
         source: The file as it is.
         target: Where it is to be written.
         added: Stats of ours, one entry a unit.
+        replaced: Which stats are cut out: the same as in `stats.json`, so that its means stay those of the instances.
         file: Its path, for messages.
 
     Raises:
         FileFormatError: It is not a list of per-instance stats.
     """
     before = b"["
+    find_replaced = partial(_replaced_spans, replaced=replaced)
     for part in list_parts(source, file=file):
-        kept = _without(part.text, _spans_of_ours, file=file)
+        kept = _without(part.text, find_replaced, file=file)
         if _EMPTY_LIST.search(kept):
             kept = _without(kept, _spans_of_empty_entries, file=file)
         start, end = _within_list(kept, file=file)
@@ -112,8 +139,8 @@ def _mask(match: re.Match[bytes]) -> bytes:
     return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
 
 
-def _spans_of_ours(data: bytes) -> _Spans:
-    """Stats of ours.
+def _replaced_spans(data: bytes, *, replaced: Replaced) -> _Spans:
+    """Find the stats that are cut out.
 
     Raises:
         msgspec.DecodeError: One does not end.
@@ -121,7 +148,7 @@ def _spans_of_ours(data: bytes) -> _Spans:
     spans: _Spans = []
     for match in _OUR_STAT.finditer(data):
         end, stat = _decode_at(data, match.start(), match.end())
-        if is_efficiency_stat(stat.name.name):
+        if stat.name in replaced:
             _add_element(spans, data, match.start(), end)
     return spans
 

@@ -124,10 +124,32 @@ counted) and `…@STACK` come beside them."""
 PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
 """How the names of stats begin that say who counted."""
 
+HELM_STATS = frozenset(
+    {
+        "num_prompt_tokens",
+        "num_output_tokens",
+        "inference_runtime",
+        "inference_denoised_runtime",
+        "inference_idealized_runtime",
+        ENERGY_STAT,
+        CO2_STAT,
+    }
+)
+"""Stats that HELM writes under the same names. HELM's own is taken out only where one of ours takes its place."""
+
 
 def is_efficiency_stat(name: str) -> bool:
-    """Whether a stat of this name is one that we write, and so replace."""
+    """Return whether we write stats of this name."""
     return name.partition(STACK_SEPARATOR)[0] in STATS or name.startswith(PROVENANCE_PREFIXES)
+
+
+def is_own_stat(name: str) -> bool:
+    """Return whether only we write stats of this name, so that one in a file was written by us earlier.
+
+    >>> is_own_stat("idealized_cost_usd"), is_own_stat("num_prompt_tokens"), is_own_stat("exact_match")
+    (True, False, False)
+    """
+    return name not in HELM_STATS and is_efficiency_stat(name)
 
 
 def stat_columns(

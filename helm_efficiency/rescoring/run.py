@@ -13,9 +13,8 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,32 +25,20 @@ from msgspec import Struct
 from helm_efficiency.adapters.helm.files import PER_INSTANCE_STATS, STATS
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.helm.runs import HelmRun
-from helm_efficiency.adapters.json_stream import blocks, read_whole
 from helm_efficiency.adapters.record import HarnessRun
 from helm_efficiency.adapters.sources import HELM, Files, FileState, Source, read_source, state_of
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.errors import EfficiencyError, InputError, OutputError
-from helm_efficiency.files import Content, locked, remove_unfinished, write_files
-from helm_efficiency.helm_stats.aggregate import (
-    Columns,
-    Layout,
-    Stat,
-    aggregated_stats,
-    layout_of,
-    per_instance_stats,
-)
-from helm_efficiency.helm_stats.rewrite import rewrite_per_instance_stats, rewrite_stats
-from helm_efficiency.helm_stats.stats import stat_columns
+from helm_efficiency.files import Content, locked, write_files
 from helm_efficiency.metrics.efficiency import ScoredRequests, score_requests
 from helm_efficiency.metrics.rows import request_tables, run_rows
 from helm_efficiency.metrics.table import REQUEST_COLUMNS, request_schema
+from helm_efficiency.rescoring.originals import Originals
 from helm_efficiency.rescoring.plan import Plan, StatsTarget
+from helm_efficiency.rescoring.suite_files import files_in_place, files_of_copy
 
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
 """Folders of the output: parts of the requests table, copied suites, receipts."""
-
-_DISPLAYED = frozenset({"instances.json", "display_predictions.json", "display_requests.json"})
-"""What helm-summarize derives from a run; a copy gets its own."""
 
 
 class Matched(Struct, frozen=True):
@@ -108,12 +95,14 @@ class ScoredRun(NamedTuple):
         files: What is to be written, by path.
         receipt: What it was scored from, as it was before anything is written; None if there is nothing to write.
         lock: Holds the run's folder, if its stats are changed in place.
+        originals: The files that are changed in place, as they were; None if none is.
     """
 
     outcome: Outcome
     files: dict[Path, Content]
     receipt: Receipt | None
     lock: contextlib.ExitStack
+    originals: Originals | None = None
 
 
 def rescore_run(plan: Plan, source: Source) -> Outcome:
@@ -137,8 +126,9 @@ def score_run(plan: Plan, source: Source) -> ScoredRun:
             if receipt is not None and _holds(receipt, plan, states):
                 outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
                 return ScoredRun(outcome, {}, None, contextlib.ExitStack())
-            contents, receipt = _score(plan, source, files, states)
-            return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all())
+            originals = _originals(plan, source, files)
+            contents, receipt = _score(plan, source, files, states, originals)
+            return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all(), originals)
         except (EfficiencyError, OSError, msgspec.DecodeError) as error:
             outcome = Outcome(url=source.url, status="failed", error=str(error))
             return ScoredRun(outcome, {}, None, contextlib.ExitStack())
@@ -153,7 +143,11 @@ def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
     with scored.lock:
         if scored.receipt is not None:
             try:
+                if scored.originals is not None:
+                    scored.originals.keep()
                 write_files(scored.files)
+                if scored.originals is not None:
+                    scored.originals.note_written()
             except OutputError:
                 raise
             except EfficiencyError as error:
@@ -174,8 +168,17 @@ def _receipt_path(plan: Plan, source: Source) -> Path:
     return plan.output / RECEIPTS / f"{part_name(source)}.json"
 
 
+def _originals(plan: Plan, source: Source, files: Files) -> Originals | None:
+    """Find the originals of the files that are to be changed in place."""
+    if source.harness != HELM or plan.target is not StatsTarget.in_place:
+        return None
+    if source.local_path is None:
+        raise InputError(f"{source.url} is remote and cannot be changed in place; leave --in-place out to get a copy.")
+    return Originals.of(source.local_path, [name for name in (STATS, PER_INSTANCE_STATS) if name in files.names()])
+
+
 def _score(
-    plan: Plan, source: Source, files: Files, states: dict[str, FileState]
+    plan: Plan, source: Source, files: Files, states: dict[str, FileState], originals: Originals | None
 ) -> tuple[dict[Path, Content], Receipt]:
     """What is to be written of a run, and what it was made from."""
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
@@ -184,8 +187,10 @@ def _score(
     rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
     tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
     contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
-    if isinstance(runs[0], HelmRun) and plan.target is not StatsTarget.none:
-        contents |= _suite_files(plan, source, files, runs[0], scored[0])
+    if isinstance(runs[0], HelmRun) and originals is not None:
+        contents |= files_in_place(originals, files, runs[0], scored[0])
+    elif isinstance(runs[0], HelmRun) and plan.target is StatsTarget.copy:
+        contents |= files_of_copy(plan.output / RUNS / source.suite / source.name, files, runs[0], scored[0])
     outcome = Outcome(
         url=source.url,
         status="scored",
@@ -250,46 +255,6 @@ def _parquet(tables: Iterable[pa.Table]) -> bytes:
 _ALIKE = [name for name, kind in REQUEST_COLUMNS.items() if kind != pa.float64()]
 _ALIKE += ["scores.key_value.key", "scores.key_value.value"]
 """Columns whose values are alike; a dictionary of seconds and dollars would be as long as the column."""
-
-
-def _suite_files(
-    plan: Plan, source: Source, files: Files, run: HelmRun, scored: Sequence[ScoredRequests]
-) -> dict[Path, Content]:
-    """Files of a HELM run with our stats in them, by where they go."""
-    in_place = source.local_path if plan.target is StatsTarget.in_place else None
-    if plan.target is StatsTarget.in_place and in_place is None:
-        raise InputError(f"{source.url} is remote and cannot be changed in place; leave --in-place out to get a copy.")
-    target = in_place or plan.output / RUNS / source.suite / source.name
-    remove_unfinished(target)
-    names = files.names()
-    contents: dict[str, Content] = {}
-    if not in_place:
-        contents = {name: partial(_copy, files, name) for name in names if name not in _DISPLAYED}
-    layout = layout_of(run.states, method=run.method)
-    columns = stat_columns(run.records, *scored)
-    if STATS in names:
-        contents[STATS] = partial(_rewrite_stats, files, aggregated_stats(layout, columns))
-    if PER_INSTANCE_STATS in names:
-        contents[PER_INSTANCE_STATS] = partial(_rewrite_per_instance_stats, files, layout, columns)
-    return {target / name: content for name, content in contents.items()}
-
-
-def _copy(files: Files, name: str, target: BinaryIO) -> None:
-    with files.open(f"{files.path}/{name}") as source:
-        for block in blocks(source, file=f"{files.path}/{name}"):
-            target.write(block)
-
-
-def _rewrite_stats(files: Files, added: Sequence[Stat], target: BinaryIO) -> None:
-    file = f"{files.path}/{STATS}"
-    with files.open(file) as source:
-        target.write(rewrite_stats(read_whole(source, file=file), added, file=file))
-
-
-def _rewrite_per_instance_stats(files: Files, layout: Layout, columns: Columns, target: BinaryIO) -> None:
-    file = f"{files.path}/{PER_INSTANCE_STATS}"
-    with files.open(file) as source:
-        rewrite_per_instance_stats(source, target, per_instance_stats(layout, columns), file=file)
 
 
 def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> Iterator[Matched]:

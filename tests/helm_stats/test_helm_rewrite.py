@@ -13,8 +13,8 @@ from helm_efficiency.adapters import json_stream as json_parts
 from helm_efficiency.catalog.helm_metadata import is_score
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.helm_stats.aggregate import MetricName, PerInstanceStats, Stat, stat_of
-from helm_efficiency.helm_stats.rewrite import rewrite_per_instance_stats, rewrite_stats
-from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_efficiency_stat
+from helm_efficiency.helm_stats.rewrite import Replaced, rewrite_per_instance_stats, rewrite_stats
+from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_own_stat
 
 NAMES = ("exact_match", "num_references", "inference_runtime", "num_prompt_tokens", "prompt_tokens_from_usage", "{}[],")
 
@@ -41,7 +41,9 @@ layouts = st.sampled_from([{"indent": 2}, {}, {"separators": (",", ":")}])
 
 
 def kept_of(all_stats: list[Any]) -> list[Any]:
-    return [stat for stat in all_stats if not is_efficiency_stat(stat["name"]["name"])]
+    """Stats that neither were ours nor have the name of the one that the tests add."""
+    replaced = {"name": "inference_runtime", "split": "test"}
+    return [stat for stat in all_stats if not is_own_stat(stat["name"]["name"]) and stat["name"] != replaced]
 
 
 @given(stats, layouts, st.booleans())
@@ -57,7 +59,8 @@ def test_stats(all_stats: list[Any], layout: Any, with_nan: bool) -> None:
 
 def rewrite_entries(data: bytes, added: list[PerInstanceStats]) -> bytes:
     target = io.BytesIO()
-    rewrite_per_instance_stats(io.BytesIO(data), target, added, file="per_instance_stats.json")
+    replaced = Replaced([stat for entry in added for stat in entry.stats])
+    rewrite_per_instance_stats(io.BytesIO(data), target, added, replaced=replaced, file="per_instance_stats.json")
     return target.getvalue()
 
 
@@ -78,8 +81,17 @@ def test_per_instance_stats(
 
 
 def test_bytes_of_others_are_kept() -> None:
-    data = b'[ {"name":{"name":"exact_match"},"sum":1.50,"x":"\\u00e9"} ,\n {"name": {"name": "inference_runtime"}}]\n'
+    data = b'[ {"name":{"name":"exact_match"},"sum":1.50,"x":"\\u00e9"} ,\n {"name": {"name": "api_cost_usd"}}]\n'
     assert rewrite_stats(data, [], file="") == b'[ {"name":{"name":"exact_match"},"sum":1.50,"x":"\\u00e9"} ]\n'
+
+
+def test_counts_that_nothing_replaces_stay() -> None:
+    counted = [a_stat("num_prompt_tokens"), a_stat("num_prompt_tokens", "valid"), a_stat("training_co2_cost")]
+    worst = a_stat("num_prompt_tokens", perturbation={"name": "robustness", "computed_on": "worst"})
+    data = json.dumps([*counted, worst]).encode()
+    assert json.loads(rewrite_stats(data, [], file="")) == [*counted, worst]
+    added = [ours("num_prompt_tokens", 5.0)]
+    assert json.loads(rewrite_stats(data, added, file=""))[:-1] == [*counted[1:], worst]
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'[{"name": {"name": "inference_runtime"}, "sum": 1', b'{"a": 1}]'])

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from helm_efficiency.core.fitting.validation import validate
     from helm_efficiency.core.measurement import Measurement, Profile, Stack
     from helm_efficiency.core.pareto import pareto_front
+    from helm_efficiency.core.rules import PrefillRule, Protocol
     from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
     from helm_efficiency.core.services.denoise import Denoised, denoise
     from helm_efficiency.core.services.log import ServiceLog
+    from helm_efficiency.core.tier import Tier
     from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.core.transfer.model import Parallel
     from helm_efficiency.errors import (
@@ -99,10 +101,12 @@ __all__ = [
     "OutputError",
     "Parallel",
     "Prediction",
+    "PrefillRule",
     "Price",
     "Pricing",
     "Profile",
     "ProfilingError",
+    "Protocol",
     "RequestCaches",
     "RequestRecord",
     "RuntimeCoefficients",
@@ -115,6 +119,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Tables",
+    "Tier",
     "UnknownDeploymentError",
     "__version__",
     "build_leaderboard",
@@ -178,10 +183,12 @@ _HOMES: dict[str, str] = {
     "OutputError": "errors",
     "Parallel": "core.transfer.model",
     "Prediction": "core.runtime_model",
+    "PrefillRule": "core.rules",
     "Price": "catalog.accelerators",
     "Pricing": "metrics.pricing",
     "Profile": "core.measurement",
     "ProfilingError": "errors",
+    "Protocol": "core.rules",
     "RequestCaches": "adapters.helm.request_cache",
     "RequestRecord": "adapters.record",
     "RuntimeCoefficients": "core.runtime_model",
@@ -194,6 +201,7 @@ _HOMES: dict[str, str] = {
     "Store": "store",
     "StoreError": "errors",
     "Tables": "report.tables",
+    "Tier": "core.tier",
     "UnknownDeploymentError": "errors",
     "build_leaderboard": "report.leaderboard:build",
     "co2_g": "core.cost",

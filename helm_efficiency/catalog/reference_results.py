@@ -12,6 +12,7 @@ from importlib.resources import files
 
 import yaml
 
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import CatalogError
 
 
@@ -24,14 +25,14 @@ class PaperModel:
         label: Name in the published figures.
         parameters: Weights, as plotted.
         num_accelerators: How many the paper bills, by stack.
-        tier: Evidence for its idealized runtimes.
+        tier: Tier of evidence for its idealized runtimes.
     """
 
     name: str
     label: str
     parameters: float
     num_accelerators: Mapping[str, int]
-    tier: str
+    tier: Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def paper_2023() -> PaperResults:
             label=model["label"],
             parameters=float(model["parameters"]),
             num_accelerators={stack: model[stack] for stack in stacks},
-            tier=model["tier"],
+            tier=Tier(model["tier"]),
         )
         for model in facts["models"]
     }

@@ -9,12 +9,12 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import (
     Format,
     FormatOption,
-    Rule,
     StoreOption,
     emit,
     narrowed,
     note,
 )
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 
@@ -30,7 +30,9 @@ def fit(
     *,
     deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,
     stack: Annotated[str | None, typer.Option(help="On this stack only.")] = None,
-    rule: Annotated[Rule, typer.Option(help="How prefill is read; auto lets the data choose.")] = Rule.auto,
+    rule: Annotated[
+        PrefillRule, typer.Option(help="How prefill is read; auto lets the data choose.")
+    ] = PrefillRule.auto,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:

@@ -52,18 +52,6 @@ DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of t
 StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
 
 
-class Rule(StrEnum):
-    """How prefill is read between what was measured."""
-
-    auto = "auto"
-    linear = "linear"
-    tile = "tile"
-    parametric = "parametric"
-    helm = "helm"
-    paper_2022 = "paper-2022"
-    paper_2023 = "paper-2023"
-
-
 class Format(StrEnum):
     """How data is written to stdout."""
 

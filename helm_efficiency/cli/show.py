@@ -15,6 +15,7 @@ from helm_efficiency.cli.options import (
     narrowed,
     note,
 )
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _held(
         "deployment": key[0],
         "stack": key[1],
         "num_accelerators": known.stack.num_accelerators,
-        "tier": fit.tier if fit else "none",
+        "tier": fit.tier if fit else Tier.none,
         "rule": fit.coefficients.rule if fit else None,
         "relative_error": fit.coefficients.relative_error if fit else None,
         "measurements": len(profile.measurements) if profile else 0,

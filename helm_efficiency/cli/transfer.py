@@ -17,6 +17,7 @@ from helm_efficiency.cli.options import (
     load_catalog,
     note,
 )
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _keep(store: Path, fits: "Sequence[Fit]") -> None:
     from helm_efficiency.store import Store
 
     opened = Store(store)
-    kept = [fit for fit in fits if fit.tier != "measured"]
+    kept = [fit for fit in fits if fit.tier != Tier.measured]
     for fit in kept:
         opened.put_fit(fit)
     note(f"Kept {len(kept)} fits in {store}.")

@@ -1,23 +1,15 @@
 """The command that shows how good the coefficients are: validate."""
 
 import math
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, Rule, StoreOption, emit
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
+from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
-
-
-class Protocol(StrEnum):
-    """What is held out."""
-
-    leave_one_knot_out = "leave-one-knot-out"
-    few_knots = "few-knots"
-    extrapolation = "extrapolation"
 
 
 @app.command()
@@ -26,7 +18,8 @@ def validate(
     deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,
     stack: Annotated[str | None, typer.Option(help="On this stack only.")] = None,
     rule: Annotated[
-        list[Rule] | None, typer.Option(help="How prefill is read; may repeat. By default auto beside HELM's own rule.")
+        list[PrefillRule] | None,
+        typer.Option(help="How prefill is read; may repeat. By default auto beside HELM's own rule."),
     ] = None,
     protocol: Annotated[
         list[Protocol] | None, typer.Option(help="What is held out; may repeat. By default all.")
@@ -50,8 +43,8 @@ def validate(
         known = ", ".join(sorted({profile.deployment for profile in profiles})) or "none"
         raise InputError(f"{store} has no measurements of {deployment}. It has those of: {known}.")
     scores = []
-    for each in rule or (Rule.auto, Rule.helm):
-        scores += validation.validate(profiles, rule=each.value, protocols=[p.value for p in protocol or Protocol])
+    for each in rule or (PrefillRule.auto, PrefillRule.helm):
+        scores += validation.validate(profiles, rule=each, protocols=protocol or tuple(Protocol))
     if deployment:
         scores = [score for score in scores if score.deployment == deployment]
     if not scores:

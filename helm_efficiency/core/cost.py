@@ -182,8 +182,8 @@ def serving_cost(
         InputError: A negative count, or a price that is not above 0.
 
     Example:
-        >>> from helm_efficiency import Domain, Fit, RuntimeCoefficients, Stack
-        >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
+        >>> from helm_efficiency import Domain, Fit, PrefillRule, RuntimeCoefficients, Stack
+        >>> numbers = RuntimeCoefficients(PrefillRule.linear, ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
         >>> fit = Fit("me/model", Stack("a100", "a100-80gb", num_accelerators=2), numbers)
         >>> serving_cost(fit, [1000], [2], usd_per_accelerator_hour=Decimal("3.6")).accelerator_s.round(3).tolist()
         [0.26]

@@ -18,6 +18,7 @@ import numpy as np
 
 from helm_efficiency.core.checked import checked
 from helm_efficiency.core.fitting.additive_model import Cells
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
@@ -151,7 +152,7 @@ class Profile:
         measured_on: ISO date, empty if unknown.
         versions: Versions of the software involved, by package.
         notes: What a reader should know: cells that ran out of memory, noise that remained.
-        tier: Evidence that a fit of it is: `measured`, or `simulated` where cells were simulated rather than timed.
+        tier: Tier of a fit of it: `measured`, or `simulated` where cells were simulated rather than timed.
 
     Raises:
         InputError: A `resolution_s` out of range.
@@ -171,7 +172,7 @@ class Profile:
     measured_on: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    tier: str = "measured"
+    tier: Tier = Tier.measured
 
     def __post_init__(self) -> None:
         if not 0 <= self.resolution_s <= _MOST_S:
@@ -221,6 +222,7 @@ class Profile:
                         "measurements": tuple(checked(Measurement(**m)) for m in data["measurements"]),
                         "architecture": None if architecture is None else Architecture.from_dict(architecture),
                         "notes": tuple(data.get("notes", ())),
+                        "tier": Tier(data.get("tier", Tier.measured)),
                     }
                 )
             )

@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helm_efficiency.core.checked import checked
+from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.errors import InputError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-HELM_RULES = ("helm", "paper-2022", "paper-2023")
-"""Rules whose knots are read as HELM reads its tables."""
 
 _MOST_TOKENS = 10**9
 """More than any prompt has."""
@@ -86,7 +84,7 @@ class RuntimeCoefficients:
     """Fitted numbers of one deployment on one stack, and how to read them.
 
     Attributes:
-        rule: How prefill is read between knots: as HELM reads its tables for `HELM_RULES`, in straight lines otherwise.
+        rule: Rule that prefill is read by between knots: HELM's for `HELM_RULES`, straight lines otherwise.
         prefill_knots: (prompt_tokens, seconds) pairs, ascending; seconds of the prompt and the first output token.
         decode_s_per_token: Seconds of each further output token at an empty context.
         decode_s_per_context_token: Further seconds of a decode step for each token of its context.
@@ -102,12 +100,13 @@ class RuntimeCoefficients:
         batch_knots: (batch size, prefill factor, decode seconds per token) triples, ascending; empty for batch 1 alone.
 
     Example:
-        >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
+        >>> from helm_efficiency import PrefillRule
+        >>> numbers = RuntimeCoefficients(PrefillRule.linear, ((1, 0.01), (1000, 0.11)), 0.02, Domain(1, 1000, 1, 64))
         >>> numbers.predict([1000, 2000], [2, 2]).in_domain.tolist()
         [True, False]
     """
 
-    rule: str
+    rule: PrefillRule
     prefill_knots: tuple[tuple[int, float], ...]
     decode_s_per_token: float
     domain: Domain
@@ -278,6 +277,7 @@ class RuntimeCoefficients:
                 cls(
                     **{
                         **data,
+                        "rule": PrefillRule(data["rule"]),
                         "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
                         "prefill_error_s": tuple(data.get("prefill_error_s", ())),
                         "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),

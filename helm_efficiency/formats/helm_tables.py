@@ -15,8 +15,10 @@ from typing import Any
 from helm_efficiency.catalog.reference_results import paper_num_accelerators
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.denoise import service_stack
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import CatalogError, EfficiencyError, FileFormatError, InputError
 from helm_efficiency.formats.measurement_files import load_json
 from helm_efficiency.formats.megatron import DEPLOYMENTS, PIPELINE_STAGES
@@ -123,7 +125,7 @@ def _idealized(deployment: str, owner: str, entry: Any, *, stack_name: str, sour
     stages = _PIPELINE_STAGES.get(owner, 1) if count else 1
     width = (count or 1) // stages
     stack = Stack(stack_name, accelerator, width * stages, "megatron", "", "fp16", width, stages)
-    tier = "measured" if owner == deployment else "shared"
+    tier = Tier.measured if owner == deployment else Tier.shared
     return Fit(deployment, stack, coefficients, tier=tier, notes=tuple(notes), source=source)
 
 
@@ -144,7 +146,7 @@ def _coefficients(entry: Any, where: str, relative_error: float) -> RuntimeCoeff
         decode_s, overhead_s = float(entry["runtime_per_output_token"]), float(entry.get("overhead", 0.0))
         domain = Domain(knots[0][0], knots[-1][0], 1, _MAX_PROFILED_OUTPUT_TOKENS)
         return RuntimeCoefficients(
-            "helm", knots, decode_s, domain, overhead_s=overhead_s, relative_error=relative_error
+            PrefillRule.helm, knots, decode_s, domain, overhead_s=overhead_s, relative_error=relative_error
         )
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, EfficiencyError) as error:
         raise FileFormatError(

@@ -8,10 +8,9 @@ from pathlib import Path
 from helm_efficiency.adapters.helm.runs import find_runs, read_run
 from helm_efficiency.catalog.architectures import ArchitectureCatalog
 from helm_efficiency.catalog.helm_metadata import HelmDeployment
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import EfficiencyError
 from helm_efficiency.metrics.efficiency import Coefficients
-
-TIERS = ("measured", "shared", "simulated", "transferred", "roofline", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,14 @@ class Covered:
     Attributes:
         deployment: HELM's `model_deployment`.
         model: HELM's `model`.
-        tier: One of `TIERS`.
+        tier: Tier of evidence of its coefficients.
         reason: Where the coefficients come from, or why there are none.
         num_requests: Of the archive that was asked about; 0 where none was.
     """
 
     deployment: str
     model: str
-    tier: str
+    tier: Tier
     reason: str
     num_requests: int = 0
 
@@ -55,7 +54,7 @@ def coverage(
     for deployment in deployments:
         match = coefficients.match(stack, deployment.name, deployment.model)
         fit = match.fit if match else None
-        tier = fit.tier if fit else "none"
+        tier = fit.tier if fit else Tier.none
         reason = "; ".join(fit.notes) if fit else _why_not(deployment, catalog)
         rows.append(Covered(deployment.name, deployment.model, tier, reason, counts.get(deployment.name, 0)))
     return rows
@@ -63,13 +62,14 @@ def coverage(
 
 def summarize_coverage(rows: Sequence[Covered]) -> list[dict[str, object]]:
     """Deployments and requests by tier, those without coefficients by reason."""
-    deployments: Counter[tuple[str, str]] = Counter()
-    requests: Counter[tuple[str, str]] = Counter()
+    deployments: Counter[tuple[Tier, str]] = Counter()
+    requests: Counter[tuple[Tier, str]] = Counter()
     for row in rows:
-        key = (row.tier, row.reason if row.tier == "none" else "")
+        key = (row.tier, row.reason if row.tier == Tier.none else "")
         deployments[key] += 1
         requests[key] += row.num_requests
-    order = sorted(deployments, key=lambda key: (TIERS.index(key[0]), -deployments[key], key))
+    order_of_tiers = list(Tier)
+    order = sorted(deployments, key=lambda key: (order_of_tiers.index(key[0]), -deployments[key], key))
     return [
         {"tier": tier, "deployments": deployments[tier, why], "requests": requests[tier, why], "why": why or None}
         for tier, why in order

@@ -16,6 +16,7 @@ from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.cost import mean_power_w
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.pricing import Pricing
 from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
@@ -167,10 +168,12 @@ def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
         if entry is not None:
             names = entry.helm_models
             place = names.index(deployment) if deployment in names else len(names)
-            by_architecture.setdefault(entry.architecture.name, []).append((fit.tier != "measured", place, deployment))
+            by_architecture.setdefault(entry.architecture.name, []).append(
+                (fit.tier != Tier.measured, place, deployment)
+            )
     # A measured one before others, the model itself before its derivatives.
     chosen = {name: fits[min(candidates)[-1]] for name, candidates in by_architecture.items()}
-    return {name: replace(fit, tier="shared") if fit.tier == "measured" else fit for name, fit in chosen.items()}
+    return {name: replace(fit, tier=Tier.shared) if fit.tier == Tier.measured else fit for name, fit in chosen.items()}
 
 
 def decoded_tokens(record: RequestRecord) -> int | None:

@@ -14,6 +14,7 @@ from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.core.bootstrap import mean_intervals
 from helm_efficiency.core.cost import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.metrics.efficiency import ScoredRequests
 from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
@@ -66,7 +67,7 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     texts: dict[str, list[str | None]] = {
         "stack": [match.fit.stack.name if match else None for match in matches],
         "stack_detail": [str(match.fit.stack) if match else None for match in matches],
-        "tier": [match.fit.tier if match else "none" for match in matches],
+        "tier": [match.fit.tier if match else Tier.none for match in matches],
         "matched_by": [match.matched_by if match else None for match in matches],
     }
     choice = index_array(scored.choice)
@@ -208,7 +209,7 @@ def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
     return {
         "stack": match and match.fit.stack.name,
         "stack_detail": match and str(match.fit.stack),
-        "tier": match.fit.tier if match else "none",
+        "tier": match.fit.tier if match else Tier.none,
         "matched_by": match and match.matched_by,
         "reason": next((reason for reason in scored.reasons if reason), None),
         "num_scored": int(is_scored.sum()),

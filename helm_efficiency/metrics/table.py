@@ -44,7 +44,7 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     # idealized, on one stack
     "stack": _TEXT,  # Stack.name; null where nothing matched
     "stack_detail": _TEXT,  # str(Stack)
-    "tier": _TEXT,  # measured, shared, transferred, roofline, none
+    "tier": _TEXT,  # a value of `Tier`
     "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
     "reason": _TEXT,  # why a number is missing; null where none is
     "idealized_s": _REAL,

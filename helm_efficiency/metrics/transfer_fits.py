@@ -19,6 +19,7 @@ from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, 
 from helm_efficiency.catalog.architectures import CatalogEntry
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
 from helm_efficiency.core.transfer.model import Parallel, TransferModel, fit_transfer
 from helm_efficiency.core.transfer.placement import Serving, place
@@ -60,7 +61,7 @@ class StackTransfer:
             if profile.deployment in self.measured:
                 shared = self.measured[profile.deployment]
                 note = f"measured as {profile.deployment}, whose layers are the same"
-                return replace(shared, deployment=name, tier="shared", notes=(*shared.notes, note))
+                return replace(shared, deployment=name, tier=Tier.shared, notes=(*shared.notes, note))
         if not own:
             return self.model.fit(architecture, parallel or self.parallel(architecture), deployment=name)
         others = [profile for profile in self.profiles if profile is not own[0]]
@@ -111,8 +112,8 @@ def load_transfer(
         >>> from helm_efficiency import Store, load_architectures, load_transfer
         >>> llama = load_architectures().find("meta/llama-3.1-70b-instruct").architecture
         >>> fit = load_transfer(Store(), "a100-80gb-megatron-fp16").fit("me/llama", llama)
-        >>> fit.tier, fit.stack.num_accelerators
-        ('transferred', 2)
+        >>> print(fit.tier, fit.stack.num_accelerators)
+        transferred 2
     """
     profiles = [profile for profile in store.profiles(stack=stack_name) if profile.architecture is not None]
     if not profiles:
@@ -124,7 +125,7 @@ def load_transfer(
     stack = profiles[0].stack
     accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
     spec = spec_of(accelerator, stack.dtype)
-    measured = {fit.deployment: fit for fit in store.fits(stack=stack_name) if fit.tier == "measured"}
+    measured = {fit.deployment: fit for fit in store.fits(stack=stack_name) if fit.tier == Tier.measured}
     return StackTransfer(fit_transfer(profiles, spec), measured, profiles, accelerator)
 
 
@@ -145,8 +146,8 @@ def roofline(stack: Stack, *, accelerators: Mapping[str, Accelerator] | None = N
     Example:
         >>> from helm_efficiency import Stack, load_architectures, roofline
         >>> llama = load_architectures().find("meta/llama-3.1-8b-instruct").architecture
-        >>> roofline(Stack("h100-roofline", "h100-sxm", dtype="bf16")).fit("me/llama", llama).tier
-        'roofline'
+        >>> print(roofline(Stack("h100-roofline", "h100-sxm", dtype="bf16")).fit("me/llama", llama).tier)
+        roofline
     """
     accelerator = find_accelerator(stack.accelerator, accelerators or load_accelerators())
     return StackTransfer(fit_transfer([], spec_of(accelerator, stack.dtype), stack=stack), {}, [], accelerator)

@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 import pandas as pd
 
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.measures import COSTS, MEASURES, Measure
@@ -202,7 +203,7 @@ def _columns(
     if part["stack_detail"].nunique() > 1 and not brief:
         yield "On", (list(part["stack_detail"].fillna("—")), False)
     if part["tier"].nunique(dropna=False) > 1 and not brief:
-        yield "Evidence", (list(part["tier"].fillna("none")), False)
+        yield "Evidence", (list(part["tier"].fillna(Tier.none)), False)
 
 
 def _title(part: pd.DataFrame, scenario: str) -> str:
@@ -234,7 +235,7 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
     if any(MEASURES[name].unit == "$/1k" and has_numbers(part, name) for name in SHOWN):
         yield "Costs are in dollars for a thousand requests, or for a thousand correct answers."
     if part["tier"].notna().any():
-        tiers = part["tier"].fillna("none").value_counts().sort_index()
+        tiers = part["tier"].fillna(Tier.none).value_counts().sort_index()
         which = next(iter(tiers.index)) if len(tiers) == 1 else ", ".join(f"{tier} {n}" for tier, n in tiers.items())
         yield f"Evidence for the idealized numbers: {which}."
     if part["num_out_of_domain"].any():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.extras import needs_extra
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Detail, Display, display, front_axis, has_numbers
@@ -46,11 +47,7 @@ METHOD = (
         "Idealized runtime × accelerators × price of an accelerator, or its power. API cost: tokens × list price.",
     ),
     ("Per correct answer", "Total over all answers ÷ sum of their scores; infinite where no answer is correct."),
-    (
-        "Evidence",
-        "measured: this model on this stack. shared: another model of the same architecture. transferred: predicted "
-        "from the architecture. none: nothing known.",
-    ),
+    ("Evidence", " ".join(f"{tier}: {tier.meaning}." for tier in Tier)),
     (
         "Intervals and ranks",
         "90 %. All models are drawn on the same instances, so that differences between them count, not how hard the "
@@ -195,7 +192,7 @@ def _part(part: pd.DataFrame, names: list[str], measures: list[str], evidence: l
 
 def _evidence(part: pd.DataFrame) -> pd.Series:
     """Stack and tier of each row in words."""
-    return (part["stack_detail"].fillna("").astype(str) + ", " + part["tier"].fillna("none").astype(str)).str.strip(
+    return (part["stack_detail"].fillna("").astype(str) + ", " + part["tier"].fillna(Tier.none).astype(str)).str.strip(
         ", "
     )
 

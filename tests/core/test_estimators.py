@@ -10,7 +10,7 @@ import pytest
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.fitting.paper_estimators import fit_paper_2023
 from helm_efficiency.core.measurement import Measurement, Profile, Stack, cells_by_batch
-from helm_efficiency.core.runtime_model import HELM_RULES
+from helm_efficiency.core.rules import HELM_RULES
 from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.formats.megatron import read_megatron_log
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helm_efficiency.core.fitting.experiment_design import Cell, Design, MeasuredBelief, Requests, first_cells
-from helm_efficiency.core.fitting.fit import RULES, Fit, fit_profile, profile_lines
-from helm_efficiency.core.fitting.validation import PROTOCOLS, folds, validate
+from helm_efficiency.core.fitting.fit import Fit, fit_profile, profile_lines
+from helm_efficiency.core.fitting.validation import folds, validate
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 from helm_efficiency.formats.megatron import read_megatron_log
@@ -33,7 +34,7 @@ def logs(data_dir: Path) -> list[Profile]:
     return [read_megatron_log(path) for path in sorted((data_dir / "megatron_logs").glob("*/*.log"))]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", PrefillRule)
 def test_every_rule_gives_a_fit_that_round_trips_and_meets_what_was_measured(rule: str) -> None:
     profile = replace(made(), source="here", versions={"torch": "2"}, resolution_s=0.001)
     fit = fit_profile(profile, rule=rule)
@@ -139,15 +140,15 @@ def test_splitwise_batches(data_dir: Path) -> None:
 
 def test_folds_hold_out_whole_prompt_lengths() -> None:
     for protocol, held_out in zip(
-        PROTOCOLS, ([{p} for p in PROMPTS[1:-1]], [{64, 128, 384, 768}], [{1024, 1536}]), strict=True
+        Protocol, ([{p} for p in PROMPTS[1:-1]], [{64, 128, 384, 768}], [{1024, 1536}]), strict=True
     ):
         found = list(folds(made(), protocol))
         assert [{m.prompt_tokens for m in test.measurements} for _, test in found] == held_out
         for train, test in found:
             assert {*train.measurements, *test.measurements} == set(made().measurements)
             assert not {m.prompt_tokens for m in train.measurements} & {m.prompt_tokens for m in test.measurements}
-    assert list(folds(made(prompts=(1, 256)), "leave-one-knot-out")) == []
-    assert list(folds(made(prompts=(1, 256)), "few-knots")) == []
+    assert list(folds(made(prompts=(1, 256)), Protocol.leave_one_knot_out)) == []
+    assert list(folds(made(prompts=(1, 256)), Protocol.few_knots)) == []
 
 
 def test_validation_of_what_cannot_be_validated_is_empty() -> None:

@@ -16,9 +16,11 @@ from helm_efficiency.core.fitting.prefill_curve import (
     smoothed,
 )
 from helm_efficiency.core.fitting.work_coordinates import stack_work
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.errors import InputError
 
 FEW = np.array([1.0, 256.0, 512.0, 1024.0, 1536.0])
+FITTED = (PrefillRule.auto, PrefillRule.linear, PrefillRule.tile)
 MANY = np.array([1.0, 32.0, 64.0, *(64.0 * k for k in range(2, 31))])
 
 
@@ -36,8 +38,8 @@ def test_more_tokens_are_more_work(coordinate: work.Work, p: list[int]) -> None:
     assert np.all(np.diff(coordinate(np.array(sorted(p), dtype=np.float64))) > 0)
 
 
-@given(st.lists(st.floats(0.001, 10.0), min_size=5, max_size=5), st.sampled_from(["auto", "linear", "tile"]))
-def test_one_more_token_is_never_faster_and_knots_of_a_monotone_profile_are_met(steps: list[float], rule: str) -> None:
+@given(st.lists(st.floats(0.001, 10.0), min_size=5, max_size=5), st.sampled_from(FITTED))
+def test_curve_is_monotone_and_meets_monotone_knots(steps: list[float], rule: PrefillRule) -> None:
     seconds = np.cumsum(steps)
     curve = fit_curve(lines(FEW, seconds), rule=rule)
     assert np.all(np.diff(curve.seconds) >= 0)
@@ -47,7 +49,7 @@ def test_one_more_token_is_never_faster_and_knots_of_a_monotone_profile_are_met(
 
 
 def test_linear_is_straight_lines() -> None:
-    curve = fit_curve(lines(FEW, [1.0, 1.0, 2.0, 3.0, 5.0]), rule="linear")
+    curve = fit_curve(lines(FEW, [1.0, 1.0, 2.0, 3.0, 5.0]), rule=PrefillRule.linear)
     assert curve.prompt_tokens.tolist() == [1.0, 256.0, 512.0, 1024.0, 1536.0]
     assert np.interp([384, 768], curve.prompt_tokens, curve.seconds).tolist() == [1.5, 2.5]
     assert curve.weights == {"linear": 1.0}
@@ -55,12 +57,12 @@ def test_linear_is_straight_lines() -> None:
 
 def test_no_such_rule() -> None:
     with pytest.raises(InputError, match=r"No rule 'spline'\. Known rules: auto, linear"):
-        fit_curve(lines(FEW, FEW), rule="spline")
+        PrefillRule("spline")
 
 
 @pytest.mark.parametrize("tile", [64, 128, 256])
 def test_the_tile_of_a_staircase_is_found(tile: int) -> None:
-    curve = fit_curve(lines(MANY, staircase(MANY, tile)), rule="tile")
+    curve = fit_curve(lines(MANY, staircase(MANY, tile)), rule=PrefillRule.tile)
     assert max(curve.weights, key=lambda name: curve.weights[name]) == f"tile-{tile}"
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.runtime_model import HELM_RULES, Domain, RuntimeCoefficients
+from helm_efficiency.core.rules import HELM_RULES
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import InputError
 
 DOMAIN = Domain(1, 100, 1, 10)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from helpers.run_commands import NUM_CASES, little_memory
 
-from helm_efficiency.core.fitting.fit import RULES, Fit, fit_profile
+from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import EfficiencyError, InputError, InsufficientMeasurementsError
 
@@ -34,7 +35,7 @@ def test_any_measurements() -> None:
     num_fits = 0
     for seed in range(NUM_CASES // 2):
         profile = any_profile(random.Random(seed))
-        for rule in RULES:
+        for rule in PrefillRule:
             try:
                 with little_memory():
                     fit = fit_profile(profile, rule=rule)

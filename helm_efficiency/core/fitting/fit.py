@@ -17,11 +17,10 @@ from helm_efficiency.core.fitting.paper_estimators import fit_paper_2022, fit_pa
 from helm_efficiency.core.fitting.prefill_curve import Curve, fit_curve, fit_parametric_curve, fit_tail
 from helm_efficiency.core.fitting.work_coordinates import stack_work
 from helm_efficiency.core.measurement import Profile, Stack, cells_by_batch
-from helm_efficiency.core.runtime_model import HELM_RULES, Domain, RuntimeCoefficients
+from helm_efficiency.core.rules import HELM_RULES, PrefillRule
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
-
-RULES = ("auto", "linear", "tile", "parametric", "helm", "paper-2022", "paper-2023")
-"""Names of the ways to fit and to read prefill."""
 
 _NO_DOMAIN = Domain(1, 1, 1, 1)
 _NOISY = 0.01
@@ -33,10 +32,10 @@ class Fit:
     """Coefficients of one deployment on one stack, with what they were made from.
 
     Attributes:
-        deployment: Whose.
-        stack: On what.
+        deployment: Deployment that the coefficients are of.
+        stack: Hardware and software that they hold on.
         coefficients: The fitted numbers.
-        tier: Evidence: `measured`, `shared`, `simulated`, `transferred`, `roofline` or `none`.
+        tier: Tier of evidence behind the coefficients; `Tier.meaning` explains each.
         profile_sha256: Hash of the measurements that were fitted.
         notes: What a reader should know: terms left at zero, noisy cells, extrapolation.
         versions: Versions of the software that made the fit, by package.
@@ -47,7 +46,7 @@ class Fit:
     deployment: str
     stack: Stack
     coefficients: RuntimeCoefficients
-    tier: str = "measured"
+    tier: Tier = Tier.measured
     profile_sha256: str = ""
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +84,7 @@ class Fit:
                     **{
                         **data,
                         "stack": checked(Stack(**data["stack"])),
+                        "tier": Tier(data.get("tier", Tier.measured)),
                         "coefficients": RuntimeCoefficients.from_dict(data["coefficients"]),
                         "notes": tuple(data["notes"]),
                     }
@@ -94,12 +94,12 @@ class Fit:
             raise InputError(f"Not a fit of this package: {error}.") from error
 
 
-def fit_profile(profile: Profile, *, rule: str = "auto", others: Sequence[Profile] = ()) -> Fit:
+def fit_profile(profile: Profile, *, rule: PrefillRule | str = PrefillRule.auto, others: Sequence[Profile] = ()) -> Fit:
     """Fit coefficients to a profile.
 
     Args:
         profile: At least two output lengths for one prompt length; seconds.
-        rule: One of `RULES`. `auto` lets the data choose how prefill is read between knots.
+        rule: Way to fit and to read prefill. `auto` lets the data choose how it is read between knots.
         others: Profiles of other models on the same stack, which `auto` may learn the stack's steps from; those of the
             profile's own deployment, and those that determine no prefill, are passed over.
 
@@ -122,22 +122,20 @@ def fit_profile(profile: Profile, *, rule: str = "auto", others: Sequence[Profil
         [1.341, 0.036]
     """
     neighbours = []
-    for other in others if rule == "auto" else ():
+    rule = PrefillRule(rule)
+    for other in others if rule is PrefillRule.auto else ():
         if other.deployment != profile.deployment:
             with suppress(InsufficientMeasurementsError):
                 neighbours.append(profile_lines(other))
     return fit_among(profile, neighbours, rule=rule)
 
 
-def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "auto") -> Fit:
+def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: PrefillRule = PrefillRule.auto) -> Fit:
     """As `fit_profile`, where the `profile_lines` of the others are at hand.
 
     Raises:
-        InputError: No such rule.
         InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
     """
-    if rule not in RULES:
-        raise InputError(f"No rule {rule!r}. Known rules: {', '.join(RULES)}.")
     try:
         by_batch = cells_by_batch(profile)
         with _solvable():
@@ -155,7 +153,7 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: str = "aut
         replace(coefficients, domain=_domain(by_batch), resolution_s=profile.resolution_s),
         tier=profile.tier,
         profile_sha256=profile.sha256(),
-        notes=(*profile.notes, *notes) if profile.tier == "simulated" else notes,
+        notes=(*profile.notes, *notes) if profile.tier == Tier.simulated else notes,
         versions=profile.versions,
         source=profile.source,
     )
@@ -189,11 +187,13 @@ def _solvable() -> Iterator[None]:
         ) from error
 
 
-def _fit_curve(lines: Lines, rule: str, neighbours: Sequence[Lines]) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
-    if rule == "parametric":
+def _fit_curve(
+    lines: Lines, rule: PrefillRule, neighbours: Sequence[Lines]
+) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
+    if rule is PrefillRule.parametric:
         curve = fit_parametric_curve(lines)
     else:
-        curve = fit_curve(lines, rule=rule, stack=stack_work(lines, neighbours) if rule == "auto" else None)
+        curve = fit_curve(lines, rule=rule, stack=stack_work(lines, neighbours) if rule is PrefillRule.auto else None)
     linear, quadratic = fit_tail(lines)
     coefficients = RuntimeCoefficients(
         rule,
@@ -221,12 +221,12 @@ def _notes(lines: Lines, curve: Curve, quadratic: float) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _fit_table(cells: Cells, rule: str) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
+def _fit_table(cells: Cells, rule: PrefillRule) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
     """A table as HELM has it: `helm` in full precision, the paper's estimators rounded as they are."""
-    if rule == "paper-2022":
+    if rule is PrefillRule.paper_2022:
         fit = fit_paper_2022(cells)
     else:
-        fit = fit_paper_2023(cells, digits=3 if rule == "paper-2023" else None)
+        fit = fit_paper_2023(cells, digits=3 if rule is PrefillRule.paper_2023 else None)
     coefficients = RuntimeCoefficients(rule, tuple(sorted(fit.prefill_s.items())), fit.decode_s_per_token, _NO_DOMAIN)
     prompts, outputs = np.array(list(cells)).T
     predicted_s = np.maximum(coefficients.predict(prompts, outputs).seconds, _LEAST_S)  # a table may say 0

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from helm_efficiency.core.fitting.fit import Fit, fit_among, profile_lines
 from helm_efficiency.core.measurement import Profile
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 from helm_efficiency.version import __version__
 
@@ -25,13 +26,15 @@ class Fits(NamedTuple):
     failures: tuple[str, ...]
 
 
-def fit_profiles(profiles: Sequence[Profile], *, rule: str = "auto", known: Sequence[Profile] = ()) -> Fits:
+def fit_profiles(
+    profiles: Sequence[Profile], *, rule: PrefillRule | str = PrefillRule.auto, known: Sequence[Profile] = ()
+) -> Fits:
     """Fit coefficients to profiles, each of which may learn from the others of its stack.
 
     Args:
         profiles: Seconds, of any deployments and stacks.
-        rule: One of `core.fitting.RULES`. `auto` lets the data choose how prefill is read between knots, and learns
-            from all that was measured on the same stack.
+        rule: Way to fit and to read prefill. `auto` lets the data choose how it is read between knots, and learns from
+            all that was measured on the same stack.
         known: Further profiles to learn from, which are not fitted themselves.
 
     Returns:
@@ -50,9 +53,10 @@ def fit_profiles(profiles: Sequence[Profile], *, rule: str = "auto", known: Sequ
         >>> round(fit.coefficients.decode_s_per_token, 6), failures
         (0.02, ())
     """
+    rule = PrefillRule(rule)
     versions = {"helm-efficiency": __version__} | {name: version(name) for name in ("numpy", "scipy")}
     today = datetime.now().date().isoformat()
-    stacks = {profile.stack.name for profile in profiles} if rule == "auto" else set()
+    stacks = {profile.stack.name for profile in profiles} if rule is PrefillRule.auto else set()
     teachers = {(p.stack.name, p.deployment): p for p in (*known, *profiles) if p.stack.name in stacks}
     lines = {}
     for key, teacher in teachers.items():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from helm_efficiency.core.fitting import work_coordinates as work
 from helm_efficiency.core.fitting.additive_model import Lines, monotone
 from helm_efficiency.core.fitting.work_coordinates import Work
-from helm_efficiency.errors import InputError
+from helm_efficiency.core.rules import PrefillRule
 
 FloatArray = NDArray[np.float64]
 
@@ -43,32 +43,23 @@ class Curve:
     left_out: FloatArray
 
 
-def candidates(rule: str, stack: Work | None) -> dict[str, Work]:
-    """Work coordinates that a rule chooses among.
-
-    Raises:
-        InputError: No such rule.
-    """
+def candidates(rule: PrefillRule, stack: Work | None) -> dict[str, Work]:
+    """Return the work coordinates that `linear`, `tile` or `auto` chooses among."""
     tiles = {f"tile-{tile}": work.tiled(tile) for tile in work.TILES}
-    if rule == "linear":
+    if rule is PrefillRule.linear:
         return {"linear": work.tokens}
-    if rule == "tile":
+    if rule is PrefillRule.tile:
         return tiles
-    if rule == "auto":
-        return {"linear": work.tokens, **tiles, **({} if stack is None else {"stack": stack})}
-    raise InputError(f"No rule {rule!r}. Known rules: auto, linear, tile, parametric, helm, paper-2022, paper-2023.")
+    return {"linear": work.tokens, **tiles, **({} if stack is None else {"stack": stack})}
 
 
-def fit_curve(lines: Lines, *, rule: str = "auto", stack: Work | None = None) -> Curve:
+def fit_curve(lines: Lines, *, rule: PrefillRule = PrefillRule.auto, stack: Work | None = None) -> Curve:
     """Fit a curve through the knots of `lines`.
 
     Args:
         lines: At least one prompt length.
         rule: `linear`, `tile` or `auto`.
         stack: Work coordinate made of other models' curves on the same stack, if there are any.
-
-    Raises:
-        InputError: No such rule.
     """
     p, seconds = lines.prompt_tokens, lines.prefill_s
     works = candidates(rule, stack)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from helm_efficiency.core.fitting.additive_model import Lines
 from helm_efficiency.core.fitting.fit import fit_among, profile_lines
 from helm_efficiency.core.measurement import Profile, cells_by_batch
+from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 FloatArray = NDArray[np.float64]
 
-PROTOCOLS = ("leave-one-knot-out", "few-knots", "extrapolation")
 FEW_KNOTS = (1, 256, 512, 1024, 1536)
 _MIN_FEW_KNOTS = 4
 _EXTRAPOLATION_SHARE = 0.55
@@ -31,10 +31,10 @@ class Score(NamedTuple):
     """Errors over held-out requests, as fractions of what was measured.
 
     Attributes:
-        deployment: Whose; `mean` for the mean over deployments.
+        deployment: Deployment whose fit was tested; `mean` for the mean over deployments.
         stack: Name of the stack.
-        protocol: One of `PROTOCOLS`.
-        rule: How prefill is read between knots.
+        protocol: Protocol by which measurements were held out.
+        rule: Rule that prefill was fitted by.
         num_requests: Held-out cells.
         one_token_error_fraction: Mean absolute error of requests with one output token; NaN where there is none.
         end_to_end_error_fraction: Mean absolute error of all.
@@ -44,8 +44,8 @@ class Score(NamedTuple):
 
     deployment: str
     stack: str
-    protocol: str
-    rule: str
+    protocol: Protocol
+    rule: PrefillRule
     num_requests: int
     one_token_error_fraction: float
     end_to_end_error_fraction: float
@@ -53,19 +53,24 @@ class Score(NamedTuple):
     half_width_fraction: float
 
 
-def validate(profiles: Sequence[Profile], *, rule: str = "auto", protocols: Sequence[str] = PROTOCOLS) -> list[Score]:
+def validate(
+    profiles: Sequence[Profile],
+    *,
+    rule: PrefillRule | str = PrefillRule.auto,
+    protocols: Sequence[Protocol | str] = tuple(Protocol),
+) -> list[Score]:
     """Score every profile under every protocol that it has enough prompt lengths for.
 
     Args:
         profiles: Of any deployments and stacks.
         rule: As for `fit_profile`.
-        protocols: Some of `PROTOCOLS`.
+        protocols: Protocols to test under.
 
     Returns:
         By stack, protocol and deployment, each mean over deployments last.
 
     Raises:
-        InputError: No such rule.
+        InputError: No such rule or protocol.
 
     Example:
         >>> from helm_efficiency import Measurement, Profile, Stack, validate
@@ -76,26 +81,27 @@ def validate(profiles: Sequence[Profile], *, rule: str = "auto", protocols: Sequ
         >>> score.num_requests, round(score.end_to_end_error_fraction, 6)
         (6, 0.0)
     """
+    rule, held_out_by = PrefillRule(rule), tuple(map(Protocol, protocols))
     lines = {(p.stack.name, p.deployment): found for p in profiles if (found := _lines_or_none(p))}
     scores = []
     for stack in sorted({stack for stack, _ in lines}):
         of_stack = [p for p in profiles if p.stack.name == stack and (stack, p.deployment) in lines]
-        for protocol in protocols:
+        for protocol in held_out_by:
             rows = []
             for profile in of_stack:
                 others = [x for (s, d), x in lines.items() if s == stack and d != profile.deployment]
-                rows += _score(profile, protocol, rule, others if protocol == "leave-one-knot-out" else [])
+                rows += _score(profile, protocol, rule, others if protocol is Protocol.leave_one_knot_out else [])
             scores += [*rows, *_mean(rows)]
     return scores
 
 
-def folds(profile: Profile, protocol: str) -> Iterator[tuple[Profile, Profile]]:
+def folds(profile: Profile, protocol: Protocol) -> Iterator[tuple[Profile, Profile]]:
     """What to fit and what to test on; nothing for a profile with too few prompt lengths."""
     smallest = min(m.batch_size for m in profile.measurements)
     prompts = sorted({m.prompt_tokens for m in profile.measurements if m.batch_size == smallest})
-    if protocol == "leave-one-knot-out":
+    if protocol is Protocol.leave_one_knot_out:
         held_out = [{p} for p in prompts[1:-1]]
-    elif protocol == "few-knots":
+    elif protocol is Protocol.few_knots:
         kept = set(FEW_KNOTS) & set(prompts)
         held_out = [set(prompts) - kept] if len(kept) >= _MIN_FEW_KNOTS else []
     else:
@@ -107,7 +113,7 @@ def folds(profile: Profile, protocol: str) -> Iterator[tuple[Profile, Profile]]:
             yield replace(profile, measurements=train), replace(profile, measurements=test)
 
 
-def _score(profile: Profile, protocol: str, rule: str, others: Sequence[Lines]) -> list[Score]:
+def _score(profile: Profile, protocol: Protocol, rule: PrefillRule, others: Sequence[Lines]) -> list[Score]:
     columns = []
     for train, test in folds(profile, protocol):
         try:

@@ -29,6 +29,7 @@ from scipy.stats import t as student_t
 
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.contention import Contention, explain
 from helm_efficiency.core.services.drift import Period, find_changes, levels_between, weekly_levels
@@ -311,5 +312,5 @@ def paper_minimum(log: ServiceLog, deployment: str) -> Fit:
         cell = (int(p), int(o))
         cells[cell] = min(seconds, cells.get(cell, np.inf))
     measurements = tuple(Measurement(p, o, float(seconds)) for (p, o), seconds in sorted(cells.items()))
-    fit = fit_profile(Profile(deployment, service_stack(deployment), measurements), rule="paper-2023")
+    fit = fit_profile(Profile(deployment, service_stack(deployment), measurements), rule=PrefillRule.paper_2023)
     return replace(fit, notes=(*fit.notes, "minimum over trials: lower with every further trial"))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helm_efficiency.core.fitting.additive_model import context_tokens
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.envelope import Envelope, FloatArray
 from helm_efficiency.core.services.log import ServiceLog
@@ -134,7 +135,7 @@ class ServiceFit:
         shortest = self.denoised_s(knots, 1)
         decode = self._combine(self.shape.design(knots, 2) - self.shape.design(knots, 1))
         return RuntimeCoefficients(
-            "linear",
+            PrefillRule.linear,
             tuple(zip(knots, (shortest.value - overhead_s).tolist(), strict=True)),
             float(theta[len(knots)]) if self.shape.has_decode else 0.0,
             self.domain,

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.calibration import (
     Calibration,
@@ -94,9 +95,9 @@ class TransferModel:
     _calibration: Calibration
 
     @property
-    def tier(self) -> str:
-        """`transferred`, or `roofline` where nothing was measured."""
-        return "transferred" if self.profiled else "roofline"
+    def tier(self) -> Tier:
+        """Tier of its predictions: `roofline` where nothing was measured."""
+        return Tier.transferred if self.profiled else Tier.roofline
 
     @property
     def terms(self) -> Terms:
@@ -182,7 +183,7 @@ class TransferModel:
         """
         coefficients = self.prior(architecture, parallel).updated(measurements).coefficients()
         stack = self._stack(parallel)
-        tier = "transferred" if measurements else self.tier
+        tier = Tier.transferred if measurements else self.tier
         return Fit(
             deployment=deployment or architecture.name,
             stack=stack,
@@ -242,7 +243,7 @@ class TransferModel:
         ).seconds
 
     def _notes(
-        self, architecture: Architecture, parallel: Parallel, *, tier: str, num_measured: int
+        self, architecture: Architecture, parallel: Parallel, *, tier: Tier, num_measured: int
     ) -> tuple[str, ...]:
         source = f"from {len(self.profiled)} profiled models" if self.profiled else "from the datasheet alone"
         notes = [f"{tier} {source}"]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
 from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
 from helm_efficiency.errors import InputError
 
@@ -99,7 +100,7 @@ class RuntimePrior:
         wide = float(student_t.ppf(0.95, self.degrees_of_freedom))
         sd = np.sqrt(np.diag(self.log_covariance))
         return RuntimeCoefficients(
-            rule="linear",
+            rule=PrefillRule.linear,
             prefill_knots=tuple(zip(self.prompt_tokens.astype(int).tolist(), self.prefill_s.tolist(), strict=True)),
             decode_s_per_token=self.decode_s_per_token,
             decode_s_per_context_token=self.decode_s_per_context_token,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.placement import Serving, place
 from helm_efficiency.errors import InputError
@@ -149,7 +150,7 @@ def build_profile(
         measured_on=date.today().isoformat(),
         versions=simulation.versions,
         notes=tuple(notes),
-        tier="simulated",
+        tier=Tier.simulated,
     )
 
 

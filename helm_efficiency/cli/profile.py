@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from helm_efficiency.profiling.cells import CellResult
     from helm_efficiency.profiling.checkpoint import CellFiles
     from helm_efficiency.profiling.choice import CellChoice
-    from helm_efficiency.profiling.endpoint import EndpointOptions
+    from helm_efficiency.profiling.endpoint.options import EndpointOptions
     from helm_efficiency.profiling.noise import Repetitions
     from helm_efficiency.profiling.session import Limits, Outcome
 
@@ -85,7 +85,7 @@ def profile(
 
     Example: helm-efficiency profile ./my-model --deployment me/my-model --prompt-tokens 1,256,1024
     """
-    from helm_efficiency.profiling.endpoint import EndpointOptions
+    from helm_efficiency.profiling.endpoint.options import EndpointOptions
     from helm_efficiency.store import Store
 
     opened = Store(store)  # a store that is not ours is refused before anything is measured for it
@@ -154,8 +154,8 @@ class _Run:
         self, options: "EndpointOptions", stack: "Stack", *, concurrency: Sequence[int], shared_prompts: bool
     ) -> "Sessions":
         """Profile a server."""
-        from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
-        from helm_efficiency.profiling.endpoint_timing import Load
+        from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
+        from helm_efficiency.profiling.endpoint.timing import Load
 
         loads = tuple(Load(number, shared_prompts) for number in concurrency)
         job = EndpointJob(options, self.deployment or options.model, stack, loads, self.cells, self._repetitions())
@@ -253,7 +253,7 @@ def _server_stack(
     base_url: str, *, name: str | None, accelerator: str, engine: Sequence[str] | None, dtype: str
 ) -> "Stack":
     """The stack of a server, as far as the user says; by default it is named after its address."""
-    from helm_efficiency.profiling.endpoint_timing import stack_of_url
+    from helm_efficiency.profiling.endpoint.timing import stack_of_url
 
     server = stack_of_url(base_url)
     runs = engine[0] if engine else ""

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from helm_efficiency.errors import InputError
-from helm_efficiency.profiling.endpoint_prompts import WORDS
+from helm_efficiency.profiling.endpoint.prompts import WORDS
 
 CountTokens = Callable[[str], int]
 """How many tokens a text is, special tokens excluded."""

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple, Self
 
 from helm_efficiency.core.checked import checked
 from helm_efficiency.core.measurement import Measurement
-from helm_efficiency.errors import InputError
+from helm_efficiency.errors import InputError, ProfilingError
+
+
+class CellRefusedError(ProfilingError):
+    """A cell could not be timed; others may be."""
+
+
+class BudgetSpentError(ProfilingError):
+    """The time for a whole profile ended while a cell was being timed."""
 
 
 class Cell(NamedTuple):
@@ -51,9 +59,9 @@ class CellResult:
 
     Attributes:
         cell: What was asked for.
-        measurements: One for each repetition; empty if there was no room for the cell. Of an endpoint, with the token
+        measurements: One for each repetition; empty if the cell could not be timed. Of an endpoint, with the token
             counts that the server stated.
-        out_of_memory: Whether the device had no room for it.
+        too_large: Whether the device had no room for it, or the server takes nothing as long.
         spread_fraction: Standard error of the median of the seconds, relative to it.
         elapsed_s: What timing it took, warm-ups included.
         itl_s: Gaps between tokens of all repetitions, where they were seen one by one.
@@ -62,7 +70,7 @@ class CellResult:
 
     cell: Cell
     measurements: tuple[Measurement, ...]
-    out_of_memory: bool = False
+    too_large: bool = False
     spread_fraction: float = 0.0
     elapsed_s: float = 0.0
     itl_s: tuple[float, ...] = ()

@@ -17,7 +17,7 @@ from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.files import read_bytes
 from helm_efficiency.profiling.cells import CellResult
 
-SCHEMA = "helm-efficiency cells 1"
+SCHEMA = "helm-efficiency cells 2"
 
 
 class Checkpoint:

@@ -134,7 +134,7 @@ class CellTimer:
             if self._subject.device.type == "cuda":
                 torch.cuda.empty_cache()
             note = f"out of memory on {describe_device(self._subject.device)}; nothing larger was tried"
-            return CellResult(cell, (), out_of_memory=True, elapsed_s=elapsed_s, note=note)
+            return CellResult(cell, (), too_large=True, elapsed_s=elapsed_s, note=note)
         seconds = [m.seconds for m in measurements]
         return CellResult(
             cell,

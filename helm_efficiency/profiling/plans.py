@@ -8,7 +8,7 @@ from helm_efficiency.profiling.cells import Cell, CellResult
 
 @dataclass(frozen=True, slots=True)
 class FixedPlan:
-    """Given cells in the given order, but none that reaches one for which there was no room."""
+    """Given cells in the given order, but none that reaches one that was too large."""
 
     cells: Sequence[Cell]
 
@@ -23,8 +23,8 @@ class FixedPlan:
 
 
 def may_fit(cell: Cell, results: Sequence[CellResult]) -> bool:
-    """Whether no cell ran out of memory that this one is at least as large as."""
-    return not any(result.out_of_memory and cell.reaches(result.cell) for result in results)
+    """Whether no cell was too large that this one is at least as large as."""
+    return not any(result.too_large and cell.reaches(result.cell) for result in results)
 
 
 def grid_cells(

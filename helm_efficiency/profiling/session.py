@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from helm_efficiency.core.measurement import Measurement
-from helm_efficiency.profiling.cells import Cell, CellResult
+from helm_efficiency.errors import ProfilingError
+from helm_efficiency.profiling.cells import BudgetSpentError, Cell, CellRefusedError, CellResult
 from helm_efficiency.profiling.checkpoint import Checkpoint
 
 Timer = Callable[[Cell], CellResult]
 OnResult = Callable[[CellResult], None]
+
+_MOST_REFUSED = 3
+"""Cells; what refuses so many is broken, and each further one may cost half a minute of retries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,10 @@ class Outcome:
     """How a session ended.
 
     Attributes:
-        results: All finished cells, those of earlier sessions included.
+        results: All finished cells, those of earlier sessions included, then the refused ones of this session.
         new_cells: How many of them are new.
         elapsed_s: What the new ones took.
-        finished: Whether the plan had nothing left; else a limit was reached.
+        finished: Whether the plan had nothing left; else a limit was reached, or cells were refused.
     """
 
     results: tuple[CellResult, ...]
@@ -93,18 +97,33 @@ def run_session(
         on_result: Called with every new result.
 
     Returns:
-        All results and how the session ended.
+        All results and how the session ended. A cell that was refused stands among them without a measurement; it is
+        not kept, so that another session tries it again.
+
+    Raises:
+        ProfilingError: Nothing could be timed.
     """
-    start = time.perf_counter()
+    start, limits = time.perf_counter(), limits or Limits()
     results = [] if checkpoint is None else list(checkpoint.results)
     before = len(results)
-    while (cell := plan.next_cell(results)) is not None:
-        if limits is not None and limits.reached(len(results)):
+    refused: list[CellResult] = []
+    while (cell := plan.next_cell([*results, *refused])) is not None:
+        if limits.reached(len(results)) or len(refused) == _MOST_REFUSED:
             break
-        result = timer(cell)
+        try:
+            result = timer(cell)
+        except CellRefusedError as error:
+            refused.append(CellResult(cell, (), note=f"refused: {error}"))
+            continue
+        except BudgetSpentError as error:
+            refused.append(CellResult(cell, (), note=str(error)))
+            break
         results.append(result)
         if checkpoint is not None:
             checkpoint.append(result)
         if on_result is not None:
             on_result(result)
-    return Outcome(tuple(results), len(results) - before, time.perf_counter() - start, finished=cell is None)
+    if refused and not results:
+        raise ProfilingError(refused[0].note)
+    done = cell is None and not refused
+    return Outcome((*results, *refused), len(results) - before, time.perf_counter() - start, finished=done)

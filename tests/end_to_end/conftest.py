@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from helpers.odd_places import reserved_port
 
-from helm_efficiency.profiling.endpoint_prompts import WORDS
+from helm_efficiency.profiling.endpoint.prompts import WORDS
 
 
 class Server(NamedTuple):

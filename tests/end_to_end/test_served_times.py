@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helm_efficiency.profiling.cells import Cell
-from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
-from helm_efficiency.profiling.endpoint_timing import EndpointTimer, Load
+from helm_efficiency.profiling.endpoint.client import Endpoint
+from helm_efficiency.profiling.endpoint.options import EndpointOptions
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load
 from helm_efficiency.profiling.local_timing import CellTimer
 from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions

@@ -15,7 +15,7 @@ import transformers
 from helpers.odd_places import reserved_port
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from helm_efficiency.profiling.endpoint_prompts import WORDS
+from helm_efficiency.profiling.endpoint.prompts import WORDS
 
 
 @pytest.fixture(scope="session")

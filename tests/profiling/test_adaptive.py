@@ -63,12 +63,12 @@ def test_a_few_cells_predict_the_others(seconds: Seconds) -> None:
 
 def test_what_does_not_fit_is_left_out_and_the_rest_is_designed() -> None:
     def time(cell: Cell) -> CellResult:
-        return replace(timer(attention)(cell), measurements=(), out_of_memory=True) if cell[0] > 700 else fits(cell)
+        return replace(timer(attention)(cell), measurements=(), too_large=True) if cell[0] > 700 else fits(cell)
 
     fits = timer(attention)
     outcome = run_session(adaptive_plan(4096, target_error_fraction=0.02), time)
     assert outcome.finished
-    assert sum(result.out_of_memory for result in outcome.results) <= 6, "down from 4,096 in half doublings"
+    assert sum(result.too_large for result in outcome.results) <= 6, "down from 4,096 in half doublings"
     assert max(m.prompt_tokens for m in outcome.measurements()) > 256
 
 

@@ -16,10 +16,11 @@ from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
-from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
-from helm_efficiency.profiling.endpoint_jobs import EndpointJob, run_endpoint_job
-from helm_efficiency.profiling.endpoint_prompts import WORDS, PromptMaker
-from helm_efficiency.profiling.endpoint_timing import EndpointTimer, Load
+from helm_efficiency.profiling.endpoint.client import Endpoint
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
+from helm_efficiency.profiling.endpoint.options import EndpointOptions
+from helm_efficiency.profiling.endpoint.prompts import WORDS, PromptMaker
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load
 from helm_efficiency.profiling.noise import Repetitions
 
 TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)

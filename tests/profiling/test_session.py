@@ -94,13 +94,13 @@ def test_a_spent_budget_ends_the_session_between_cells() -> None:
 
 def test_what_reaches_a_cell_without_room_is_not_tried() -> None:
     def timer(cell: Cell) -> CellResult:
-        return CellResult(cell, (), out_of_memory=True, note="no room") if cell.prompt_tokens >= 64 else timed(cell)
+        return CellResult(cell, (), too_large=True, note="no room") if cell.prompt_tokens >= 64 else timed(cell)
 
     cells = [Cell(64, 4), Cell(64, 8), Cell(128, 4), Cell(64, 4, 2), Cell(128, 2), Cell(8, 8)]
     outcome = run_session(FixedPlan(cells), timer)
     assert [result.cell for result in outcome.results] == [Cell(64, 4), Cell(128, 2), Cell(8, 8)]
     assert outcome.notes() == ("p=64 o=4: no room", "p=128 o=2: no room")
-    assert json.loads(json.dumps(outcome.results[0].to_dict()))["out_of_memory"] is True
+    assert json.loads(json.dumps(outcome.results[0].to_dict()))["too_large"] is True
 
 
 @pytest.mark.parametrize("max_tokens", [4, 64, 100, 2048, 4096, 131072, None])

@@ -9,6 +9,15 @@ the server's usage each time: the words only aim.
 import random
 from dataclasses import dataclass, field
 
+from helm_efficiency.errors import ProfilingError
+from helm_efficiency.profiling.cells import CellRefusedError
+
+_LEAST_TOKENS_PER_WORD, _MOST_TOKENS_PER_WORD = 0.5, 6.0
+"""A word and its space are five bytes, of which no tokenizer makes more tokens; nor does any join two random words."""
+
+_MOST_OFF, _FEW_TOKENS = 2.0, 16
+"""Words of four letters vary by a few per cent over a prompt; short ones by some tokens."""
+
 _TEXT = """
 able area army away baby back ball band bank base bath bear beat bell belt best bill bird blow blue boat body bone
 book born both bowl burn bush busy call calm came camp card care case cash cast cell city club coal coat code cold
@@ -50,10 +59,33 @@ class PromptMaker:
     _generator: random.Random = field(default_factory=random.Random)
 
     def calibrate(self, num_words: tuple[int, int], prompt_tokens: tuple[int, int]) -> None:
-        """Take from two prompts, and how many tokens they had, what a word costs and what is added."""
+        """Take from two prompts, and how many tokens they had, what a word costs and what is added.
+
+        Raises:
+            ProfilingError: No tokenizer counts so.
+        """
         words = num_words[1] - num_words[0]
-        self.tokens_per_word = (prompt_tokens[1] - prompt_tokens[0]) / words
+        tokens_per_word = (prompt_tokens[1] - prompt_tokens[0]) / words
+        if not _LEAST_TOKENS_PER_WORD <= tokens_per_word <= _MOST_TOKENS_PER_WORD:
+            raise ProfilingError(
+                f"The server counts {prompt_tokens[0]} and {prompt_tokens[1]} prompt tokens for {num_words[0]} and "
+                f"{num_words[1]} words; its usage cannot be trusted."
+            )
+        self.tokens_per_word = tokens_per_word
         self.added_tokens = max(0, round(prompt_tokens[0] - num_words[0] * self.tokens_per_word))
+
+    def check(self, prompt: str, prompt_tokens: int) -> None:
+        """Refuse a count that cannot be that of a prompt.
+
+        Raises:
+            CellRefusedError: It is less than half or more than twice what the words of the prompt make likely.
+        """
+        likely = self.added_tokens + prompt.count(" ") * self.tokens_per_word
+        if not likely / _MOST_OFF <= prompt_tokens <= likely * _MOST_OFF + _FEW_TOKENS:
+            raise CellRefusedError(
+                f"the server counts {prompt_tokens} prompt tokens where about {round(likely)} were sent; "
+                "it counts wrongly, or cuts prompts."
+            )
 
     def prompt(self, prompt_tokens: int) -> str:
         """A prompt that the server should count as so many tokens, or as the fewest that are possible."""

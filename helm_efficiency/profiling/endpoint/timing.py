@@ -3,16 +3,15 @@
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import httpx
 
 from helm_efficiency.core.measurement import Measurement, Stack
 from helm_efficiency.errors import InputError, ProfilingError
-from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
-from helm_efficiency.profiling.endpoint import Endpoint, Reply
-from helm_efficiency.profiling.endpoint_prompts import PromptMaker
+from helm_efficiency.profiling.cells import Cell, CellRefusedError, CellResult, check_cell
+from helm_efficiency.profiling.endpoint.client import Endpoint, Reply, TooLongError
+from helm_efficiency.profiling.endpoint.prompts import PromptMaker
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 
 _CALIBRATION_WORDS = (16, 112)
@@ -49,7 +48,9 @@ class EndpointTimer:
 
         Raises:
             InputError: The cell is out of range or has several rows.
-            ProfilingError: The server cannot be reached, refuses, or does not count tokens.
+            CellRefusedError: The server refuses this cell, or answers what cannot be used.
+            BudgetSpentError: The budget ended.
+            ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
         """
         check_cell(cell)
         if cell.batch_size > 1:
@@ -57,25 +58,17 @@ class EndpointTimer:
         if self._prompts is None:
             self._prompts = calibrated_prompts(self._endpoint, shared=self._load.shared_prompts)
         start = time.perf_counter()
-        prompts = self._prompts
-
-        def ask() -> Reply:
-            return self._endpoint.request(prompts.prompt(cell.prompt_tokens), cell.output_tokens)
-
-        for _ in range(self._repetitions.num_warmups):
-            ask()
-        replies: list[Reply] = []
-        with ThreadPoolExecutor(self._load.concurrency) as pool:
-            while self._repetitions.wants_more([reply.seconds for reply in replies]):
-                rounds = 1 if replies else -(-self._repetitions.num_repetitions // self._load.concurrency)
-                futures = [pool.submit(ask) for _ in range(rounds * self._load.concurrency)]
-                replies.extend(future.result() for future in futures)
+        try:
+            replies = self._replies(cell, self._prompts)
+        except TooLongError as error:
+            elapsed_s = time.perf_counter() - start
+            return CellResult(cell, (), too_large=True, elapsed_s=elapsed_s, note=f"too long for the server: {error}")
         seconds = [reply.seconds for reply in replies]
         notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), *_notes(cell, replies)]
         return CellResult(
             cell,
             tuple(
-                Measurement(reply.prompt_tokens, max(reply.output_tokens, 1), reply.seconds, ttft_s=reply.ttft_s)
+                Measurement(reply.prompt_tokens, reply.output_tokens, reply.seconds, ttft_s=reply.ttft_s)
                 for reply in replies
             ),
             spread_fraction=spread_fraction(seconds),
@@ -83,6 +76,24 @@ class EndpointTimer:
             itl_s=tuple(gap for reply in replies if _chunks_are_tokens(reply) for gap in reply.gaps_s),
             note="; ".join(note for note in notes if note),
         )
+
+    def _replies(self, cell: Cell, prompts: PromptMaker) -> list[Reply]:
+        """Replies of as many repetitions as it takes, after warm-ups."""
+
+        def ask(count: int) -> list[Reply]:
+            wanted = [prompts.prompt(cell.prompt_tokens) for _ in range(count)]
+            replies = self._endpoint.request_all(wanted, cell.output_tokens, concurrency=self._load.concurrency)
+            for reply, prompt in zip(replies, wanted, strict=True):
+                prompts.check(prompt, reply.prompt_tokens)
+            return replies
+
+        if self._repetitions.num_warmups:
+            ask(self._repetitions.num_warmups)
+        replies: list[Reply] = []
+        while self._repetitions.wants_more([reply.seconds for reply in replies]):
+            rounds = 1 if replies else -(-self._repetitions.num_repetitions // self._load.concurrency)
+            replies.extend(ask(rounds * self._load.concurrency))
+        return replies
 
 
 def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
@@ -92,12 +103,10 @@ def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
         ProfilingError: The server cannot be reached, refuses, or does not count tokens.
     """
     prompts = PromptMaker(shared=shared)
-    few, many = (endpoint.request(prompts.words(words), 1).prompt_tokens for words in _CALIBRATION_WORDS)
-    if many <= few:
-        raise ProfilingError(
-            f"The server counts {few} and {many} prompt tokens for {_CALIBRATION_WORDS[0]} and "
-            f"{_CALIBRATION_WORDS[1]} words; its usage cannot be trusted."
-        )
+    try:
+        few, many = (endpoint.request(prompts.words(words), 1).prompt_tokens for words in _CALIBRATION_WORDS)
+    except CellRefusedError as error:
+        raise ProfilingError(str(error)) from error
     prompts.calibrate(_CALIBRATION_WORDS, (few, many))
     return prompts
 

@@ -9,8 +9,9 @@ import httpx
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
-from helm_efficiency.profiling.endpoint import Endpoint, EndpointOptions
-from helm_efficiency.profiling.endpoint_timing import EndpointTimer, Load, stack_under_load
+from helm_efficiency.profiling.endpoint.client import Endpoint
+from helm_efficiency.profiling.endpoint.options import EndpointOptions
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load, stack_under_load
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, run_session
 from helm_efficiency.version import __version__
@@ -59,9 +60,10 @@ def run_endpoint_job(
 
     Raises:
         InputError: A file of cells belongs to something else.
-        ProfilingError: The server cannot be reached, refuses, or does not count tokens.
+        ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
     """
-    with Endpoint(job.options) as endpoint:
+    limits = limits or Limits()
+    with Endpoint(job.options, deadline=limits.deadline) as endpoint:
         for load in job.loads:
             stack = stack_under_load(job.stack, load)
             if fresh:

@@ -1,0 +1,280 @@
+"""One timed request to an OpenAI-compatible server.
+
+Tokens are counted by the server (`usage`), never by chunks: a chunk may hold several tokens or half a character. Time
+runs from sending the attempt that succeeded; attempts that failed and the waits between them are not part of it. The
+API key is read from the environment, travels in one header, and is cut out of whatever a server says about it.
+"""
+
+import itertools
+import math
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+from anyio.from_thread import start_blocking_portal
+
+from helm_efficiency.errors import InputError
+from helm_efficiency.profiling.cells import BudgetSpentError, CellRefusedError
+from helm_efficiency.profiling.endpoint.bounded_http import (
+    MOST_ERROR_BYTES,
+    UnboundedAnswerError,
+    answer_to,
+    read_body,
+    read_lines,
+)
+from helm_efficiency.profiling.endpoint.options import EndpointOptions
+from helm_efficiency.profiling.endpoint.replies import Usage, check_usage, decode_event
+
+_RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_MAX_WAIT_S = 60.0
+_OPTIONAL_FIELDS = ("stream_options", "ignore_eos", "temperature")
+_TOO_LONG_STATUSES = frozenset({400, 413, 422})
+
+
+class TooLongError(CellRefusedError):
+    """The server refuses a request that is like others it answered, but longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one request.
+
+    Attributes:
+        seconds: Sent to last byte.
+        prompt_tokens: As the server counts them.
+        output_tokens: As the server counts them, reasoning included.
+        ttft_s: Sent to first text; None if not streamed, or if no text came.
+        gaps_s: Times between chunks with text.
+        cached_tokens: Prompt tokens that the server took from its prefix cache, if it says so.
+        retries: Attempts before the one that was timed.
+    """
+
+    seconds: float
+    prompt_tokens: int
+    output_tokens: int
+    ttft_s: float | None = None
+    gaps_s: tuple[float, ...] = ()
+    cached_tokens: int = 0
+    retries: int = 0
+
+
+class Endpoint:
+    """Connections to a server, in a thread of their own; a context manager."""
+
+    def __init__(self, options: EndpointOptions, *, deadline: float = math.inf) -> None:
+        """Read the API key.
+
+        Args:
+            options: Which server, and how it is asked.
+            deadline: Reading of `time.perf_counter` at which requests and waits end.
+
+        Raises:
+            InputError: The API key is not one that a header can hold.
+        """
+        self._options = options
+        self._deadline = deadline
+        self._key = os.environ.get(options.api_key_env, "")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise InputError(f"${options.api_key_env} holds a character that no API key has.")
+        self._exits = ExitStack()
+        self._dropped: set[str] = set()  # optional fields that this server does not take
+        self._length_field = "max_tokens"
+        self._answered = False
+
+    def __enter__(self) -> "Endpoint":
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._portal = self._exits.enter_context(start_blocking_portal())
+        client = httpx.AsyncClient(headers=headers, limits=limits)
+        self._client = self._exits.enter_context(self._portal.wrap_async_context_manager(client))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def request(self, prompt: str, output_tokens: int) -> Reply:
+        """Ask once, timed; as often as needed for one answer.
+
+        Raises:
+            CellRefusedError: The server cannot be reached, refuses the request, or answers what cannot be used.
+            BudgetSpentError: The deadline came first.
+        """
+        return self._portal.call(self._ask, prompt, output_tokens)
+
+    def request_all(self, prompts: Sequence[str], output_tokens: int, *, concurrency: int) -> list[Reply]:
+        """Ask for each prompt, always so many at a time.
+
+        Raises:
+            CellRefusedError: As `request`, for any of them; the others are given up.
+            BudgetSpentError: Likewise.
+        """
+        return self._portal.call(self._ask_all, prompts, output_tokens, concurrency)
+
+    async def _ask_all(self, prompts: Sequence[str], output_tokens: int, concurrency: int) -> list[Reply]:
+        replies: dict[int, Reply] = {}
+        problems: list[CellRefusedError | BudgetSpentError] = []
+        waiting = iter(enumerate(prompts))
+
+        async def ask_in_turn() -> None:
+            for index, prompt in waiting:
+                try:
+                    replies[index] = await self._ask(prompt, output_tokens)
+                except (CellRefusedError, BudgetSpentError) as error:
+                    problems.append(error)
+                    group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(concurrency):
+                group.start_soon(ask_in_turn)
+        if problems:
+            raise problems[0]
+        return [replies[index] for index in range(len(prompts))]
+
+    async def _ask(self, prompt: str, output_tokens: int) -> Reply:
+        for attempt in range(self._options.max_retries + 1):
+            try:
+                reply = await self._attempt(prompt, output_tokens, retries=attempt)
+            except httpx.TransportError as error:
+                wait_s, problem = backoff_s(attempt), f"{type(error).__name__}: {error}"
+            except _Busy as error:
+                wait_s, problem = error.wait_s if error.wait_s is not None else backoff_s(attempt), str(error)
+            else:
+                self._answered = True
+                return reply
+            if attempt < self._options.max_retries:
+                await self._wait(wait_s, problem)
+        raise CellRefusedError(
+            f"{self._options.base_url} did not answer in {self._options.max_retries + 1} attempts. "
+            f"Last: {self._redact(problem)}"
+        )
+
+    async def _wait(self, wait_s: float, problem: str) -> None:
+        """Wait before another attempt, unless the budget ends before."""
+        if wait_s >= self._deadline - time.perf_counter():
+            raise BudgetSpentError(
+                f"{self._options.base_url} did not answer within the budget. Last: {self._redact(problem)}"
+            )
+        await anyio.sleep(wait_s)
+
+    async def _attempt(self, prompt: str, output_tokens: int, *, retries: int) -> Reply:
+        """One attempt, or as many as it takes to learn which optional fields the server does not take."""
+        path = "chat/completions" if self._options.chat else "completions"
+        url = f"{self._options.base_url.rstrip('/')}/{path}"
+        left_s = self._deadline - time.perf_counter()
+        limit_s = min(self._options.timeout_s, left_s)
+        while True:
+            body = self._body(prompt, output_tokens)
+            start = time.perf_counter()
+            try:
+                async with answer_to(self._client, url, body=body, limit_s=limit_s) as response:
+                    if response.status_code == httpx.codes.OK:
+                        return await self._read(response, start, output_tokens=output_tokens, retries=retries)
+                    said = (await read_body(response, most_bytes=MOST_ERROR_BYTES, cut=True)).decode(errors="replace")
+            except TimeoutError as error:
+                raise self._too_slow(limit_s, left_s) from error
+            except UnboundedAnswerError as error:
+                raise CellRefusedError(f"{self._options.base_url} {error}.") from error
+            if response.status_code in _RETRIED_STATUSES:
+                raise _Busy(f"HTTP {response.status_code}", _retry_after_s(response))
+            if not self._adapt(response.status_code, said, body):
+                raise self._refusal(response.status_code, said)
+
+    def _too_slow(self, limit_s: float, left_s: float) -> CellRefusedError | BudgetSpentError:
+        if limit_s == left_s:
+            return BudgetSpentError(f"the budget ended while {self._options.base_url} was answering.")
+        return CellRefusedError(
+            f"{self._options.base_url} had not ended its answer after {limit_s:g} s. "
+            "Ask for shorter lengths, or allow more time."
+        )
+
+    def _body(self, prompt: str, output_tokens: int) -> dict[str, Any]:
+        asked = {"messages": [{"role": "user", "content": prompt}]} if self._options.chat else {"prompt": prompt}
+        body: dict[str, Any] = {"model": self._options.model, **asked, self._length_field: output_tokens}
+        optional: dict[str, Any] = {"temperature": 0, "ignore_eos": True}
+        if self._options.stream:
+            body["stream"] = True
+            optional["stream_options"] = {"include_usage": True}
+        body |= {name: value for name, value in optional.items() if name not in self._dropped}
+        return body | dict(self._options.extra_body)
+
+    def _adapt(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
+        """Whether the server refused a field that it can be asked without; then it will not be sent again.
+
+        Only before its first answer: later its fields are known, and what it refuses is the length.
+        """
+        if status not in (400, 422) or self._answered:
+            return False
+        if "max_completion_tokens" in said and self._length_field == "max_tokens":
+            self._length_field = "max_completion_tokens"
+            return True
+        sent = [name for name in _OPTIONAL_FIELDS if name in body and name not in self._options.extra_body]
+        refused = [name for name in sent if name in said] or sent
+        self._dropped.update(refused)
+        return bool(refused)
+
+    def _refusal(self, status: int, said: str) -> CellRefusedError:
+        if status in (401, 403):
+            key = f"the key in ${self._options.api_key_env}" if self._key else f"no key (${self._options.api_key_env})"
+            return CellRefusedError(f"{self._options.base_url} answers HTTP {status} to {key}.")
+        message = f"{self._options.base_url} answers HTTP {status}: {self._redact(' '.join(said.split()))[:300]}"
+        return (TooLongError if self._answered and status in _TOO_LONG_STATUSES else CellRefusedError)(message)
+
+    def _redact(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+    async def _read(self, response: httpx.Response, start: float, *, output_tokens: int, retries: int) -> Reply:
+        texts_at: list[float] = []
+        usage: Usage | None = None
+        if self._options.stream:
+            async for line in read_lines(response):
+                data = line.removeprefix(b"data:").strip()
+                if not line.startswith(b"data:") or data in (b"", b"[DONE]"):
+                    continue
+                event = decode_event(data)
+                if event.error is not None:
+                    said = self._redact(str(event.error))[:300]
+                    raise CellRefusedError(f"{self._options.base_url} failed midway: {said}")
+                if event.has_text():
+                    texts_at.append(time.perf_counter())
+                usage = event.usage or usage
+        else:
+            usage = decode_event(await read_body(response)).usage
+        seconds = time.perf_counter() - start
+        prompt, output = check_usage(usage, asked_output_tokens=output_tokens, num_chunks=len(texts_at))
+        return Reply(
+            seconds,
+            prompt,
+            output,
+            ttft_s=texts_at[0] - start if texts_at else None,
+            gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(texts_at)),
+            cached_tokens=usage.cached_tokens() if usage else 0,
+            retries=retries,
+        )
+
+
+class _Busy(Exception):
+    """The server asks to come back later, perhaps saying when."""
+
+    def __init__(self, message: str, wait_s: float | None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+def backoff_s(attempt: int) -> float:
+    """How long to wait after a failed attempt: doubling from a second, with jitter, at most a minute."""
+    return random.uniform(0.5, 1.0) * min(2.0**attempt, _MAX_WAIT_S)
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """What the server asks for, in seconds; dates are not read."""
+    try:
+        wait_s = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+    return min(max(wait_s, 0.0), _MAX_WAIT_S) if math.isfinite(wait_s) else None

@@ -1,0 +1,110 @@
+"""What servers answer, read by types: counts, text and errors, or one line that says why an answer is not usable.
+
+Counts are what coefficients are fitted to, so none is believed that contradicts what was asked for or what arrived.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from helm_efficiency.profiling.cells import CellRefusedError
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Count | None = None
+
+
+class Usage(msgspec.Struct):
+    """Tokens of one request as the server counts them.
+
+    Attributes:
+        prompt_tokens: Of the prompt, template included.
+        completion_tokens: Of the output, reasoning included.
+        prompt_tokens_details: How many of the prompt came from a cache, if the server says so.
+    """
+
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+
+    def cached_tokens(self) -> int:
+        """Prompt tokens from the server's prefix cache, as far as it says so."""
+        details = self.prompt_tokens_details
+        return (details.cached_tokens or 0) if details else 0
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    text: str | None = None
+    delta: _Delta | None = None
+
+
+class Event(msgspec.Struct):
+    """One event of a stream, or a whole answer that is not streamed.
+
+    Attributes:
+        choices: What it brings of each completion.
+        usage: Counts, which come with the last event.
+        error: What went wrong.
+    """
+
+    choices: list[_Choice] | None = None
+    usage: Usage | None = None
+    error: Any = None
+
+    def has_text(self) -> bool:
+        """Whether it brings text, visible or reasoning, rather than a role or a count."""
+        for choice in self.choices or ():
+            delta = choice.delta or _Delta()
+            if choice.text or delta.content or delta.reasoning_content or delta.reasoning:
+                return True
+        return False
+
+
+_DECODER = msgspec.json.Decoder(Event)
+
+
+def decode_event(data: bytes) -> Event:
+    """An event, or a whole answer, from its JSON.
+
+    Raises:
+        CellRefusedError: It is not JSON, or not of this form.
+    """
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise CellRefusedError(f"the server answers what cannot be read: {error}.") from error
+
+
+def check_usage(usage: Usage | None, *, asked_output_tokens: int, num_chunks: int) -> tuple[int, int]:
+    """(prompt tokens, output tokens) of an answer, if they can be true.
+
+    Args:
+        usage: As the server states them.
+        asked_output_tokens: Most that it was to generate.
+        num_chunks: Chunks with text that arrived; 0 if the answer was not streamed.
+
+    Raises:
+        CellRefusedError: It states none, or such as contradict what was asked for or what arrived.
+    """
+    if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
+        raise CellRefusedError(
+            "the server does not say how many tokens it used (usage), and chunks are not tokens. Try --no-stream."
+        )
+    prompt, output, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens()
+    if prompt < 1 or output < 1:
+        raise CellRefusedError(f"the server counts {prompt} prompt and {output} output tokens; expected 1 or more.")
+    if output > asked_output_tokens:
+        raise CellRefusedError(f"the server counts {output} output tokens where {asked_output_tokens} were asked for.")
+    if num_chunks > output + 1:  # one more may bring what was held back of half a character
+        raise CellRefusedError(f"the server counts {output} output tokens but sent {num_chunks} pieces of text.")
+    if cached > prompt:
+        raise CellRefusedError(f"the server took {cached} of {prompt} prompt tokens from its cache.")
+    return prompt, output

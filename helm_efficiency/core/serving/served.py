@@ -1,0 +1,245 @@
+"""What a server under load gives: times, throughput, and each request's share of the accelerators' time."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaincinv
+
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.serving.demand import Demand
+from helm_efficiency.core.serving.lengths import Lengths
+from helm_efficiency.core.serving.load import ServiceLevel
+from helm_efficiency.core.serving.server import Server
+from helm_efficiency.core.serving.steps import StepTimes, num_passes
+from helm_efficiency.core.serving.waits import Wait
+
+
+class Spread(NamedTuple):
+    """Mean, median and 95th percentile of seconds over the requests."""
+
+    mean: float
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a request meets on the server.
+
+    Attributes:
+        wait_s: Mean seconds from the engine's receipt of a request to its first pass, and for prompts that share it.
+        wait_variation: Squared coefficient of variation of that wait.
+        busy_fraction: Chance that other sequences decode when a request arrives.
+        batch_beside: Sequences that decode beside a prompt, where there are any.
+        pass_beside_s: Seconds of the decode pass of these.
+        batch_seen: Sequences in a decode pass as one of them sees it, itself included.
+        batch_s: Seconds of the decode pass of that batch, without contexts.
+        hidden: Share of prompts that are the first in their pass.
+        step_s: Seconds between two passes of a decoding sequence, others' prompts included.
+        step_variance: Variance that others' prompts bring into decoding (s² for each second of it).
+    """
+
+    wait_s: float = 0.0
+    wait_variation: float = 0.0
+    busy_fraction: float = 0.0
+    batch_beside: float = 1.0
+    pass_beside_s: float = 0.0
+    batch_seen: float = 1.0
+    batch_s: float = 0.0
+    hidden: float = 1.0
+    step_s: float = 0.0
+    step_variance: float = 0.0
+
+    def after(self, wait: Wait) -> Self:
+        """Return the same with a wait."""
+        return replace(self, wait_s=wait.mean_s, wait_variation=wait.variation)
+
+    def with_step(self, step_s: float) -> Self:
+        """Return the same with another time between two passes."""
+        return replace(self, step_s=step_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server in a steady state under a stated load.
+
+    Attributes:
+        clients: Clients of the closed loop; None for an open one.
+        requests_per_s: Requests completed in a second.
+        ttft_s: Seconds from sending a request to its first output token.
+        tpot_s: Seconds of each further output token.
+        request_s: Seconds from sending a request to its last output token.
+        output_tok_per_s_per_accelerator: Output tokens a second and accelerator.
+        running_batch: Mean number of sequences that decode.
+        queue: Mean number of requests that are sent and have no first token yet.
+        work_s: Mean seconds of passes that a request accounts for.
+        busy_fraction: Share of the time in which the accelerators run a pass.
+        limited_by: What keeps more requests from running at once: `kv cache`, `batch` or nothing (empty).
+        steps: Times of forward passes.
+        server: Limits of the server.
+        conditions: What a request meets on the server.
+    """
+
+    clients: float | None
+    requests_per_s: float
+    ttft_s: Spread
+    tpot_s: Spread
+    request_s: Spread
+    output_tok_per_s_per_accelerator: float
+    running_batch: float
+    queue: float
+    work_s: float
+    busy_fraction: float
+    limited_by: str
+    steps: StepTimes
+    server: Server
+    conditions: Conditions
+
+    def keeps(self, level: ServiceLevel) -> bool:
+        """Return whether both times of a service level are kept; without a second token only the first is."""
+        ttft_s, tpot_s = (getattr(spread, level.quantile) for spread in (self.ttft_s, self.tpot_s))
+        return bool(ttft_s <= level.ttft_s and not tpot_s > level.tpot_s)
+
+    def times_s(
+        self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the mean TTFT and end-to-end seconds of requests of these lengths among the others.
+
+        Args:
+            prompt_tokens: Any shape.
+            output_tokens: Broadcast against `prompt_tokens`.
+            cached_tokens: Prompt tokens that a prefix cache holds; broadcast likewise.
+        """
+        ttft_s = first_token_s(self.steps, self.server, self.conditions, prompt_tokens, cached_tokens)
+        steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
+        return ttft_s, np.asarray(ttft_s + steps * self.tpot_s.mean)
+
+    def accelerator_s(
+        self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
+    ) -> FloatArray:
+        """Return the accelerators' seconds that requests of these lengths pay for, idle time in proportion.
+
+        Each pays its own prefill and its share of the decode passes; over the requests of the load the shares sum to
+        all the time of all accelerators.
+        """
+        work_s = share_s(self.steps, self.server, self.conditions, prompt_tokens, output_tokens, cached_tokens)
+        return np.asarray(work_s * (self.server.num_accelerators / (self.work_s * self.requests_per_s)))
+
+
+def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float | None, outside_s: float) -> Served:
+    """Return the result at a rate, with the wait outside a full server added.
+
+    Args:
+        demand: Requests on the server.
+        met: What one of them meets inside.
+        rate: Requests completed in a second.
+        clients: Clients of a closed loop; None for an open one.
+        outside_s: Mean wait for a place.
+    """
+    lengths, steps, server = demand.lengths, demand.steps, demand.server
+    met = replace(met, wait_s=met.wait_s + outside_s)
+    ttft, tpot, whole = _spreads(steps, server, lengths, met)
+    work_s = share_s(steps, server, met, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens)
+    limit = "batch" if demand.slots >= demand.most else "kv cache"
+    return Served(
+        clients=clients,
+        requests_per_s=rate,
+        ttft_s=ttft,
+        tpot_s=tpot,
+        request_s=whole,
+        output_tok_per_s_per_accelerator=rate * lengths.mean_output_tokens / server.num_accelerators,
+        running_batch=rate * demand.passes * met.step_s,
+        queue=rate * ttft.mean,
+        work_s=lengths.mean(work_s),
+        busy_fraction=min(rate * lengths.mean(work_s), 1.0),
+        limited_by=limit if outside_s > 0.01 * whole.mean else "",
+        steps=steps,
+        server=server,
+        conditions=met,
+    )
+
+
+def first_token_s(
+    steps: StepTimes, server: Server, met: Conditions, prompt_tokens: ArrayLike, cached_tokens: ArrayLike
+) -> FloatArray:
+    """Return the mean seconds to the first token under the conditions met."""
+    if server.prefill_first:
+        own_s = steps.new_prompt_s(prompt_tokens, cached_tokens)
+    else:
+        own_s = own_prefill_s(steps, server, met, prompt_tokens, cached_tokens)
+        passes = num_passes(prompt_tokens, cached_tokens, server.chunk_tokens)
+        own_s = own_s + passes * met.busy_fraction * met.pass_beside_s
+    return np.asarray(steps.overhead_s + met.wait_s + own_s)
+
+
+def own_prefill_s(
+    steps: StepTimes, server: Server, met: Conditions, prompt_tokens: ArrayLike, cached_tokens: ArrayLike
+) -> FloatArray:
+    """Return what prompts add to the passes they take part in: all of their prefill where nothing else runs."""
+    alone_s = steps.new_prompt_s(prompt_tokens, cached_tokens)
+    if server.prefill_first or not met.busy_fraction:
+        return alone_s
+    chunk = server.chunk_tokens
+    beside_s = steps.added_s(prompt_tokens, met.batch_beside, cached=cached_tokens, chunk_tokens=chunk)
+    return np.asarray(alone_s + met.busy_fraction * (beside_s - alone_s))
+
+
+def share_s(
+    steps: StepTimes,
+    server: Server,
+    met: Conditions,
+    prompt_tokens: ArrayLike,
+    output_tokens: ArrayLike,
+    cached_tokens: ArrayLike,
+) -> FloatArray:
+    """Return the seconds of passes that requests account for: own prefill, own attention, an equal part of the rest."""
+    p, o = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens, dtype=np.float64)
+    decode_steps = np.maximum(o - 1.0, 0.0)
+    context = decode_steps * p + decode_steps * (decode_steps + 1.0) / 2.0
+    decode_s = decode_steps * met.batch_s / met.batch_seen + steps.decode_s_per_context_token * context
+    alone_s = steps.new_prompt_s(p, cached_tokens)
+    saved_s = met.hidden * (alone_s - own_prefill_s(steps, server, met, p, cached_tokens))
+    return np.asarray(alone_s - saved_s + decode_s / server.tokens_per_pass)
+
+
+def _spreads(steps: StepTimes, server: Server, lengths: Lengths, met: Conditions) -> tuple[Spread, Spread, Spread]:
+    """Return the spread of TTFT, of TPOT and of end-to-end seconds over lengths, waits and others' prompts."""
+    ttft_s = first_token_s(steps, server, met, lengths.prompt_tokens, lengths.cached_tokens)
+    waits = met.wait_s * (_gamma_quantiles(met.wait_variation) - 1.0)
+    first = ttft_s[:, None] + waits[None, :]
+    tpot_s = met.step_s / server.tokens_per_pass
+    decode_s = lengths.decode_steps * tpot_s
+    weights = np.repeat(lengths.weights[:, None] / waits.size, waits.size, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = np.sqrt(met.step_variance * decode_s) / lengths.decode_steps
+    many = lengths.decode_steps > 0
+    if many.any():
+        each = np.maximum(tpot_s + deviation[many][:, None] * _NORMAL_QUANTILES[None, :], 0.0)
+        each_weights = np.repeat(lengths.weights[many][:, None], each.shape[1], axis=1)
+        tpot = _spread(each, each_weights, mean=tpot_s)
+    else:
+        tpot = Spread(np.nan, np.nan, np.nan)
+    whole = first + decode_s[:, None]
+    return _spread(first, weights), tpot, _spread(whole, weights)
+
+
+_POINTS = (np.arange(20) + 0.5) / 20
+_NORMAL_QUANTILES = np.array([-1.645, -0.842, -0.385, 0.0, 0.385, 0.842, 1.645])
+
+
+def _gamma_quantiles(variation: float) -> FloatArray:
+    """Return 20 quantiles of a gamma distribution of mean 1 with a squared coefficient of variation."""
+    shape = 1.0 / min(max(variation, 1e-6), 20.0)  # beyond 20 nearly all of them are 0
+    quantiles = gammaincinv(shape, _POINTS)
+    return np.asarray(quantiles / quantiles.mean())
+
+
+def _spread(values: FloatArray, weights: FloatArray, mean: float | None = None) -> Spread:
+    flat, weight = values.ravel(), weights.ravel()
+    order = np.argsort(flat)
+    cumulated = np.cumsum(weight[order])
+    cumulated = (cumulated - weight[order] / 2.0) / cumulated[-1]
+    p50, p95 = np.interp([0.5, 0.95], cumulated, flat[order])
+    return Spread(float(flat @ weight / weight.sum()) if mean is None else mean, float(p50), float(p95))

@@ -1,0 +1,219 @@
+"""Solve a server under load: a closed loop of clients, Poisson arrivals, or the highest load within a service level.
+
+Three equations hold with continuous batching (X requests a second, n sequences that decode, s decode passes a request,
+m seconds that a prompt adds to the passes it rides on):
+
+    step  = decode_pass_s(n') / (1 - X m)             others' prompts stretch the time between two passes
+    n     = X s step                                  Little's law for the sequences that decode
+    c     = n + X ttft                                Little's law for all requests of c clients
+
+n' is the batch that one of the sequences sees, itself included. A client never meets its own requests: in a closed loop
+n' = 1 + n (c - 1) / c, and X stands for X (c - 1) / c in the first line. With one client all of it is the request
+alone, and saturated it is the capacity of the server. Poisson arrivals come in bunches, so there n is the mean of a
+birth-death chain (see `waits`).
+"""
+
+import math
+
+from scipy.optimize import brentq
+
+from helm_efficiency.core.serving.demand import Demand
+from helm_efficiency.core.serving.lengths import Lengths
+from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
+from helm_efficiency.core.serving.served import Conditions, Served, first_token_s, own_prefill_s, served_under
+from helm_efficiency.core.serving.server import DEFAULT_SERVER, Server
+from helm_efficiency.core.serving.steps import StepTimes
+from helm_efficiency.core.serving.waits import Wait, occupancy, wait_at_random, wait_of_client
+from helm_efficiency.errors import InputError
+
+
+def closed_loop(steps: StepTimes, lengths: Lengths, *, clients: float, server: Server = DEFAULT_SERVER) -> Served:
+    """Solve a server with clients that each send the next request when they have the answer to the last.
+
+    Args:
+        steps: Times of forward passes.
+        lengths: Requests of the load.
+        clients: 1 or more; those that the server cannot run at once wait.
+        server: Limits of the server.
+
+    Raises:
+        InputError: Fewer than one client.
+
+    Example:
+        >>> from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+        >>> knots = ((1, 1.0, 0.010), (64, 1.0, 0.020))
+        >>> domain = Domain(1, 4096, 1, 4096, max_batch_size=64)
+        >>> numbers = RuntimeCoefficients("linear", ((1, 0.01), (4096, 0.2)), 0.010, domain, batch_knots=knots)
+        >>> steps, lengths = StepTimes.from_coefficients(numbers), Lengths.of(1000, 300)
+        >>> one, many = (closed_loop(steps, lengths, clients=clients) for clients in (1, 32))
+        >>> round(one.request_s.mean, 6) == round(float(numbers.predict(1000, 300).seconds), 6)
+        True
+        >>> round(many.requests_per_s / one.requests_per_s, 1)
+        16.6
+    """
+    if not 1 <= clients < math.inf:
+        raise InputError(f"{clients} clients: expected 1 or more.")
+    demand = Demand(steps, lengths, server)
+    running = min(float(clients), demand.slots)
+
+    def surplus(rate: float) -> float:
+        met = _met_by_client(demand, rate, running)
+        return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
+
+    alone_s = steps.overhead_s + lengths.mean(demand.prefill_s()) + demand.passes * demand.pass_s(1.0)
+    if not alone_s:
+        raise InputError("The requests take no time on these coefficients: no load can be told from them.")
+    highest = 2.0 * running / alone_s
+    while surplus(highest) < 0.0:
+        highest *= 2.0
+    rate = float(brentq(surplus, 1e-9 * highest, highest, xtol=1e-12 * highest, rtol=1e-10))
+    met = _met_by_client(demand, rate, running)
+    return served_under(demand, met, rate=rate, clients=float(clients), outside_s=(clients - running) / rate)
+
+
+def open_loop(steps: StepTimes, lengths: Lengths, *, requests_per_s: float, server: Server = DEFAULT_SERVER) -> Served:
+    """Solve a server with Poisson arrivals.
+
+    Raises:
+        InputError: A rate that is not above 0, or that the server cannot keep up with; the message says its capacity.
+    """
+    if not 0 < requests_per_s < math.inf:
+        raise InputError(f"{requests_per_s} requests a second: expected more than 0.")
+    demand = Demand(steps, lengths, server)
+    met, outside_s = _met_at_random(demand, requests_per_s)
+    if math.isinf(met.wait_s):
+        most = demand.capacity()
+        raise InputError(f"{requests_per_s:g} requests a second are more than the server can complete ({most:.4g}).")
+    return served_under(demand, met, rate=requests_per_s, clients=None, outside_s=outside_s)
+
+
+def capacity(steps: StepTimes, lengths: Lengths, *, server: Server = DEFAULT_SERVER) -> float:
+    """Return the most requests a second that a server completes: its batch is always full."""
+    return Demand(steps, lengths, server).capacity()
+
+
+def highest_load(
+    steps: StepTimes, lengths: Lengths, *, level: ServiceLevel = DEFAULT_LEVEL, server: Server = DEFAULT_SERVER
+) -> Served | None:
+    """Solve the highest rate of Poisson arrivals that keeps a service level; None if one request alone breaks it."""
+    demand = Demand(steps, lengths, server)
+    most = demand.capacity()
+
+    def served_at(rate: float) -> Served | None:
+        met, outside_s = _met_at_random(demand, rate)
+        if math.isinf(met.wait_s):
+            return None
+        served = served_under(demand, met, rate=rate, clients=None, outside_s=outside_s)
+        return served if served.keeps(level) else None
+
+    low, high = 1e-6 * most, most
+    best = served_at(low)
+    if best is None:
+        return None
+    for _ in range(20):  # to 1e-6 of the capacity
+        middle = (low + high) / 2.0
+        served = served_at(middle)
+        low, high, best = (low, middle, best) if served is None else (middle, high, served)
+    return best
+
+
+def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DEFAULT_SERVER) -> Served | None:
+    """Solve whichever load is stated; None where it is a service level that one request alone breaks.
+
+    Raises:
+        InputError: Fewer than one client, or a rate that the server cannot keep up with.
+    """
+    if load.clients is not None:
+        return closed_loop(steps, lengths, clients=load.clients, server=server)
+    if load.requests_per_s is not None:
+        return open_loop(steps, lengths, requests_per_s=load.requests_per_s, server=server)
+    return highest_load(steps, lengths, level=load.level, server=server)
+
+
+_NOTHING_MET = Conditions()
+_OVERLOAD = Conditions(wait_s=math.inf)
+
+
+def _met_by_client(demand: Demand, rate: float, clients: float) -> Conditions:
+    """Return what a request of a closed loop meets at a rate; an infinite wait where the rate cannot be kept."""
+    others = 1.0 - 1.0 / clients
+    batch = _decoding(demand, rate, clients)
+    if math.isinf(batch):
+        return _OVERLOAD
+    busy = 1.0 - max(1.0 - batch / clients, 0.0) ** (clients - 1.0)
+    met = _met(demand, rate * others, seen=1.0 + batch * others, busy=busy, beside=batch * others)
+    own_s = own_prefill_s(demand.steps, demand.server, met, demand.lengths.prompt_tokens, demand.lengths.cached_tokens)
+    idle = wait_at_random(demand, own_s, rate=rate * others, decode_s=0.0)
+    if not busy:
+        return met.after(idle)
+    decode_s = met.pass_beside_s
+    wait = wait_of_client(demand, own_s, rate=rate * others, decode_s=decode_s, batch=batch * others / busy)
+    idle_s = (1.0 - busy) * idle.mean_s if busy < 1.0 else 0.0
+    return met.after(Wait(busy * wait.mean_s + idle_s, wait.variation))
+
+
+def _decoding(demand: Demand, rate: float, clients: float) -> float:
+    """Return the mean number of sequences that decode at a rate; infinite where the rate cannot be kept."""
+    others = 1.0 - 1.0 / clients
+
+    def surplus(batch: float) -> float:
+        seen = 1.0 + batch * others
+        left = 1.0 - rate * others * demand.mean_added_s(seen)
+        return batch * left - rate * demand.passes * demand.pass_s(seen)
+
+    if not demand.passes:
+        return 0.0 if rate * others * demand.lengths.mean(demand.prefill_s()) < 1.0 else math.inf
+    if surplus(clients) <= 0.0:
+        return math.inf
+    return float(brentq(surplus, 0.0, clients, xtol=1e-9, rtol=1e-9))
+
+
+def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:
+    """Return what a Poisson arrival meets, and its wait for a place; infinite where the rate cannot be kept."""
+    taken = occupancy(demand, rate)
+    if math.isinf(taken.outside):
+        return _OVERLOAD, math.inf
+    beside = taken.running / taken.busy if taken.busy else 0.0
+    met = _met(demand, rate, seen=taken.seen, busy=taken.busy, beside=beside * taken.busy)
+    own_s = own_prefill_s(demand.steps, demand.server, met, demand.lengths.prompt_tokens, demand.lengths.cached_tokens)
+    wait = wait_at_random(demand, own_s, rate=rate, decode_s=met.busy_fraction * met.pass_beside_s)
+    if demand.passes and not math.isinf(wait.mean_s):
+        # others' prompts come in whole: as interruptions of a queue they add their residual, over what is left
+        used = rate / demand.capacity()
+        left = (1.0 - rate * demand.mean_added_s(taken.seen)) * (1.0 - used)
+        bunched_s = rate * demand.lengths.mean(demand.added_s(taken.seen) ** 2) / 2.0 / left
+        met = met.with_step(taken.running / rate / demand.passes + bunched_s / demand.passes)
+    return met.after(wait), taken.outside / rate
+
+
+def _met(demand: Demand, rate: float, *, seen: float, busy: float, beside: float) -> Conditions:
+    """Return what a request meets but for its wait.
+
+    Args:
+        demand: Requests on the server.
+        rate: Requests a second of the others.
+        seen: Batch that a decoding sequence sees.
+        busy: Chance that others decode.
+        beside: Mean number of others that decode.
+    """
+    batch = max(beside / busy, 1.0) if busy else 1.0
+    left = max(1.0 - rate * demand.mean_added_s(seen), 1e-9)
+    return Conditions(
+        busy_fraction=busy,
+        batch_beside=batch,
+        pass_beside_s=demand.pass_s(batch),
+        batch_seen=seen,
+        batch_s=demand.batch_s(seen),
+        hidden=demand.hidden(seen),
+        step_s=demand.pass_s(seen) / left,
+        step_variance=rate * demand.lengths.mean(demand.added_s(seen) ** 2),
+    )
+
+
+def _in_system(demand: Demand, rate: float, met: Conditions) -> float:
+    """Return the requests on their way and on the server, by Little's law."""
+    if math.isinf(met.wait_s):
+        return math.inf
+    lengths = demand.lengths
+    ttft_s = first_token_s(demand.steps, demand.server, met, lengths.prompt_tokens, lengths.cached_tokens)
+    return rate * (lengths.mean(ttft_s) + demand.passes * met.step_s)

@@ -1,5 +1,10 @@
 """Errors a user can cause or meet. Each message says what was given, what was expected and what to do next."""
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import PurePath
+
 
 class EfficiencyError(Exception):
     """Base of all errors of this package; the command line prints it as one line and exits with 2."""
@@ -39,6 +44,31 @@ class OutputError(EfficiencyError):
 
 class MissingExtraError(EfficiencyError):
     """A package that only some commands need is not installed; the message names the extra that brings it."""
+
+
+@contextlib.contextmanager
+def failing_alone(source: str) -> Iterator[None]:
+    """Raise InputError for any error that nobody foresaw, so that one run of an archive never ends the others.
+
+    Errors of this package and of the file system pass as they are; whoever works on many runs expects them.
+
+    Args:
+        source: The run that is read or written, for the message.
+
+    Raises:
+        InputError: The work failed in a way that is a defect of this package, or of an adapter of another one.
+    """
+    try:
+        yield
+    except (EfficiencyError, OSError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{source}: {type(error).__name__}: {reason} ({PurePath(place.filename).name}, line {place.lineno}). "
+            "This run was left out. Please report it, with the run if you may share it."
+        ) from error
 
 
 _LONGEST_LINE = 1500

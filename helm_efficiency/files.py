@@ -58,13 +58,14 @@ Content = bytes | Callable[[BinaryIO], None]
 """Of a file, or what writes it."""
 
 
-def write_files(contents: Mapping[Path, Content]) -> None:
+def write_files(contents: Mapping[Path, Content], *, before_replacing: Callable[[], None] = lambda: None) -> None:
     """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
 
     A link is replaced by a file, what it points to stays as it is.
 
     Args:
         contents: By path, renamed into place in this order after all have been flushed to disk.
+        before_replacing: Called once all have been flushed, before the first is renamed.
 
     Raises:
         OutputError: One cannot be written, as on a full disk; all are as they were.
@@ -75,6 +76,7 @@ def write_files(contents: Mapping[Path, Content]) -> None:
         for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(unfinished[path], content)
+        before_replacing()
         for path in contents:
             unfinished[path].replace(path)
         for folder in {path.parent for path in contents}:

@@ -19,7 +19,7 @@ from helm_efficiency.adapters.llmperf import read_llmperf
 from helm_efficiency.adapters.lm_eval import read_lm_eval
 from helm_efficiency.adapters.record import HarnessRun
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
-from helm_efficiency.errors import InputError
+from helm_efficiency.errors import InputError, failing_alone
 
 Harness = str
 """`helm`, `inspect`, `lm-eval`, `every-eval-ever`, `llmperf`, or the name of an entry point."""
@@ -154,11 +154,14 @@ def read_runs(
     for place in places:
         for harness, path in find_sources(place):
             try:
-                yield from read_source(harness, path, caches=caches, tokenizers=tokenizers)
+                with failing_alone(str(path)):
+                    runs = read_source(harness, path, caches=caches, tokenizers=tokenizers)
             except InputError as error:
                 if on_error is None:
                     raise
                 on_error(error)
+            else:
+                yield from runs
 
 
 def harness_of(name: str, read_head: Callable[[], bytes], adapters: Mapping[Harness, Adapter]) -> Harness | None:

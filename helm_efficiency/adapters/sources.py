@@ -20,7 +20,7 @@ from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.helm.runs import RUN_FILES, read_run
 from helm_efficiency.adapters.record import HarnessRun
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
-from helm_efficiency.errors import InputError
+from helm_efficiency.errors import FileFormatError, InputError
 
 FileState = tuple[int, str]
 """Size in bytes, and what else changes when the file does: time, version or checksum, as its file system tells."""
@@ -78,6 +78,18 @@ class Files:
         listing = self.filesystem.ls(folder, detail=True, refresh=True)
         names = sorted(posixpath.basename(entry["name"]) for entry in listing if _is_file(entry))
         return [name for name in names if _belongs(name, own_name)] if is_file else names
+
+    def require_file(self, name: str) -> None:
+        """Refuse an entry of the folder that has the name of a file and is none.
+
+        Raises:
+            FileFormatError: It is a pipe, a device, a folder, or a link to nothing.
+        """
+        for entry in self.filesystem.ls(self.path, detail=True):
+            if posixpath.basename(entry["name"].rstrip("/")) == name and not _is_file(entry):
+                raise FileFormatError(
+                    f"{self.path}/{name}: a pipe, a device, a folder or a link to nothing; expected a file."
+                )
 
     def states(self) -> dict[str, FileState]:
         """What tells whether a file changed, by name."""

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Raw, Struct
 
-from helm_efficiency.adapters.json_stream import list_parts
+from helm_efficiency.adapters.json_stream import decode, list_parts
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.helm_stats.aggregate import MetricName, Stat
 from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_own_stat
@@ -28,6 +28,7 @@ class _Entry(Struct):
 
 
 _STAT = msgspec.json.Decoder(_Stat)
+_STATS = msgspec.json.Decoder(list[_Stat])
 _NAME = msgspec.json.Decoder(MetricName)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ELEMENTS = msgspec.json.Decoder(list[Raw])
@@ -68,6 +69,8 @@ def _key(name: MetricName) -> bytes:
 def rewrite_stats(data: bytes, added: Sequence[Stat], *, file: str) -> bytes:
     """Return `stats.json` with our stats at its end and none of theirs that ours replace.
 
+    All that is kept is decoded once, so that a damaged file is refused rather than passed on.
+
     Args:
         data: Its content.
         added: Aggregated stats of ours.
@@ -77,7 +80,9 @@ def rewrite_stats(data: bytes, added: Sequence[Stat], *, file: str) -> bytes:
         FileFormatError: It is not a list of stats.
     """
     find_replaced = partial(_replaced_spans, replaced=Replaced(added))
-    return _with_added(_without(data, find_replaced, file=file), added, file=file)
+    kept = _without(data, find_replaced, file=file)
+    decode(kept, _STATS, file=file)
+    return _with_added(kept, added, file=file)
 
 
 def rewrite_per_instance_stats(
@@ -119,14 +124,17 @@ _Spans = list[tuple[int, int]]
 
 
 def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -> bytes:
+    """Return the data without the spans that are found in it; text that is not UTF-8 is refused."""
     try:
+        if not data.isascii():
+            str(data, "utf-8")  # msgspec does not look at what it skips
         try:
             spans = find_spans(data)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:  # Python writes NaN and Infinity, which JSON does not have
             spans = find_spans(_NOT_JSON.sub(_mask, data))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"{file}: {error}.") from error
     view = memoryview(data)
     ends = [0, *(end for _, end in spans)]

@@ -9,7 +9,7 @@ from helm_efficiency.adapters.helm.runs import find_runs, read_run
 from helm_efficiency.catalog.architectures import ArchitectureCatalog
 from helm_efficiency.catalog.helm_metadata import HelmDeployment
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.errors import EfficiencyError
+from helm_efficiency.errors import EfficiencyError, failing_alone
 from helm_efficiency.metrics.efficiency import Coefficients
 
 
@@ -95,7 +95,8 @@ def archive_deployments(
     for path in paths:
         for folder in find_runs(path):
             try:
-                run = read_run(folder)
+                with failing_alone(str(folder)):
+                    run = read_run(folder)
             except EfficiencyError as error:
                 failed.append(str(error))
                 continue

@@ -28,7 +28,7 @@ from helm_efficiency.adapters.helm.runs import HelmRun
 from helm_efficiency.adapters.record import HarnessRun
 from helm_efficiency.adapters.sources import HELM, Files, FileState, Source, read_source, state_of
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
-from helm_efficiency.errors import EfficiencyError, InputError, OutputError
+from helm_efficiency.errors import EfficiencyError, InputError, OutputError, failing_alone
 from helm_efficiency.files import Content, locked, write_files
 from helm_efficiency.metrics.efficiency import ScoredRequests, score_requests
 from helm_efficiency.metrics.rows import request_tables, run_rows
@@ -115,21 +115,22 @@ def rescore_run(plan: Plan, source: Source) -> Outcome:
 
 
 def score_run(plan: Plan, source: Source) -> ScoredRun:
-    """The first half of `rescore_run`, which computes; what cannot be read is an outcome."""
+    """Read and score a run, the first half of `rescore_run`; a run that cannot be read gives a failed outcome."""
     with contextlib.ExitStack() as lock:
         try:
-            if source.harness == HELM and plan.target is StatsTarget.in_place and source.local_path:
-                lock.enter_context(locked(source.local_path, wait=True))
-            files = source.open()
-            states = files.states()
-            receipt = None if plan.force else read_receipt(_receipt_path(plan, source))
-            if receipt is not None and _holds(receipt, plan, states):
-                outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
-                return ScoredRun(outcome, {}, None, contextlib.ExitStack())
-            originals = _originals(plan, source, files)
-            contents, receipt = _score(plan, source, files, states, originals)
-            return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all(), originals)
-        except (EfficiencyError, OSError, msgspec.DecodeError) as error:
+            with failing_alone(source.url):
+                if source.harness == HELM and plan.target is StatsTarget.in_place and source.local_path:
+                    lock.enter_context(locked(source.local_path, wait=True))
+                files = source.open()
+                states = files.states()
+                receipt = None if plan.force else read_receipt(_receipt_path(plan, source))
+                if receipt is not None and _holds(receipt, plan, states):
+                    outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
+                    return ScoredRun(outcome, {}, None, contextlib.ExitStack())
+                originals = _originals(plan, source, files)
+                contents, receipt = _score(plan, source, files, states, originals)
+                return ScoredRun(receipt.outcome, contents, receipt, lock.pop_all(), originals)
+        except (EfficiencyError, OSError) as error:
             outcome = Outcome(url=source.url, status="failed", error=str(error))
             return ScoredRun(outcome, {}, None, contextlib.ExitStack())
 
@@ -143,11 +144,12 @@ def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
     with scored.lock:
         if scored.receipt is not None:
             try:
-                if scored.originals is not None:
-                    scored.originals.keep()
-                write_files(scored.files)
-                if scored.originals is not None:
-                    scored.originals.note_written()
+                with failing_alone(source.url):
+                    if scored.originals is None:
+                        write_files(scored.files)
+                    else:
+                        write_files(scored.files, before_replacing=scored.originals.keep)
+                        scored.originals.note_written()
             except OutputError:
                 raise
             except EfficiencyError as error:
@@ -230,10 +232,10 @@ def _holds(receipt: Receipt, plan: Plan, states: dict[str, FileState]) -> bool:
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """A receipt, None where there is none that this version can read."""
+    """Return a receipt, or None where there is none that this version can read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Receipt)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -53,7 +53,12 @@ def _stat_files(
         paths: Path of each of the run's files by its name.
         run: The run that they are of.
         scored: Its requests on each stack.
+
+    Raises:
+        FileFormatError: One is a pipe, a device, a folder or a link to nothing.
     """
+    for name in {STATS, PER_INSTANCE_STATS}.difference(paths):
+        files.require_file(name)
     layout = layout_of(run.states, method=run.method)
     columns = stat_columns(run.records, *scored)
     added = aggregated_stats(layout, columns)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from helm_efficiency.profiling.checkpoint import CellFiles
     from helm_efficiency.profiling.choice import CellChoice
     from helm_efficiency.profiling.endpoint.options import EndpointOptions
+    from helm_efficiency.profiling.models import ModelOptions
     from helm_efficiency.profiling.noise import Repetitions
     from helm_efficiency.profiling.session import Limits, Outcome
 
@@ -39,6 +40,7 @@ Engine = Annotated[list[str] | None, _option("transformers-eager (default), tran
 Random = _option(
     "MODEL is a config.json or a known architecture: make its weights up.", "--random-weights", panel=_LOCAL
 )
+Trust = _option("Run Python that comes with the model; else refused.", "--trust-remote-code", panel=_LOCAL)
 Stream = _option("Whether to stream, which shows the first token.", "--stream/--no-stream", panel=_ENDPOINT)
 
 
@@ -59,6 +61,7 @@ def profile(
     device: Annotated[str, _option("cpu, cuda or auto.", panel=_LOCAL)] = "auto",
     batch_sizes: Annotated[str, _option("Rows in one forward pass.", panel=_LOCAL)] = "1",
     random_weights: Annotated[bool, Random] = False,
+    trust_remote_code: Annotated[bool, Trust] = False,
     base_url: Annotated[str | None, _option("Such as http://localhost:8000/v1.", panel=_ENDPOINT)] = None,
     chat: Annotated[bool, _option("Use chat/completions.", "--chat", panel=_ENDPOINT)] = False,
     stream: Annotated[bool, Stream] = True,
@@ -100,7 +103,10 @@ def profile(
             runs_on = (accelerator, engine, dtype, cache_dtype)
             sessions = run.simulated(model, *runs_on, parallel=(tensor_parallel, expert_parallel), stack=stack)
         elif base_url is None:
-            sessions = run.local(model, device=device, dtype=dtype, engines=engine, random_weights=random_weights)
+            from helm_efficiency.profiling.models import ModelOptions
+
+            placed = ModelOptions(device, dtype, trust_remote_code)
+            sessions = run.local(model, placed, engines=engine, random_weights=random_weights)
         else:
             options = EndpointOptions(base_url, model, chat, stream, api_key_env, _json_object(extra_body))
             server = _server_stack(base_url, name=stack, accelerator=accelerator, engine=engine, dtype=dtype)
@@ -132,17 +138,16 @@ class _Run:
     failures: dict[str, str] = field(default_factory=dict)
 
     def local(
-        self, model: str, *, device: str, dtype: str, engines: Sequence[str] | None, random_weights: bool
+        self, model: str, options: "ModelOptions", *, engines: Sequence[str] | None, random_weights: bool
     ) -> "Sessions":
         """Profile a model on this machine."""
         from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
-        from helm_efficiency.profiling.models import ModelOptions
 
         job = LocalJob(
             model,
             self.deployment or Path(model).name,
             random_weights,
-            ModelOptions(device, dtype),
+            options,
             tuple(engines or ["transformers-eager"]),
             self.cells,
             self._repetitions(),

@@ -50,7 +50,7 @@ def _deployment(model: Path) -> dict[str, Any]:
         "name": name,
         "model_name": name,
         "tokenizer_name": name,
-        "max_sequence_length": AutoConfig.from_pretrained(model).max_position_embeddings,
+        "max_sequence_length": AutoConfig.from_pretrained(model, trust_remote_code=False).max_position_embeddings,
         "client_spec": _object(_CLIENT, model),
     }
 
@@ -68,7 +68,7 @@ def _metadata(model: Path, release_date: date) -> dict[str, Any]:
 
 
 def _tokenizer_config(model: Path) -> dict[str, Any]:
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     return {
         "name": deployment_of(model),
         "tokenizer_spec": _object(_TOKENIZER, model),

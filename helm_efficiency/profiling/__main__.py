@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.errors import EfficiencyError, InputError, one_line
 from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part()
         return status
     except EfficiencyError as error:
-        sys.stderr.write(f"helm_efficiency.profiling: {error}\n")
+        _tell_line(f"helm_efficiency.profiling: {error}")
         return 2
 
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", action="append", choices=list(ENGINES), help="may be given more than once")
     add("--device", default="auto")
     add("--dtype", default="auto", help="fp32, bf16 or fp16")
+    add("--trust-remote-code", action="store_true", help="run Python that comes with the model")
     add("--prompt-tokens", type=numbers, default=(), help="such as 1,256,1024; by default chosen")
     add("--output-tokens", type=numbers, default=(1, 32))
     add("--batch-sizes", type=numbers, default=(1,))
@@ -79,7 +80,7 @@ def _one_model(options: argparse.Namespace) -> int:
         model=options.model,
         deployment=options.deployment or Path(options.model).name,
         random_weights=options.random_weights,
-        options=ModelOptions(options.device, options.dtype),
+        options=ModelOptions(options.device, options.dtype, options.trust_remote_code),
         engines=tuple(options.engine or ["transformers-eager"]),
         cells=CellChoice(
             options.prompt_tokens,
@@ -106,7 +107,7 @@ def _campaign(options: argparse.Namespace) -> int:
     )
     write_profiles(options.output, progress.profiles.values())
     for name, reason in progress.failures.items():
-        sys.stderr.write(f"{name} failed: {reason}\n")
+        _tell_line(f"{name} failed: {reason}")
     return 0 if progress.complete else 1
 
 
@@ -118,9 +119,13 @@ def _tell(job: LocalJob) -> OnResult:
     def tell(result: CellResult) -> None:
         seconds = [m.seconds for m in result.measurements]
         what = f"{min(seconds):.4f} s at best of {len(seconds)}" if seconds else ""
-        sys.stderr.write(f"{job.deployment} {result.cell}: {' '.join(part for part in (what, result.note) if part)}\n")
+        _tell_line(f"{job.deployment} {result.cell}: {' '.join(part for part in (what, result.note) if part)}")
 
     return tell
+
+
+def _tell_line(text: str) -> None:
+    sys.stderr.write(one_line(text) + "\n")
 
 
 def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:

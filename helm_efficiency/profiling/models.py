@@ -4,18 +4,17 @@ A model comes from a folder or a name that transformers resolves, or is made wit
 config: how long a forward pass takes does not depend on the values of the weights.
 """
 
+import contextlib
 import gc
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.transfer.architecture import Architecture
@@ -34,12 +33,6 @@ from helm_efficiency.profiling.meters import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.parallel import num_processes
 from helm_efficiency.version import __version__
 
-_DAMAGED = (
-    *(OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(AssertionError, MemoryError, SystemError, InputError, SafetensorError, StrictDataclassError),
-)
-"""What transformers raises of a config or of weights that are not as they should be."""
-
 _REPEATED = ("num_hidden_layers", "num_local_experts", "num_experts", "n_routed_experts")
 _MOST_REPEATED = 10_000
 """Layers and experts are made one by one: billions of them would take forever."""
@@ -52,10 +45,12 @@ class ModelOptions:
     Attributes:
         device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
         dtype: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
+        trust_remote_code: Whether Python that comes with the model may be run; else such a model is refused.
     """
 
     device: str = "auto"
     dtype: str = "auto"
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,7 @@ class Subject:
         compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
         random_weights: Whether the weights are made up.
         known_architecture: Its sizes, if the config was made from them; else they are read from the config.
+        trust_remote_code: Whether Python that comes with the model may be run.
     """
 
     name: str
@@ -77,6 +73,7 @@ class Subject:
     compute_dtype: str
     random_weights: bool = False
     known_architecture: Architecture | None = None
+    trust_remote_code: bool = False
 
     @property
     def dtype(self) -> str:
@@ -144,18 +141,25 @@ class Subject:
 
 
 def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
-    """A model with weights of its own.
+    """Return a model with weights of its own.
 
     Raises:
         InputError: There is no such dtype or device.
-        ProfilingError: transformers knows no such model.
+        ProfilingError: transformers knows no such model, or it needs Python of its own that is not trusted.
     """
+    return _usable(_subject(model_path, options, random_weights=False))
+
+
+def _subject(source: str | Path, options: ModelOptions, *, random_weights: bool) -> Subject:
+    trust = options.trust_remote_code
     device = find_device(options.device)
-    return _usable(Subject(str(model_path), read_config(model_path), device, find_dtype(options.dtype, device)))
+    dtype = find_dtype(options.dtype, device)
+    config = read_config(source, trust_remote_code=trust)
+    return Subject(str(source), config, device, dtype, random_weights=random_weights, trust_remote_code=trust)
 
 
 def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, max_tokens: int = 4096) -> Subject:
-    """A model whose weights will be made up.
+    """Return a model whose weights will be made up.
 
     Args:
         source: What it is made of: an architecture, or a `config.json` or its folder.
@@ -164,23 +168,24 @@ def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, m
 
     Raises:
         InputError: There is no such dtype or device.
-        ProfilingError: The config cannot be read, or no family of transformers can express the architecture.
+        ProfilingError: The config cannot be read, or needs Python of its own that is not trusted, or no family of
+            transformers can express the architecture.
     """
+    if not isinstance(source, Architecture):
+        return _usable(_subject(source, options, random_weights=True))
     device = find_device(options.device)
     dtype = find_dtype(options.dtype, device)
-    if isinstance(source, Architecture):
-        config = transformers_config(source, max_tokens=max_tokens)
-        return Subject(source.name, config, device, dtype, random_weights=True, known_architecture=source)
-    return _usable(Subject(str(source), read_config(source), device, dtype, random_weights=True))
+    config = transformers_config(source, max_tokens=max_tokens)
+    return Subject(source.name, config, device, dtype, random_weights=True, known_architecture=source)
 
 
 def _usable(subject: Subject) -> Subject:
-    """The same, if its config says what a profile needs.
+    """Return the subject, if its config says what a profile needs.
 
     Raises:
         ProfilingError: It does not.
     """
-    try:
+    with _loading(subject.name):
         if subject.vocab_size < 1 or (subject.max_tokens is not None and subject.max_tokens < 1):
             raise ValueError(f"a vocabulary of {subject.vocab_size}, {subject.max_tokens} positions")
         text = subject.config.get_text_config(decoder=True)
@@ -188,52 +193,72 @@ def _usable(subject: Subject) -> Subject:
             if (getattr(text, what, None) or 0) > _MOST_REPEATED:
                 raise ValueError(f"{what} is {getattr(text, what)}, expected at most {_MOST_REPEATED}")
         subject.stack("transformers-eager")
-    except _DAMAGED as error:
-        raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
     return subject
 
 
-def read_config(model_path: str | Path) -> Any:
-    """The transformers config of a folder, a file or a name.
+@contextlib.contextmanager
+def _loading(name: str | Path) -> Iterator[None]:
+    """Raise ProfilingError for whatever transformers raises of a config or of weights that are not as they should be.
+
+    There is no end to the kinds of error that damaged files cause in it: a list of them was never complete.
+    """
+    try:
+        yield
+    except ProfilingError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
+        if _CUSTOM_CODE in str(error):
+            reason = (
+                "it comes with Python code of its own, which was not run. "
+                "Read that code; if you trust it, call again with --trust-remote-code."
+            )
+        raise ProfilingError(f"Cannot load {name} as a causal LM: {reason}") from error
+
+
+_CUSTOM_CODE = "custom code which must be executed"
+"""Part of the message with which transformers refuses to run the Python of a model's folder."""
+
+
+def read_config(model_path: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the transformers config of a folder, a file or a name.
 
     Raises:
-        ProfilingError: There is none.
+        ProfilingError: There is none, or it needs Python of its own that is not trusted.
     """
     path = Path(model_path)
-    try:
+    with _loading(model_path):
         if path.exists():
             require_size(path / "config.json" if path.is_dir() else path)
-        return transformers.AutoConfig.from_pretrained(model_path)
-    except _DAMAGED as error:
-        raise ProfilingError(f"Cannot load {model_path} as a causal LM: {first_line(error)}") from error
+        # Without the option, transformers would ask on stdout and take "y" from stdin, whatever that is.
+        return transformers.AutoConfig.from_pretrained(model_path, trust_remote_code=trust_remote_code)
 
 
 def load_model(subject: Subject) -> Any:
-    """A causal LM in eval mode on its device: its own weights, quantized ones as they are stored, or random ones.
+    """Return a causal LM in eval mode on its device: its own weights, quantized ones as stored, or random ones.
 
     Under torchrun with several processes the model is split by transformers' own tensor-parallel plan.
 
     Raises:
-        ProfilingError: transformers cannot load or make it, or the device has no room for it.
+        ProfilingError: transformers cannot load or make it, it needs Python of its own that is not trusted, or the
+            device has no room for it.
     """
     transformers.utils.logging.disable_progress_bar()
-    dtype = DTYPES[subject.compute_dtype]
+    loading: dict[str, Any] = {"dtype": DTYPES[subject.compute_dtype], "trust_remote_code": subject.trust_remote_code}
     if subject.random_weights and num_processes() > 1:
         raise ProfilingError("Random weights cannot be split over processes: save such a model and profile its folder.")
-    try:
+    with _loading(subject.name):
         if subject.random_weights:
             torch.manual_seed(0)
             with subject.device:
-                return transformers.AutoModelForCausalLM.from_config(subject.config, dtype=dtype).eval()
+                return transformers.AutoModelForCausalLM.from_config(subject.config, **loading).eval()
         placement: dict[str, Any] = {}
         if num_processes() > 1:
             placement = {"distributed_config": transformers.distributed.DistributedConfig(tp_plan="auto")}
         elif subject.device.type == "cuda" and transformers.utils.is_accelerate_available():
             placement = {"device_map": {"": subject.device}}
-        model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, dtype=dtype, **placement)
+        model = transformers.AutoModelForCausalLM.from_pretrained(subject.name, **loading, **placement)
         return (model if placement else model.to(subject.device)).eval()
-    except _DAMAGED as error:
-        raise ProfilingError(f"Cannot load {subject.name} as a causal LM: {first_line(error)}") from error
 
 
 def forget_models() -> None:

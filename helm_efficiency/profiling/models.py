@@ -216,7 +216,7 @@ def _loading(name: str | Path) -> Iterator[None]:
         raise ProfilingError(f"Cannot load {name} as a causal LM: {reason}") from error
 
 
-_CUSTOM_CODE = "custom code which must be executed"
+_CUSTOM_CODE = "custom code"
 """Part of the message with which transformers refuses to run the Python of a model's folder."""
 
 

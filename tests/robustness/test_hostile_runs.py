@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive import plan_for
-from mutator import damaged
-from places import copy_to_change
+from helpers.archives import plan_for
+from helpers.mutations import damaged
+from helpers.odd_places import copy_to_change
 
 from helm_efficiency.adapters import adapters
 from helm_efficiency.adapters.sources import find_sources

@@ -14,7 +14,8 @@ import yaml
 
 from helm_efficiency.catalog.user_files import parse_yaml, read_yaml
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.helm_stats.stats import DETAILED_GROUP, EFFICIENCY_GROUP, STACK_SEPARATOR, STATS, StatInfo
+from helm_efficiency.helm_stats.stats import STACK_SEPARATOR, STATS, StatInfo
+from helm_efficiency.metrics.measure import DETAILED_GROUP, EFFICIENCY_GROUP
 
 _GROUPS = {
     EFFICIENCY_GROUP: ("Efficiency", "What a request takes."),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.helm_metadata import CO2_STAT, ENERGY_STAT, training_stats
 from helm_efficiency.metrics.efficiency import ScoredRequests
+from helm_efficiency.metrics.measure import DETAILED_GROUP, Measure
+from helm_efficiency.metrics.measures import MEASURES
 
 STACK_SEPARATOR = "@"
 """`inference_idealized_runtime@STACK` is the idealized runtime on a named stack, as `exact_match@5` is HELM's."""
@@ -27,77 +29,22 @@ class StatInfo:
     group: str | None = None
 
 
-EFFICIENCY_GROUP = "efficiency"
-DETAILED_GROUP = "efficiency_detailed"
+def _of_measure(measure: Measure) -> dict[str, StatInfo]:
+    """Return what a table shows of the stats of a measure, by name."""
+    lower_is_better = None if measure.higher_is_better is None else not measure.higher_is_better
+    return {
+        stat.name: StatInfo(stat.display_name, stat.description, stat.short_display_name, lower_is_better, stat.group)
+        for stat in measure.stats
+    }
+
 
 STATS: dict[str, StatInfo] = {
-    "num_prompt_tokens": StatInfo("# prompt tokens", "Tokens of the prompt.", group="general_information"),
-    "num_output_tokens": StatInfo(
-        "# output tokens",
-        "Tokens generated, reasoning included, an echoed prompt excluded.",
-        group="general_information",
-    ),
+    **_of_measure(MEASURES["prompt_tokens"]),
+    **_of_measure(MEASURES["output_tokens"]),
     "num_reasoning_tokens": StatInfo("# reasoning tokens", "Output tokens that were reasoning, where known."),
-    "inference_runtime": StatInfo(
-        "Observed inference runtime (s)",
-        "Seconds the request took that day.",
-        "Observed inference time (s)",
-        True,
-        DETAILED_GROUP,
-    ),
-    "inference_denoised_runtime": StatInfo(
-        "Denoised inference runtime (s)",
-        "Seconds the same service would take without contention.",
-        "Denoised inference time (s)",
-        True,
-        EFFICIENCY_GROUP,
-    ),
-    "inference_idealized_runtime": StatInfo(
-        "Idealized inference runtime (s)",
-        "Seconds the model would take alone on the stated hardware and software.",
-        "Idealized inference time (s)",
-        True,
-        EFFICIENCY_GROUP,
-    ),
-    "inference_idealized_runtime_low": StatInfo(
-        "Idealized inference runtime, low (s)", "Lower end of the nominal 90 % interval.", None, True, DETAILED_GROUP
-    ),
-    "inference_idealized_runtime_high": StatInfo(
-        "Idealized inference runtime, high (s)", "Upper end of the nominal 90 % interval.", None, True, DETAILED_GROUP
-    ),
+    **{name: info for measure in MEASURES.values() for name, info in _of_measure(measure).items()},
     "num_accelerators": StatInfo(
         "# accelerators", "Accelerators one instance of the model occupies on the stack.", None, True, DETAILED_GROUP
-    ),
-    "idealized_accelerator_seconds": StatInfo(
-        "Idealized accelerator time (accelerator-s)",
-        "Idealized runtime times accelerators.",
-        "Accelerator-s",
-        True,
-        DETAILED_GROUP,
-    ),
-    "idealized_cost_usd": StatInfo(
-        "Idealized cost ($)", "Accelerator-seconds times the price.", None, True, DETAILED_GROUP
-    ),
-    # HELM's pages show three decimals, so that a request alone would cost 0.
-    "idealized_cost_usd_per_1k_requests": StatInfo(
-        "Idealized cost ($ per 1000 requests)",
-        "Accelerator-seconds times the price.",
-        "Idealized cost ($/1k requests)",
-        True,
-        EFFICIENCY_GROUP,
-    ),
-    "idealized_energy_joules": StatInfo(
-        "Idealized energy (J)", "Energy at the wall of the accelerators.", "Energy (J)", True, DETAILED_GROUP
-    ),
-    "api_cost_usd": StatInfo(
-        "API cost ($)", "Billed at the price on the day of the request.", None, True, DETAILED_GROUP
-    ),
-    "api_cost_usd_per_1k_requests": StatInfo(
-        "API cost ($ per 1000 requests)",
-        "Billed at the price on the day of the request.",
-        "API cost ($/1k requests)",
-        True,
-        EFFICIENCY_GROUP,
     ),
     ENERGY_STAT: StatInfo(
         "Estimated training energy cost (MWh)",
@@ -113,12 +60,9 @@ STATS: dict[str, StatInfo] = {
         True,
         DETAILED_GROUP,
     ),
-    "api_cost_usd_today": StatInfo(
-        "API cost today ($)", "The same tokens at today's price.", None, True, DETAILED_GROUP
-    ),
 }
-"""Stats of ours by name. `prompt_tokens_from_…` and `output_tokens_from_…` (1 for each request whose tokens were so
-counted) and `…@STACK` come beside them."""
+"""Stats of ours by name: those of the measures, and some beside them. `prompt_tokens_from_…` and `output_tokens_from_…`
+(1 for each request whose tokens were so counted) and `…@STACK` come in addition."""
 
 
 PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
@@ -165,30 +109,19 @@ def stat_columns(
         others: Their scores on further stacks: of these only the idealized runtime, under the name with the stack.
     """
     columns = {
-        "num_prompt_tokens": _or_nan([r.prompt_tokens for r in records]),
-        "num_output_tokens": _or_nan([r.output_tokens for r in records]),
+        **_measured("prompt_tokens", records, scored),
+        **_measured("output_tokens", records, scored),
         "num_reasoning_tokens": _or_nan([r.reasoning_tokens for r in records]),
         **_flags(PROVENANCE_PREFIXES[0], [r.prompt_provenance for r in records]),
         **_flags(PROVENANCE_PREFIXES[1], [r.output_provenance for r in records]),
-        "inference_runtime": _or_nan([r.observed_s for r in records]),
-        "inference_denoised_runtime": scored.denoised.seconds.tolist(),
-        "inference_idealized_runtime": scored.idealized.seconds.tolist(),
-        **{
-            f"inference_idealized_runtime{STACK_SEPARATOR}{each.stack}": each.idealized.seconds.tolist()
-            for each in (scored, *others)
-        },
-        "inference_idealized_runtime_low": scored.idealized.low_s.tolist(),
-        "inference_idealized_runtime_high": scored.idealized.high_s.tolist(),
-        "num_accelerators": scored.num_accelerators.tolist(),
-        "idealized_accelerator_seconds": scored.accelerator_s.tolist(),
-        "idealized_cost_usd": scored.idealized_usd.tolist(),
-        "idealized_cost_usd_per_1k_requests": (scored.idealized_usd * 1000.0).tolist(),
-        "idealized_energy_joules": scored.energy_j.tolist(),
-        "api_cost_usd": scored.api_usd.tolist(),
-        "api_cost_usd_per_1k_requests": (scored.api_usd * 1000.0).tolist(),
-        "api_cost_usd_today": scored.api_usd_today.tolist(),
-        **_training([r.deployment for r in records]),
     }
+    for key in MEASURES:
+        columns |= _measured(key, records, scored)
+    columns |= {
+        f"inference_idealized_runtime{STACK_SEPARATOR}{each.stack}": each.idealized.seconds.tolist()
+        for each in (scored, *others)
+    }
+    columns |= {"num_accelerators": scored.num_accelerators.tolist(), **_training([r.deployment for r in records])}
     return {name: column for name, column in columns.items() if any(value == value for value in column)}
 
 
@@ -201,6 +134,17 @@ def request_stats(
         {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}
         for row in zip(*columns.values(), strict=True)
     ]
+
+
+def _measured(key: str, records: Sequence[RequestRecord], scored: ScoredRequests) -> dict[str, list[float]]:
+    """Return the stats of a measure by name, one value for each request."""
+    measure, columns = MEASURES[key], {}
+    for stat in measure.stats:
+        if measure.source == "record":
+            columns[stat.name] = _or_nan([getattr(record, key) for record in records])
+        else:
+            columns[stat.name] = (measure.values(scored, stat.end) * stat.factor).tolist()
+    return columns
 
 
 def _or_nan(values: Sequence[float | None]) -> list[float]:

@@ -17,7 +17,8 @@ from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.metrics.efficiency import ScoredRequests
-from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
+from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, RUN_COSTS, request_schema, run_schema
 
 _FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
 
@@ -73,28 +74,18 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     choice = index_array(scored.choice)
     columns = {name: text_array(values).take(choice) for name, values in texts.items()}
     columns["reason"] = text_array([reason or None for reason in scored.reasons])
-    columns |= {name: number_array(values, pa.float64()) for name, values in _reals(scored).items()}
     columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
+    columns["usd_per_accelerator_hour"] = number_array(scored.usd_per_accelerator_hour, pa.float64())
+    for measure in _SCORED:
+        ends = zip((measure.key, *measure.interval_columns), ("", "low", "high"), strict=False)
+        columns |= {column: number_array(measure.values(scored, end), pa.float64()) for column, end in ends}
     is_known = ~np.isnan(scored.idealized.seconds)
     columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
     return columns
 
 
-def _reals(scored: ScoredRequests) -> dict[str, FloatArray]:
-    return {
-        "idealized_s": scored.idealized.seconds,
-        "idealized_low_s": scored.idealized.low_s,
-        "idealized_high_s": scored.idealized.high_s,
-        "denoised_s": scored.denoised.seconds,
-        "denoised_low_s": scored.denoised.low_s,
-        "denoised_high_s": scored.denoised.high_s,
-        "accelerator_s": scored.accelerator_s,
-        "usd_per_accelerator_hour": scored.usd_per_accelerator_hour,
-        "idealized_usd": scored.idealized_usd,
-        "energy_j": scored.energy_j,
-        "api_usd": scored.api_usd,
-        "api_usd_today": scored.api_usd_today,
-    }
+_SCORED = tuple(MEASURES[key] for key in QUANTITIES if MEASURES[key].source != "record")
+"""Measures that scoring gives; the others are facts of the record."""
 
 
 def run_rows(
@@ -133,7 +124,6 @@ def run_rows(
         | _run_on_stack(each)
         | _named_means({name: interval for (of, name), interval in means.items() if of in (stack, _ANY_STACK)})
         | instances.per_correct(costs[stack])
-        | _totals(costs[stack])
         for stack, each in enumerate(scored)
     ]
 
@@ -182,7 +172,8 @@ class _Instances:
         if not len(self.scores) or not ((self.scores >= 0) & (self.scores <= 1)).all():
             return {}
         found: dict[str, float] = {}
-        for name, cost in costs.items():
+        for name in PER_CORRECT:
+            cost = costs[name]
             total = np.bincount(self.places, weights=cost[self.rows], minlength=len(self.scores))
             ratio = cost_per_correct(total, self.scores)
             if ratio.num_instances:
@@ -192,15 +183,9 @@ class _Instances:
 
 
 def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:
-    return {
-        "observed_s": observed_s,
-        "denoised_s": scored.denoised.seconds,
-        "idealized_s": scored.idealized.seconds,
-        "accelerator_s": scored.accelerator_s,
-        "idealized_usd": scored.idealized_usd,
-        "energy_j": scored.energy_j,
-        "api_usd": scored.api_usd,
-    }
+    """Values of each cost, one a request."""
+    measures = map(MEASURES.__getitem__, RUN_COSTS)
+    return {measure.key: observed_s if measure.source == "record" else measure.values(scored) for measure in measures}
 
 
 def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
@@ -215,10 +200,6 @@ def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
         "num_scored": int(is_scored.sum()),
         "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
     }
-
-
-def _totals(costs: Mapping[str, FloatArray]) -> dict[str, float]:
-    return {f"total_{name}": float(np.nansum(cost)) for name, cost in costs.items() if not np.isnan(cost).all()}
 
 
 def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:

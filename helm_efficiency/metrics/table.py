@@ -8,12 +8,14 @@ from functools import cache
 
 import pyarrow as pa
 
+from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
+
 SCHEMA_VERSION = 1
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 REQUEST_COLUMNS: dict[str, pa.DataType] = {
-    # who and what: see harness.records.RequestRecord
+    # who and what: see adapters.record.RequestRecord
     "harness": _TEXT,
     "suite": _TEXT,
     "run": _TEXT,
@@ -41,32 +43,26 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "cached": _FLAG,
     "success": _FLAG,
     "scores": pa.map_(_TEXT, _REAL),
-    # idealized, on one stack
+    # the stack it is idealized on
     "stack": _TEXT,  # Stack.name; null where nothing matched
     "stack_detail": _TEXT,  # str(Stack)
     "tier": _TEXT,  # a value of `Tier`
     "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
     "reason": _TEXT,  # why a number is missing; null where none is
-    "idealized_s": _REAL,
-    "idealized_low_s": _REAL,
-    "idealized_high_s": _REAL,
     "in_domain": _FLAG,
-    # denoised, of the deployment's own service
-    "denoised_s": _REAL,
-    "denoised_low_s": _REAL,
-    "denoised_high_s": _REAL,
-    # cost
     "num_accelerators": _COUNT,
-    "accelerator_s": _REAL,
     "usd_per_accelerator_hour": _REAL,
-    "idealized_usd": _REAL,
-    "energy_j": _REAL,
-    "api_usd": _REAL,  # at the price on the day of the request
-    "api_usd_today": _REAL,
+    # measures with their intervals
+    **{
+        column: _REAL
+        for key in QUANTITIES
+        if MEASURES[key].source != "record"
+        for column in (key, *MEASURES[key].interval_columns)
+    },
 }
 
-COSTS = ("observed_s", "denoised_s", "idealized_s", "accelerator_s", "idealized_usd", "energy_j", "api_usd")
-"""Currencies of the runs table."""
+RUN_COSTS = tuple(key for key in COSTS if MEASURES[key].source)
+"""Costs whose means the runs table has."""
 
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "harness": _TEXT,
@@ -89,15 +85,10 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "num_out_of_domain": _COUNT,
     "prompt_tokens": _COUNT,  # totals over the requests that have them
     "output_tokens": _COUNT,
-    # mean over requests (score: over instances), its nominal 90 % bootstrap interval, and the total
-    **{
-        f"{prefix}{name}": _REAL
-        for name in (*COSTS, "score")
-        for prefix in ("mean_", "mean_low_", "mean_high_", "total_")
-        if not (name == "score" and prefix == "total_")
-    },
+    # mean over requests (score: over instances) with its nominal 90 % interval
+    **{f"{prefix}{name}": _REAL for name in (*RUN_COSTS, "score") for prefix in ("mean_", "mean_low_", "mean_high_")},
     # cost of a correct answer with its 90 % interval, where scores are between 0 and 1; infinite where nothing is right
-    **{f"{name}_per_correct{end}": _REAL for name in COSTS for end in ("", "_low", "_high")},
+    **{f"{name}_per_correct{end}": _REAL for name in PER_CORRECT for end in ("", "_low", "_high")},
 }
 
 

@@ -8,30 +8,16 @@ import pandas as pd
 
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.measure import Measure, Shown
+from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
-from helm_efficiency.report.measures import COSTS, MEASURES, Measure
 from helm_efficiency.report.notes import ALL
 
-BRIEF = ("score", "win_rate", "observed_s", "denoised_s", "idealized_s", "idealized_usd", "energy_j", "api_usd")
+BRIEF = tuple(key for key, measure in MEASURES.items() if measure.shown is Shown.brief)
 """Measures for a terminal of usual width."""
 
-SHOWN = (
-    "score",
-    "win_rate",
-    "observed_s",
-    "denoised_s",
-    "idealized_s",
-    "provider_factor",
-    "idealized_usd",
-    "energy_j",
-    "api_usd",
-    "idealized_usd_per_correct",
-    "output_tokens",
-)
+SHOWN = tuple(key for key, measure in MEASURES.items() if measure.shown is not Shown.never)
 """Measures in print unless others are asked for; the data formats hold all."""
-
-WITH_INTERVAL = ("score", "idealized_s")
-"""Measures that are shown with their intervals where there is room."""
 
 ON_FRONT = "●"
 _UNLIKELY = 0.05
@@ -188,7 +174,7 @@ def _columns(
     yield board.options.by.capitalize(), (short_names(names) if brief else names, False)
     for measure in map(MEASURES.__getitem__, measures):
         cells = value_text(part, measure)
-        if detail is Detail.full and measure.key in WITH_INTERVAL:
+        if detail is Detail.full and measure.shows_interval:
             cells = [f"{cell}{span}" for cell, span in zip(cells, interval_text(part, measure), strict=True)]
         if measure.key == "idealized_s":
             cells = [

@@ -14,16 +14,13 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
-from helm_efficiency.report.measures import PER_CORRECT, QUANTITIES
+from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
 
 _Reals = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
 
-_FITTED = {
-    "idealized_s": ("idealized_s", "accelerator_s", "idealized_usd", "energy_j"),
-    "denoised_s": ("denoised_s",),
-}
-"""Quantities whose prediction has an interval of its own, and those that are proportional to them."""
+_FITTED = sorted((key for key in QUANTITIES if MEASURES[key].has_interval), key=lambda key: key != "idealized_s")
+"""Quantities whose prediction has an interval of its own, in the order in which their errors are drawn."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +156,17 @@ def _request_means(
     values, draws, known = {}, {}, {}
     for name in QUANTITIES:
         values[name], draws[name], known[name] = means.of(requests[name].to_numpy(dtype=float, na_value=np.nan))
-    for fitted, proportional in _FITTED.items():
-        stem = fitted.removesuffix("_s")
+    for fitted in _FITTED:
         low, high = (
-            means.of(requests[f"{stem}_{end}_s"].to_numpy(dtype=float, na_value=np.nan))[0] for end in ("low", "high")
+            means.of(requests[column].to_numpy(dtype=float, na_value=np.nan))[0]
+            for column in MEASURES[fitted].interval_columns
         )
         error = how.fit_errors[fitted]
         half_width = np.where(error < 0, values[fitted] - low, high - values[fitted]) / norm.ppf((1 + LEVEL) / 2)
         factor = np.maximum(1 + error * np.nan_to_num(_ratio(half_width, values[fitted])), 0)
-        for name in proportional:
-            draws[name] = draws[name] * factor
+        for name in QUANTITIES:
+            if MEASURES[name].fitted_to == fitted:
+                draws[name] = draws[name] * factor
     return values, draws, known
 
 

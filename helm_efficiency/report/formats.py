@@ -113,9 +113,9 @@ def to_text(table: Display, *, width: int | None = None) -> str:
 
 
 def _heading_lines(heading: str) -> tuple[str, str]:
-    """Title and unit, one under the other."""
-    title, bracket, unit = heading.partition(" (")
-    return title, bracket.strip() + unit
+    """Return a heading on two lines, broken after a comma, else before the unit."""
+    title, separator, rest = heading.partition(", " if ", " in heading else " (")
+    return title, separator.strip(" ,") + rest
 
 
 def _printable(text: str) -> str:

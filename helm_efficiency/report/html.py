@@ -17,9 +17,9 @@ import pandas as pd
 
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.extras import needs_extra
+from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import Detail, Display, display, front_axis, has_numbers
-from helm_efficiency.report.measures import COSTS, MEASURES
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables

@@ -10,25 +10,19 @@ from dataclasses import replace
 import pandas as pd
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.measures import ESTIMATED, MEASURES, QUANTITIES
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.estimates import Estimates, resampling, scenario_estimates
-from helm_efficiency.report.measures import ESTIMATED
 from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
 from helm_efficiency.report.rows import columns_of, no_rows, stack_rows
 from helm_efficiency.report.tables import Tables
 
 _STACK_COLUMNS = (
-    "stack_detail",
-    "tier",
-    "idealized_s",
-    "idealized_low_s",
-    "idealized_high_s",
-    "in_domain",
-    "num_accelerators",
-    "accelerator_s",
-    "idealized_usd",
-    "energy_j",
+    *("stack_detail", "tier", "in_domain", "num_accelerators"),
+    *(c for key in QUANTITIES if MEASURES[key].is_on_stack for c in (key, *MEASURES[key].interval_columns)),
 )
+"""Columns of the requests table that belong to a stack."""
+
 _MAX_DRAWN, _FEWEST_DRAWS = 1_000_000, 100
 
 

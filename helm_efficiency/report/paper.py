@@ -14,6 +14,7 @@ import pandas as pd
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import write_file
+from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
@@ -22,26 +23,9 @@ from helm_efficiency.report.notes import ALL, Note
 from helm_efficiency.report.plots import providers, save_and_close, stacks, tradeoff_by_scenario
 from helm_efficiency.report.rows import columns_of, stack_rows
 
-MEASURES_OF_PAPER = (
-    "score",
-    "win_rate",
-    "observed_s",
-    "denoised_s",
-    "idealized_s",
-    "provider_factor",
-    "accelerator_s",
-    "idealized_usd",
-    "flops",
-    "parameters",
-    "idealized_s_per_correct",
-    "accelerator_s_per_correct",
-    "idealized_usd_per_correct",
-)
-
 TITLE = "Ten models of 2023: capability and efficiency"
 
 FIGURES = ("observed_s", "denoised_s", "idealized_s", "idealized_usd", "flops", "parameters")
-_ON_STACK = ("idealized_s", "idealized_usd")
 
 _Reals = npt.NDArray[np.float64]
 
@@ -74,7 +58,8 @@ def leaderboard(options: Options | None = None) -> Leaderboard:
         table, _ = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
         parts.append(table.assign(stack=stack))
     notes = [Note(ALL, remark) for remark in paper.remarks]
-    table = pd.concat(parts, ignore_index=True)[list(columns_of(MEASURES_OF_PAPER))]
+    table = pd.concat(parts, ignore_index=True)
+    table = table[list(columns_of(key for key in MEASURES if key in table))]
     return Leaderboard(table, tuple(notes), options, draws="binomial draws of the number of correct answers")
 
 
@@ -195,8 +180,8 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
     for stack in board.stacks:
         parts = [board.part(scenario, stack) for scenario in board.scenarios]
         for measure in FIGURES:
-            if measure in _ON_STACK or stack == board.stacks[0]:
-                name = f"paper_{measure}_{stack}.png" if measure in _ON_STACK else f"paper_{measure}.png"
+            if MEASURES[measure].is_on_stack or stack == board.stacks[0]:
+                name = f"paper_{measure}_{stack}.png" if MEASURES[measure].is_on_stack else f"paper_{measure}.png"
                 paths.append(save_and_close(tradeoff_by_scenario(parts, x=measure), folder / name))
     return paths + _runtime_figures(board, folder)
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from helm_efficiency.core.bootstrap import interval, rank_intervals
 from helm_efficiency.core.pareto import front_probability, pareto_front
+from helm_efficiency.metrics.measures import COSTS, MEASURES, QUANTITIES
 from helm_efficiency.report.board import COUNTS, IDENTITY, Options
 from helm_efficiency.report.estimates import Estimates, overall_estimates
-from helm_efficiency.report.measures import COSTS, MEASURES, QUANTITIES
 from helm_efficiency.report.notes import ALL
 
 
@@ -82,7 +82,7 @@ def columns_of(measures: Iterable[str]) -> Iterator[str]:
     yield from COUNTS
     for name in measures:
         yield from (name, f"{name}_low", f"{name}_high")
-        if name in ("score", "flops", "parameters", *QUANTITIES):
+        if name in ("score", *QUANTITIES) or MEASURES[name].is_published:
             yield f"{name}_known"
         if name == "score":
             yield "score_answered"

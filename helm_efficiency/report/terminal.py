@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.report.display import short_names
-from helm_efficiency.report.measures import MEASURES
 
 _KEYS = string.ascii_lowercase
 _LOG_FROM = 8

@@ -9,23 +9,24 @@ import pytest
 from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.measure import number
+from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.report import formats
 from helm_efficiency.report.display import Detail, display
 from helm_efficiency.report.leaderboard import build
-from helm_efficiency.report.measures import MEASURES, number
 from helm_efficiency.report.tables import from_arrow
 from helm_efficiency.report.terminal import text_plot
 
 TEXT = """\
 all scenarios, idealized on a100-80gb×1 megatron fp16
 
-   Rank  Deployment  Score  Win rate  Observed  Denoised  Idealized      Cost  API cost  Front   Scenarios
-                                           (s)       (s)        (s)    ($/1k)    ($/1k)
-──────────────────────────────────────────────────────────────────────────────────────────────────────────
-  1 (1)  large       0.850     0.875      2.00      1.00     2.00 †      2.28  — (0/20)  ● 89%         2/2
-2 (1–2)  small       0.750     0.625      2.00     0.300      0.100     0.114  — (0/20)  ● 100%        2/2
-  3 (3)  <b>_new|$   0.450     0.250      2.00  — (0/20)   — (0/20)  — (0/20)      2.00                2/2
-      —  slow            —     0.000         —  — (0/10)          —         —  — (0/10)                1/2
+   Rank  Deployment  Score  Win rate  Observed  Denoised  Idealized      GPU cost  API cost  Front   Scenarios
+                                           (s)       (s)        (s)  alone ($/1k)    ($/1k)
+──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  1 (1)  large       0.850     0.875      2.00      1.00     2.00 †          2.28  — (0/20)  ● 89%         2/2
+2 (1–2)  small       0.750     0.625      2.00     0.300      0.100         0.114  — (0/20)  ● 100%        2/2
+  3 (3)  <b>_new|$   0.450     0.250      2.00  — (0/20)   — (0/20)      — (0/20)      2.00                2/2
+      —  slow            —     0.000         —  — (0/10)          —             —  — (0/10)                1/2
 
 Models are compared on 10 to 20 instances; the score is exact_match.
 Ranks are by score, with the 90 % interval of 1000 paired bootstrap draws; = is an exact tie.
@@ -39,7 +40,7 @@ Who lacks a scenario has no mean over all: org/slow (1 of 2).
 
 MARKDOWN = r"""**boolq, idealized on a100-80gb×1 megatron fp16**
 
-| Rank | Deployment | Score | Observed (s) | Denoised (s) | Idealized (s) | Provider factor (×) | Cost (\$/1k) | API cost (\$/1k) | Cost/correct (\$/1k) | Output tokens | Front | Evidence |
+| Rank | Deployment | Score | Observed (s) | Denoised (s) | Idealized (s) | Provider factor (×) | GPU cost, alone (\$/1k) | API cost (\$/1k) | GPU cost/correct (\$/1k) | Output tokens | Front | Evidence |
 | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
 | 1 (1) | org/large | 0.900 | 2.00 | 1.00 | 2.00 † | 0.500 | 2.28 | — (0/10) | 2.53 | 10.0 | ● 89% | measured |
 | 2= (1–2) | api/&lt;b&gt;\_new\|\$ | 0.700 | 2.00 | — (0/10) | — (0/10) | — | — (0/10) | 2.00 | — | 10.0 |  | none |
@@ -128,7 +129,7 @@ def test_text_leaves_out_what_does_not_fit(board):
     assert max(map(len, text.splitlines())) <= 80
     assert "Idealized" in table
     assert "API cost" not in table
-    assert "Left out for want of width: Cost ($/1k), API cost ($/1k), Scenarios." in " ".join(legend.split())
+    assert "Left out for want of width: GPU cost, alone ($/1k), API cost ($/1k), Scenarios." in " ".join(legend.split())
 
 
 def test_intervals_are_shown_where_there_is_room(board):
@@ -195,7 +196,7 @@ def test_numbers_in_print(value, text):
 
 
 def test_units_in_print():
-    assert MEASURES["idealized_usd"].heading == "Cost ($/1k)"
+    assert MEASURES["idealized_usd"].heading == "GPU cost, alone ($/1k)"
     assert MEASURES["idealized_usd"].text(0.0025) == "2.50"
     assert MEASURES["idealized_usd_per_correct"].axis_label == "Idealized cost per correct answer ($ per 1,000 answers)"
     assert MEASURES["score"].text(0.5) == "0.500"

@@ -8,9 +8,9 @@ import pytest
 from helpers.scored_tables import request, tables, write
 
 from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.metrics.measures import ESTIMATED
 from helm_efficiency.report.board import Options
 from helm_efficiency.report.leaderboard import build
-from helm_efficiency.report.measures import ESTIMATED
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.tables import from_arrow, load
 

@@ -14,8 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.measure import Measure
+from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.display import short_names
-from helm_efficiency.report.measures import COSTS, MEASURES, Measure
 from helm_efficiency.report.plots.labels import plain, write_names
 from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, caption, log_if_wide, style
 
@@ -215,9 +216,9 @@ def _caption(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
     shown = _with_both(part, x, y)
     details, tiers = sorted(shown["stack_detail"].dropna().unique()), sorted(shown["tier"].dropna().unique())
     sentences = []
-    if x in ("observed_s", "api_usd", "api_usd_today"):
+    if MEASURES[x].is_as_observed:
         sentences.append("As observed: not comparable between providers.")
-    elif details and x not in ("denoised_s", "flops", "parameters"):
+    elif details and (MEASURES[x].is_on_stack or MEASURES[y].is_on_stack):
         stack = details[0] if len(details) == 1 else f"{part['stack'].iloc[0]} ({_differ(details)})"
         sentences.append(f"Stack: {stack}. Evidence: {', '.join(tiers)}.")
     counts = ", ".join(str(count) for count in part["num_instances"].drop_duplicates())

@@ -1,0 +1,142 @@
+"""One measure: its name, unit and direction, where its values come from, and how it is printed."""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from operator import attrgetter
+from typing import Any
+
+EFFICIENCY_GROUP = "efficiency"
+DETAILED_GROUP = "efficiency_detailed"
+"""HELM's metric groups: the one shown beside scores, and the one shown on request."""
+
+
+class Shown(IntEnum):
+    """The least detailed table that a measure is printed in when nobody asks for measures by name."""
+
+    brief = 0
+    usual = 1
+    never = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HelmStat:
+    """A HELM stat that carries a measure.
+
+    Attributes:
+        name: HELM's own name where HELM means the same, else a name that says its unit.
+        display_name: Heading on HELM's pages.
+        description: One sentence below the heading.
+        short_display_name: Heading of narrow tables; None for the long one.
+        group: HELM's metric group.
+        factor: Factor from the unit of the tables to the unit of the stat.
+        end: Which number of an interval it carries: `low`, `high`, or empty for the value itself.
+    """
+
+    name: str
+    display_name: str
+    description: str
+    short_display_name: str | None = None
+    group: str = DETAILED_GROUP
+    factor: float = 1.0
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One measure.
+
+    Attributes:
+        key: Name in tables.
+        title: Name in headings.
+        name: Name in sentences and on axes.
+        unit: Unit in print, after multiplication by `scale`; empty for pure numbers.
+        scale: Factor from the unit of the tables to the unit in print.
+        decimals: Fixed number of decimals in print; None for three significant digits.
+        higher_is_better: Direction; None where more is neither better nor worse.
+        source: Attribute of `ScoredRequests` that holds its values, as a dotted path; `record` for a fact of the
+            record itself; empty for a measure that single requests do not have.
+        has_interval: Whether requests have an interval of it: columns `X_low_s` and `X_high_s` beside `X_s`, from
+            attributes `low_s` and `high_s` beside the `seconds` that `source` names.
+        proportional_to: Key of the measure with an interval whose error of prediction it shares; empty for none.
+        is_on_stack: Whether it belongs to a stack, and is blank for requests that are not scored on it.
+        is_as_observed: Whether it depends on a provider's day or prices, and so does not compare between providers.
+        is_cost: Whether less of it for the same score is a trade-off: the axis of a Pareto front.
+        is_published: Whether only published results have it, not scored tables.
+        per_correct: Title of its cost of a correct answer; empty for measures without one.
+        shown: Least detailed table that it is printed in.
+        shows_interval: Whether tables print its interval where there is room.
+        stats: HELM stats that carry it.
+    """
+
+    key: str
+    title: str
+    name: str
+    unit: str = ""
+    scale: float = 1.0
+    decimals: int | None = None
+    higher_is_better: bool | None = False
+    source: str = ""
+    has_interval: bool = False
+    proportional_to: str = ""
+    is_on_stack: bool = False
+    is_as_observed: bool = False
+    is_cost: bool = False
+    is_published: bool = False
+    per_correct: str = ""
+    shown: Shown = Shown.never
+    shows_interval: bool = False
+    stats: tuple[HelmStat, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """Title with unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def axis_label(self) -> str:
+        """Name with unit, spelled out."""
+        unit = {"$/1k": "$ per 1,000 " + ("answers" if "correct" in self.key else "requests")}.get(self.unit, self.unit)
+        name = self.name[0].upper() + self.name[1:]
+        return f"{name} ({unit})" if unit else name
+
+    @property
+    def fitted_to(self) -> str:
+        """Key of the measure whose error of prediction moves this one; empty for none."""
+        return self.key if self.has_interval else self.proportional_to
+
+    @property
+    def interval_columns(self) -> tuple[str, ...]:
+        """Columns of the requests table that hold the ends of its interval; none for a measure without one."""
+        stem = self.key.removesuffix("_s")
+        return (f"{stem}_low_s", f"{stem}_high_s") if self.has_interval else ()
+
+    def values(self, scored: object, end: str = "") -> Any:
+        """Return its values for `ScoredRequests`; with `low` or `high`, that end of its interval."""
+        return attrgetter(f"{self.source.rpartition('.')[0]}.{end}_s" if end else self.source)(scored)
+
+    def text(self, value: float) -> str:
+        """Return a value in print; an em dash for NaN.
+
+        >>> Measure(key="idealized_usd", title="GPU cost, alone", name="cost", unit="$/1k", scale=1000).text(0.000127)
+        '0.127'
+        """
+        if self.decimals is not None and math.isfinite(value) and abs(value) < 10:
+            return f"{value * self.scale:.{self.decimals}f}"
+        return number(value * self.scale)
+
+
+def number(value: float) -> str:
+    """Return three significant digits, without exponents between 0.0001 and a million; an em dash for NaN."""
+    if math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    magnitude = abs(value)
+    if magnitude == 0:
+        return "0"
+    if not 1e-4 <= magnitude < 1e6:
+        return f"{value:.2e}"
+    decimals = max(0, 2 - math.floor(math.log10(magnitude)))
+    text = f"{value:.{decimals}f}"
+    return f"{round(value):,}" if magnitude >= 1000 else text

@@ -115,6 +115,21 @@ def test_cache_holds_what_the_weights_leave() -> None:
     assert kv_cache_tokens(model, placement, context_tokens=4096) == pytest.approx(tokens)
 
 
+def test_clients_that_start_together_wait_for_prompts() -> None:
+    steady, measured = (closed_loop(STEPS, CHAT, clients=33, rounds=rounds) for rounds in (math.inf, 10))
+    prefill_s = CHAT.mean(STEPS.prefill_s(CHAT.prompt_tokens))
+    assert measured.ttft_s.mean - steady.ttft_s.mean == pytest.approx(16 * prefill_s / 10, rel=0.01)
+
+
+def test_held_back_tokens_do_not_delay_the_last_one() -> None:
+    plain = Server.of_engine("sglang")
+    held = plain.as_benchmarked("sglang")
+    at_once, in_groups = (closed_loop(STEPS, CHAT, clients=8, server=server) for server in (plain, held))
+    assert in_groups.request_s.mean == pytest.approx(at_once.request_s.mean)
+    assert in_groups.ttft_s.mean == pytest.approx(at_once.ttft_s.mean + 28 * at_once.conditions.step_s)
+    assert Server.of_engine("vllm-0.19").as_benchmarked("vllm-0.19").reply_s == 0.037
+
+
 def test_highest_load_keeps_the_service_level() -> None:
     level = ServiceLevel.parse("ttft=500ms,tpot=20ms,at=p50")
     served = highest_load(STEPS, CHAT, level=level)
@@ -174,6 +189,8 @@ def test_one_batch_size_is_not_enough() -> None:
         (lambda: Server(chunk_tokens=0), "above 0"),
         (lambda: Server(max_batch_size=0), "1 or more"),
         (lambda: Speculation(0, 0.5), "1 token or more"),
+        (lambda: closed_loop(STEPS, CHAT, clients=2, rounds=0), "rounds"),
+        (lambda: Server(reply_s=-1), "0 or more"),
     ],
 )
 def test_bad_input_is_one_clear_line(act, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,5 +1,6 @@
 """The load of a server: so many clients, a rate of arrivals, or the highest rate that keeps a service level."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -68,23 +69,32 @@ DEFAULT_LEVEL = ServiceLevel()
 """First token within a second and 20 tokens a second for 95 % of the requests: what a reader does not wait for."""
 
 
+MEASURED_ROUNDS = 10.0
+"""Requests that each client sends in a usual benchmark (InferenceX, GenAI-Perf, vLLM's own)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """A stated load: clients or a rate, else the highest rate that keeps a service level.
 
     Attributes:
         clients: Clients of a closed loop; None for another kind of load.
+        rounds: Requests that each client sends after all have started together; infinite for a steady state. Benchmarks
+            count the first requests in, which queue for one another's prompts: see `MEASURED_ROUNDS`.
         requests_per_s: Rate of Poisson arrivals; None for another kind of load.
         level: Service level to keep where neither is given.
     """
 
     clients: float | None = None
     requests_per_s: float | None = None
+    rounds: float = math.inf
     level: ServiceLevel = DEFAULT_LEVEL
 
     def __post_init__(self) -> None:
         if self.clients is not None and self.requests_per_s is not None:
             raise InputError("A load is a number of clients or a rate of requests, not both.")
+        if not self.rounds >= 1:
+            raise InputError(f"{self.rounds} rounds: expected 1 or more.")
 
     def __str__(self) -> str:
         """Words for a heading.

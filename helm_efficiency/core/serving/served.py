@@ -112,9 +112,9 @@ class Served:
             output_tokens: Broadcast against `prompt_tokens`.
             cached_tokens: Prompt tokens that a prefix cache holds; broadcast likewise.
         """
-        ttft_s = first_token_s(self.steps, self.server, self.conditions, prompt_tokens, cached_tokens)
-        steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
-        return ttft_s, np.asarray(ttft_s + steps * self.tpot_s.mean)
+        prefilled_s = prefilled_after_s(self.steps, self.server, self.conditions, prompt_tokens, cached_tokens)
+        decode_s, held_s = _decoded_in_s(self.server, self.conditions, output_tokens)
+        return np.asarray(prefilled_s + held_s), np.asarray(prefilled_s + decode_s)
 
     def accelerator_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
@@ -161,17 +161,24 @@ def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float
     )
 
 
-def first_token_s(
+def prefilled_after_s(
     steps: StepTimes, server: Server, met: Conditions, prompt_tokens: ArrayLike, cached_tokens: ArrayLike
 ) -> FloatArray:
-    """Return the mean seconds to the first token under the conditions met."""
+    """Return the mean seconds until the first token is made, under the conditions met."""
     if server.prefill_first:
         own_s = steps.new_prompt_s(prompt_tokens, cached_tokens)
     else:
         own_s = own_prefill_s(steps, server, met, prompt_tokens, cached_tokens)
         passes = num_passes(prompt_tokens, cached_tokens, server.chunk_tokens)
         own_s = own_s + passes * met.busy_fraction * met.pass_beside_s
-    return np.asarray(steps.overhead_s + met.wait_s + own_s)
+    return np.asarray(steps.overhead_s + server.reply_s + met.wait_s + own_s)
+
+
+def _decoded_in_s(server: Server, met: Conditions, output_tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the mean seconds of decoding, and how many of them the first token is held back for."""
+    steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
+    decode_s = steps * (met.step_s / server.tokens_per_pass)
+    return np.asarray(decode_s), np.minimum(server.reply_steps * met.step_s, decode_s)
 
 
 def own_prefill_s(
@@ -206,23 +213,22 @@ def share_s(
 
 def _spreads(steps: StepTimes, server: Server, lengths: Lengths, met: Conditions) -> tuple[Spread, Spread, Spread]:
     """Return the spread of TTFT, of TPOT and of end-to-end seconds over lengths, waits and others' prompts."""
-    ttft_s = first_token_s(steps, server, met, lengths.prompt_tokens, lengths.cached_tokens)
+    prefilled_s = prefilled_after_s(steps, server, met, lengths.prompt_tokens, lengths.cached_tokens)
+    decode_s, held_s = _decoded_in_s(server, met, lengths.output_tokens)
     waits = met.wait_s * (_gamma_quantiles(met.wait_variation) - 1.0)
-    first = ttft_s[:, None] + waits[None, :]
-    tpot_s = met.step_s / server.tokens_per_pass
-    decode_s = lengths.decode_steps * tpot_s
     weights = np.repeat(lengths.weights[:, None] / waits.size, waits.size, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        deviation = np.sqrt(met.step_variance * decode_s) / lengths.decode_steps
+    first = _spread((prefilled_s + held_s)[:, None] + waits, weights)
+    whole = _spread((prefilled_s + decode_s)[:, None] + waits, weights)
     many = lengths.decode_steps > 0
-    if many.any():
-        each = np.maximum(tpot_s + deviation[many][:, None] * _NORMAL_QUANTILES[None, :], 0.0)
-        each_weights = np.repeat(lengths.weights[many][:, None], each.shape[1], axis=1)
-        tpot = _spread(each, each_weights, mean=tpot_s)
-    else:
-        tpot = Spread(np.nan, np.nan, np.nan)
-    whole = first + decode_s[:, None]
-    return _spread(first, weights), tpot, _spread(whole, weights)
+    if not many.any():
+        return first, Spread(np.nan, np.nan, np.nan), whole
+    steps_of = lengths.decode_steps[many]
+    tpot_s = (decode_s - held_s)[many] / steps_of
+    deviation = np.sqrt(met.step_variance * decode_s[many]) / steps_of
+    each = np.maximum(tpot_s[:, None] + deviation[:, None] * _NORMAL_QUANTILES, 0.0)
+    each_weights = np.repeat(lengths.weights[many][:, None], each.shape[1], axis=1)
+    mean_s = float(lengths.weights[many] @ tpot_s / lengths.weights[many].sum())
+    return first, _spread(each, each_weights)._replace(mean=mean_s), whole
 
 
 _POINTS = (np.arange(20) + 0.5) / 20
@@ -236,10 +242,11 @@ def _gamma_quantiles(variation: float) -> FloatArray:
     return np.asarray(quantiles / quantiles.mean())
 
 
-def _spread(values: FloatArray, weights: FloatArray, mean: float | None = None) -> Spread:
+def _spread(values: FloatArray, weights: FloatArray) -> Spread:
+    """Return the mean, the median and the 95th percentile of weighted values."""
     flat, weight = values.ravel(), weights.ravel()
     order = np.argsort(flat)
     cumulated = np.cumsum(weight[order])
     cumulated = (cumulated - weight[order] / 2.0) / cumulated[-1]
     p50, p95 = np.interp([0.5, 0.95], cumulated, flat[order])
-    return Spread(float(flat @ weight / weight.sum()) if mean is None else mean, float(p50), float(p95))
+    return Spread(float(flat @ weight / weight.sum()), float(p50), float(p95))

@@ -14,20 +14,28 @@ birth-death chain (see `waits`).
 """
 
 import math
+from dataclasses import replace
 
 from scipy.optimize import brentq
 
 from helm_efficiency.core.serving.demand import Demand
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
-from helm_efficiency.core.serving.served import Conditions, Served, first_token_s, own_prefill_s, served_under
+from helm_efficiency.core.serving.served import Conditions, Served, own_prefill_s, prefilled_after_s, served_under
 from helm_efficiency.core.serving.server import DEFAULT_SERVER, Server
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.serving.waits import Wait, occupancy, wait_at_random, wait_of_client
 from helm_efficiency.errors import InputError
 
 
-def closed_loop(steps: StepTimes, lengths: Lengths, *, clients: float, server: Server = DEFAULT_SERVER) -> Served:
+def closed_loop(
+    steps: StepTimes,
+    lengths: Lengths,
+    *,
+    clients: float,
+    server: Server = DEFAULT_SERVER,
+    rounds: float = math.inf,
+) -> Served:
     """Solve a server with clients that each send the next request when they have the answer to the last.
 
     Args:
@@ -35,9 +43,10 @@ def closed_loop(steps: StepTimes, lengths: Lengths, *, clients: float, server: S
         lengths: Requests of the load.
         clients: 1 or more; those that the server cannot run at once wait.
         server: Limits of the server.
+        rounds: Requests that each client sends after all have started together; infinite for a steady state.
 
     Raises:
-        InputError: Fewer than one client.
+        InputError: Fewer than one client or round.
 
     Example:
         >>> from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -53,21 +62,27 @@ def closed_loop(steps: StepTimes, lengths: Lengths, *, clients: float, server: S
     """
     if not 1 <= clients < math.inf:
         raise InputError(f"{clients} clients: expected 1 or more.")
+    load = Load(clients, rounds=rounds)
     demand = Demand(steps, lengths, server)
     running = min(float(clients), demand.slots)
+    start_s = (running - 1.0) / 2.0 * lengths.mean(demand.prefill_s()) / load.rounds
+
+    def met_at(rate: float) -> Conditions:
+        met = _met_by_client(demand, rate, running)
+        return replace(met, wait_s=met.wait_s + start_s)
 
     def surplus(rate: float) -> float:
-        met = _met_by_client(demand, rate, running)
+        met = met_at(rate)
         return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
 
-    alone_s = steps.overhead_s + lengths.mean(demand.prefill_s()) + demand.passes * demand.pass_s(1.0)
+    alone_s = steps.overhead_s + server.reply_s + lengths.mean(demand.prefill_s()) + demand.passes * demand.pass_s(1.0)
     if not alone_s:
         raise InputError("The requests take no time on these coefficients: no load can be told from them.")
     highest = 2.0 * running / alone_s
     while surplus(highest) < 0.0:
         highest *= 2.0
     rate = float(brentq(surplus, 1e-9 * highest, highest, xtol=1e-12 * highest, rtol=1e-10))
-    met = _met_by_client(demand, rate, running)
+    met = met_at(rate)
     return served_under(demand, met, rate=rate, clients=float(clients), outside_s=(clients - running) / rate)
 
 
@@ -124,7 +139,7 @@ def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DE
         InputError: Fewer than one client, or a rate that the server cannot keep up with.
     """
     if load.clients is not None:
-        return closed_loop(steps, lengths, clients=load.clients, server=server)
+        return closed_loop(steps, lengths, clients=load.clients, server=server, rounds=load.rounds)
     if load.requests_per_s is not None:
         return open_loop(steps, lengths, requests_per_s=load.requests_per_s, server=server)
     return highest_load(steps, lengths, level=load.level, server=server)
@@ -215,5 +230,5 @@ def _in_system(demand: Demand, rate: float, met: Conditions) -> float:
     if math.isinf(met.wait_s):
         return math.inf
     lengths = demand.lengths
-    ttft_s = first_token_s(demand.steps, demand.server, met, lengths.prompt_tokens, lengths.cached_tokens)
-    return rate * (lengths.mean(ttft_s) + demand.passes * met.step_s)
+    prefilled_s = prefilled_after_s(demand.steps, demand.server, met, lengths.prompt_tokens, lengths.cached_tokens)
+    return rate * (lengths.mean(prefilled_s) + demand.passes * met.step_s)

@@ -20,16 +20,42 @@ from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import CatalogError, FileFormatError, InputError
 from helm_efficiency.files import write_file
 
-_NOT_SIZES = ("parameters", "rounded", "helm")
+_NOT_SIZES = ("parameters", "rounded", "helm", "also", "dtype")
 
 _SAME_ARCHITECTURE = frozenset(
     {
         *("instruct", "chat", "it", "base", "hf", "turbo", "lite", "tput", "reference", "versatile", "preview", "meta"),
-        *("fp8", "bf16", "fp16", "int8", "int4", "4bit", "8bit", "awq", "gptq"),
+        *(
+            "fp8",
+            "bf16",
+            "fp16",
+            "int8",
+            "int4",
+            "4bit",
+            "8bit",
+            "awq",
+            "gptq",
+            "nvfp4",
+            "mxfp4",
+            "static",
+            "pertensor",
+        ),
+        *("thinking", "0528", "0905", "2507"),
         *("4096", "8192", "16384", "32768", "65536", "131072", "4k", "8k", "16k", "32k", "64k", "128k"),
     }
 )
 """Words in the name of a model that do not change its architecture."""
+
+_DTYPE_OF_WORD = {
+    **dict.fromkeys(("fp4", "nvfp4", "mxfp4"), "fp4"),
+    **dict.fromkeys(("int4", "4bit", "w4a16", "awq", "gptq"), "int4"),
+    **dict.fromkeys(("int8", "8bit", "w8a8"), "int8"),
+    **{word: word for word in ("fp8", "bf16", "fp16")},
+}
+"""Precision of the weights by the word in a model's name that states it."""
+
+DEFAULT_DTYPE = "bf16"
+"""Precision of a checkpoint whose entry says nothing: most are in bf16, the older ones in fp16, which is as wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,8 @@ class CatalogEntry:
         published_parameters: As the publisher counts them; None if nobody published a count.
         is_rounded: Whether the publisher rounds the count, or counts something more or less.
         helm_models: HELM's names of the models that have it, the model itself before its derivatives.
+        other_names: Further names of such models, most of them Hugging Face ids.
+        dtype: Precision of the weights in the publisher's checkpoint.
     """
 
     architecture: Architecture
@@ -51,6 +79,8 @@ class CatalogEntry:
     published_parameters: float | None
     is_rounded: bool
     helm_models: tuple[str, ...]
+    other_names: tuple[str, ...] = ()
+    dtype: str = DEFAULT_DTYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +98,7 @@ class ArchitectureCatalog:
     _by_key: Mapping[str, CatalogEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = [(name, entry) for entry in self.entries.values() for name in entry.helm_models]
+        names = [(name, entry) for entry in self.entries.values() for name in (*entry.helm_models, *entry.other_names)]
         object.__setattr__(self, "_by_model", dict(names))
         named = [*names, *((name, entry) for name, entry in self.entries.items())]
         object.__setattr__(self, "_by_key", {_key_of(name): entry for name, entry in reversed(named)})
@@ -96,6 +126,21 @@ class ArchitectureCatalog:
         (`instruct`, `chat`, `hf`, `turbo`, `fp8`, a context length …), so that `groq/llama3-70b-8192` is Llama 3 70B.
         """
         return self._by_model.get(name) or self._by_key.get(_key_of(name))
+
+    def dtype_of(self, name: str) -> str:
+        """Return the precision of a model's own weights: the one in its name, else that of its checkpoint, else bf16.
+
+        Example:
+            >>> catalog = load_architectures()
+            >>> [catalog.dtype_of(name) for name in ("deepseek-r1", "Qwen/Qwen3-32B-FP8", "llama-3-8b")]
+            ['fp8', 'fp8', 'bf16']
+        """
+        words = re.split(r"[-_ ./]+", name.lower())
+        stated = [_DTYPE_OF_WORD[word] for word in words if word in _DTYPE_OF_WORD]
+        if stated:
+            return stated[-1]
+        entry = self.entries.get(name) or self.of_model(name)
+        return DEFAULT_DTYPE if entry is None else entry.dtype
 
     def with_entries(self, entries: Iterable[CatalogEntry]) -> "ArchitectureCatalog":
         """The catalog with more entries; one of a name that is there replaces it."""
@@ -166,6 +211,8 @@ def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, Cat
                     published_parameters=facts["parameters"],
                     is_rounded=bool(facts["rounded"]),
                     helm_models=tuple(map(str, facts["helm"] or ())),
+                    other_names=tuple(map(str, facts["also"] or ())),
+                    dtype=str(facts["dtype"] or DEFAULT_DTYPE),
                 ),
             )
 

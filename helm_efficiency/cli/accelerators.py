@@ -19,6 +19,7 @@ from helm_efficiency.cli.options import (
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
+    from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.core.transfer.placement import Serving
 
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 def accelerators(
     key: Annotated[str | None, typer.Argument(help="One accelerator, with all its figures and their sources.")] = None,
     *,
-    fits: Annotated[Path | None, typer.Option(help="config.json of a model: how many accelerators it needs.")] = None,
-    dtype: Annotated[str, typer.Option(help="Of the weights, with --fits.")] = "bf16",
+    fits: Annotated[
+        str | None, typer.Option(help="A model's config.json, or its name: how many accelerators it needs.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights, with --fits; auto is that of the checkpoint.")] = "auto",
     context_tokens: Annotated[int, typer.Option(min=1, help="Prompt and output together, with --fits.")] = 2048,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences cached at once, with --fits.")] = 1,
     prices: PricesOption = None,
@@ -46,8 +49,9 @@ def accelerators(
     chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]
     priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
     if fits is not None:
-        serving = Serving(dtype=dtype, context_tokens=context_tokens, batch_size=batch_size)
-        emit(_placements(fits, serving, priced, only=key is not None), format)
+        architecture, own_dtype = _model(fits)
+        serving = Serving(own_dtype if dtype == "auto" else dtype, context_tokens, batch_size)
+        emit(_placements(architecture, serving, priced, only=key is not None), format)
     elif key is not None:
         emit(_figures(known[chosen[0]]), format)
     else:
@@ -100,13 +104,12 @@ def _figures(accelerator: "Accelerator") -> list[dict[str, Any]]:
 
 
 def _placements(
-    config: Path, serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
+    architecture: "Architecture", serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
 ) -> list[dict[str, Any]]:
     """One row an accelerator that holds the model; bytes are those of one accelerator."""
     from helm_efficiency.core.transfer.placement import place
     from helm_efficiency.errors import InputError
 
-    architecture = _architecture(config)
     rows = []
     for accelerator, price in priced:
         if accelerator.memory_bytes is None:
@@ -139,20 +142,27 @@ def _placements(
     return rows
 
 
-def _architecture(config: Path) -> Any:
+def _model(name: str) -> "tuple[Architecture, str]":
+    """Return the sizes of a model and the precision of its own weights, from its config.json or from the catalog."""
     import json
 
+    from helm_efficiency.catalog.architectures import load_architectures
     from helm_efficiency.core.transfer.architecture import Architecture
+    from helm_efficiency.core.transfer.transformers_config import weights_dtype
     from helm_efficiency.errors import FileFormatError
     from helm_efficiency.files import read_bytes
 
+    config = Path(name)
+    if config.suffix != ".json" and not config.exists():
+        catalog = load_architectures()
+        return catalog.find(name).architecture, catalog.dtype_of(name)
     try:
         values = json.loads(read_bytes(config))
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{config}: not the config.json of a model ({str(error).splitlines()[0]}).") from error
     if not isinstance(values, dict):
         raise FileFormatError(f"{config}: expected the config.json of a model, an object.")
-    return Architecture.from_transformers_config(values, name=config.stem)
+    return Architecture.from_transformers_config(values, name=config.stem), weights_dtype(values) or "bf16"
 
 
 def _scaled(value: float | None, unit: float) -> float | None:

@@ -41,7 +41,9 @@ def transfer(
     accelerator: Annotated[
         str | None, typer.Option(help="Instead of a profiled stack: the roofline of this one.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of the weights, with --accelerator.")] = "bf16",
+    dtype: Annotated[
+        str, typer.Option(help="Of the weights, with --accelerator; auto is that of each model's checkpoint.")
+    ] = "auto",
     validate: Annotated[
         bool, typer.Option("--validate", help="Leave each profiled model out in turn, on each stack.")
     ] = False,
@@ -67,7 +69,8 @@ def transfer(
         if accelerator is None
         else _roofline(accelerator, stack, dtype=dtype, prices=prices)
     )
-    fits, reasons = _fits(found, catalog, models)
+    own_dtypes = accelerator is not None and dtype == "auto"
+    fits, reasons = _fits(found, catalog, models, own_dtypes=own_dtypes)
     for model, reason in reasons.items():
         note(f"{model}: {reason}")
     if not dry_run:
@@ -79,11 +82,12 @@ def transfer(
 
 def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":
     from helm_efficiency.catalog.accelerators import load_accelerators
+    from helm_efficiency.catalog.architectures import DEFAULT_DTYPE
     from helm_efficiency.core.measurement import Stack
     from helm_efficiency.metrics.transfer_fits import roofline
 
     name = stack or f"{accelerator}-roofline-{dtype}"
-    unmeasured = Stack(name, accelerator, engine="roofline", dtype=dtype)
+    unmeasured = Stack(name, accelerator, engine="roofline", dtype=DEFAULT_DTYPE if dtype == "auto" else dtype)
     return roofline(unmeasured, accelerators=load_accelerators(prices))
 
 
@@ -110,13 +114,19 @@ def _only_stack(store: Any) -> str:
 
 
 def _fits(
-    found: "StackTransfer", catalog: "ArchitectureCatalog", models: Sequence[str] | None
+    found: "StackTransfer", catalog: "ArchitectureCatalog", models: Sequence[str] | None, *, own_dtypes: bool
 ) -> "tuple[list[Fit], dict[str, str]]":
     from helm_efficiency.metrics.transfer_fits import catalog_fits
 
     if not models:
-        return catalog_fits(found, catalog.entries.values())
-    return [found.fit(model, _architecture(model, found, catalog)) for model in models], {}
+        dtype_of = catalog.dtype_of if own_dtypes else None
+        return catalog_fits(found, catalog.entries.values(), dtype_of=dtype_of)
+    return [
+        (found.at_dtype(catalog.dtype_of(model)) if own_dtypes else found).fit(
+            model, _architecture(model, found, catalog)
+        )
+        for model in models
+    ], {}
 
 
 def _architecture(model: str, found: "StackTransfer", catalog: "ArchitectureCatalog") -> "Architecture":
@@ -152,8 +162,9 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
     if not found.model.spec.is_datasheet:
         return row
     sizes = _architecture(fit.deployment, found, catalog)
-    light = speed_of_light(sizes, fit.stack, found.model.spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
-    mfu, mbu = utilization(light, fit.stack, found.model.spec, predicted.seconds)
+    spec = found.at_dtype(fit.stack.dtype).model.spec if not found.profiles else found.model.spec
+    light = speed_of_light(sizes, fit.stack, spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    mfu, mbu = utilization(light, fit.stack, spec, predicted.seconds)
     return row | {
         "speed_of_light_s": float(light.seconds),
         "mfu_fraction": float(mfu),

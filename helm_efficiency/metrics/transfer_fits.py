@@ -10,7 +10,7 @@ Cells of the model itself, if too few for a fit, sharpen what the others say of 
 many accelerators as it needs (`core.memory`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,6 +76,21 @@ class StackTransfer:
             if (same or profile.deployment == name) and parallel in (None, _parallel(profile.stack)):
                 found.append(profile)
         return found
+
+    def at_dtype(self, dtype: str) -> "StackTransfer":
+        """Return the roofline of the same stack with weights of another precision.
+
+        Raises:
+            InputError: The dtype is unknown, or profiles calibrate the stack: they are of its own precision alone.
+        """
+        stack = self.model.stack
+        if dtype == stack.dtype:
+            return self
+        if self.profiles:
+            raise InputError(
+                f"Stack {stack.name!r} was profiled in {stack.dtype}, so nothing is known of {dtype} there."
+            )
+        return roofline(replace(stack, dtype=dtype), accelerators={stack.accelerator: self.accelerator})
 
     def parallel(self, architecture: Architecture) -> Parallel:
         """The fewest accelerators that hold a model with a context of 2048 tokens.
@@ -153,22 +168,35 @@ def roofline(stack: Stack, *, accelerators: Mapping[str, Accelerator] | None = N
     return StackTransfer(fit_transfer([], spec_of(accelerator, stack.dtype), stack=stack), {}, [], accelerator)
 
 
-def catalog_fits(transfer: StackTransfer, entries: Iterable[CatalogEntry]) -> tuple[list[Fit], dict[str, str]]:
-    """Coefficients for each model of HELM that has one of the architectures.
+def catalog_fits(
+    transfer: StackTransfer, entries: Iterable[CatalogEntry], *, dtype_of: Callable[[str], str] | None = None
+) -> tuple[list[Fit], dict[str, str]]:
+    """Predict coefficients for each model of HELM that has one of the architectures.
+
+    Args:
+        transfer: Model of a stack.
+        entries: Architectures, each with the models that have it.
+        dtype_of: Precision of a model's weights by its name; the stack's own for all by default.
 
     Returns:
         Fits by HELM's name of the model, and the reasons of those that have none.
     """
     fits: list[Fit] = []
     reasons: dict[str, str] = {}
+    by_dtype = {transfer.model.stack.dtype: transfer}
     for entry in entries:
-        try:
-            of_entry = transfer.fit(entry.architecture.name, entry.architecture)
-        except InputError as error:
-            reasons |= {name: str(error) for name in entry.helm_models}
-            continue
+        of_entry: dict[str, Fit] = {}
         for name in entry.helm_models:
-            fits.append(transfer.measured.get(name) or replace(of_entry, deployment=name))
+            dtype = transfer.model.stack.dtype if dtype_of is None else dtype_of(name)
+            try:
+                if dtype not in by_dtype:
+                    by_dtype[dtype] = transfer.at_dtype(dtype)
+                if dtype not in of_entry:
+                    of_entry[dtype] = by_dtype[dtype].fit(entry.architecture.name, entry.architecture)
+            except InputError as error:
+                reasons[name] = str(error)
+                continue
+            fits.append(transfer.measured.get(name) or replace(of_entry[dtype], deployment=name))
     return fits, reasons
 
 

@@ -1,5 +1,7 @@
 """The catalog of architectures against published counts and against HELM's own metadata."""
 
+import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,42 @@ def test_architectures_of_ones_own(tmp_path: Path) -> None:
     path.write_text("- a list")
     with pytest.raises(FileFormatError, match="not a file of architectures"):
         load_user_architectures(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        *(("Qwen/Qwen2.5-0.5B-Instruct", "qwen2-0.5b"), ("Qwen/Qwen2-beta-14B", "qwen1.5-14b")),
+        *(("Qwen/Qwen3-32B-FP8", "qwen3-32b"), ("Qwen/Qwen3-30B-A3B-Thinking-2507", "qwen3-30b-a3b")),
+        *(("MiniMaxAI/MiniMax-M2.5", "minimax-m2"), ("moonshotai/Kimi-K2.5", "kimi-k2.5"), ("zhipuai/GLM-5", "glm-5")),
+        *(("deepseek-ai/DeepSeek-R1-0528", "deepseek-v3"), ("meta-llama/Llama-3.3-70B-Instruct", "llama-3-70b")),
+        *(("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "qwen2-7b"), ("EleutherAI/pythia-1.3b", "pythia-1.4b")),
+    ],
+)
+def test_models_of_public_measurements_are_found(name: str, architecture: str) -> None:
+    assert CATALOG.find(name).architecture.name == architecture
+
+
+def test_nearly_all_public_rows_have_an_architecture(data_dir: Path) -> None:
+    rows = [row for path in (data_dir / "modern").glob("*/tidy.csv") for row in csv.DictReader(path.open(newline=""))]
+    missing = Counter(
+        row["model"] for row in rows if not (CATALOG.of_model(row["hf_id_if_known"]) or CATALOG.of_model(row["model"]))
+    )
+    # Layers that are not modelled (Qwen3.5, Nemotron Nano), and an embedding narrower than the layers (OPT 350M).
+    assert set(missing) <= {
+        *("Qwen3.5-397B-A17B", "NVIDIA-Nemotron-Nano-12B-v2", "NVIDIA-Nemotron-Nano-9B-v2", "opt-350m")
+    }
+    assert sum(missing.values()) < 0.06 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *(("deepseek-ai/deepseek-r1-0528", "fp8"), ("openai/gpt-oss-120b", "fp4"), ("moonshotai/Kimi-K2.5", "int4")),
+        *(("moonshotai/kimi-k2-instruct", "fp8"), ("MiniMaxAI/MiniMax-M2.5", "fp8"), ("zai-org/GLM-5", "bf16")),
+        *(("nvidia/DeepSeek-V3.1-NVFP4", "fp4"), ("Qwen/Qwen3-32B-AWQ", "int4"), ("zai-org/glm-4.5-air-fp8", "fp8")),
+        *(("meta/llama-3.1-8b-instruct", "bf16"), ("nobody/knows", "bf16")),
+    ],
+)
+def test_default_precision_is_the_checkpoints_own(name: str, dtype: str) -> None:
+    assert CATALOG.dtype_of(name) == dtype

@@ -167,6 +167,21 @@ def test_transfer_of_a_stack_nobody_measured_is_a_roofline() -> None:
     )
 
 
+def test_each_model_has_the_precision_of_its_checkpoint() -> None:
+    models = ("deepseek-ai/deepseek-r1", "openai/gpt-oss-120b", "Qwen/Qwen3-32B-FP8", "qwen3-8b")
+    found = rows("transfer", *models, "--accelerator", "h100-sxm", "--dry-run")
+    # 671 GB of fp8 weights need more than a node of 8 x 80 GB; 58 GB of fp4 and 33 GB of fp8 weights fit on one each.
+    assert [row["stack"] for row in found] == [
+        "h100-sxm×16 roofline fp8 tp8 pp2",
+        "h100-sxm×1 roofline fp4",
+        "h100-sxm×1 roofline fp8",
+        "h100-sxm×1 roofline bf16",
+    ]
+    (forced,) = rows("transfer", "openai/gpt-oss-120b", "--accelerator", "h100-sxm", "--dtype", "bf16", "--dry-run")
+    assert forced["stack"] == "h100-sxm×4 roofline bf16 tp4"
+    assert all(row["low_s"] < row["idealized_s"] < row["high_s"] for row in found)
+
+
 def test_validate_leaves_each_model_out(store: Path) -> None:
     validated = rows("transfer", "--validate", "--store", str(store))
     assert len(validated) == 4

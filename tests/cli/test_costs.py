@@ -140,6 +140,18 @@ LLAMA_70B = {
 }
 
 
+def test_a_model_needs_what_its_checkpoint_weighs(tmp_path: Path) -> None:
+    counts = {
+        name: rows_of("accelerators", "h200-sxm", "--fits", name)[0]["num_accelerators"]
+        for name in ("deepseek-ai/deepseek-r1", "openai/gpt-oss-120b", "meta/llama-3.1-70b-instruct")
+    }
+    assert counts == {"deepseek-ai/deepseek-r1": 8, "openai/gpt-oss-120b": 1, "meta/llama-3.1-70b-instruct": 2}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**LLAMA_70B, "quantization_config": {"quant_method": "awq", "bits": 4}}))
+    (awq,) = rows_of("accelerators", "h100-sxm", "--fits", str(config))
+    assert (awq["num_accelerators"], awq["weights_gb"]) == (1, pytest.approx(70.55 / 2, rel=1e-3))
+
+
 def test_how_many_a_model_needs(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(LLAMA_70B))

@@ -7,6 +7,7 @@ import pytest
 
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.transformers_config import weights_dtype
 
 GPT_OSS_LAYERS = ["sliding_attention", "full_attention"] * 12
 
@@ -139,3 +140,31 @@ def test_windows_may_begin_at_a_layer() -> None:
 def test_multi_query_attention_of_mpt() -> None:
     config = {**PUBLISHED["mpt-30b"], "attn_config": {"attn_type": "multiquery_attention"}}
     assert Architecture.from_transformers_config(config).num_kv_heads == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ({"torch_dtype": "bfloat16", "quantization_config": {"quant_method": "fp8", "fmt": "e4m3"}}, "fp8"),
+        ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}, "fp4"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 8}}, "int8"),
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "int4"),
+        (
+            {
+                "text_config": {
+                    "quantization_config": {
+                        "quant_method": "compressed-tensors",
+                        "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+                    }
+                }
+            },
+            "int4",
+        ),
+        ({"quantization_config": {"quant_method": "something new"}}, None),
+        ({"torch_dtype": "float16"}, "fp16"),
+        ({"torch_dtype": "float32"}, None),
+        ({}, None),
+    ],
+)
+def test_the_precision_of_a_checkpoint_is_read(config: dict[str, Any], dtype: str | None) -> None:
+    assert weights_dtype(config) == dtype

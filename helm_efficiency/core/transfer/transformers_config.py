@@ -100,6 +100,38 @@ def sizes_from_config(config: Config) -> dict[str, Any]:
     return sizes
 
 
+def weights_dtype(config: Config) -> str | None:
+    """Return the precision of a checkpoint's weights by its config, or None where the config does not say it.
+
+    Example:
+        >>> weights_dtype({"torch_dtype": "bfloat16", "quantization_config": {"quant_method": "mxfp4"}})
+        'fp4'
+    """
+    text, _ = _text_part(config)
+    quantized = config.get("quantization_config") or text.get("quantization_config")
+    if isinstance(quantized, Mapping):
+        return _quantized_dtype(quantized)
+    stated = str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype"))
+    return {"float16": "fp16", "bfloat16": "bf16"}.get(stated)  # nobody serves a float32 checkpoint as it is
+
+
+def _quantized_dtype(quantized: Config) -> str | None:
+    """Read any format of transformers: fp8, mxfp4, modelopt, AWQ, GPTQ, bitsandbytes, compressed-tensors."""
+    method = f"{quantized.get('quant_method', '')} {quantized.get('quant_algo', '')}".lower()
+    if "fp4" in method:
+        return "fp4"
+    if "fp8" in method:
+        return "fp8"
+    groups = quantized.get("config_groups")
+    group = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
+    weights = (group.get("weights") if isinstance(group, Mapping) else None) or quantized
+    bits = weights.get("num_bits") or weights.get("bits")
+    if bits is None and "bitsandbytes" in method:
+        bits = 4 if quantized.get("load_in_4bit") else 8
+    kind = "fp" if weights.get("type") == "float" else "int"
+    return f"{kind}{bits}" if bits in (4, 8) else None
+
+
 def _first(config: Config, *keys: str) -> int:
     """The value of the first key that is there."""
     for key in keys:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -10,55 +11,73 @@ from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steps import StepTimes
 
+_POINTS = 16
+"""Batch sizes at which what a prompt adds is computed; it is linear between. Four times as many move a time of an
+output token by less than 0.1 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Requests on a server, before any queueing.
+    """Requests on a server, before any queueing; the sums over them are made once.
 
     Attributes:
         steps: Times of forward passes.
         lengths: Requests of the load.
         server: Limits of the server.
+        most: Largest batch, before the key-value cache is asked.
+        slots: Requests that may run at once, by batch and key-value cache; at least one.
+        passes: Mean decode passes of a request.
+        context: Mean context of a sequence in a decode pass.
+        prompts_of_a_chunk: Prompts that one pass takes.
+        prefill_s: Mean seconds that a prompt takes alone.
+        batches: Batch sizes at which the next two are known, ascending.
+        added_s: Mean seconds that a prompt adds to the passes of so many decoding sequences, as one of many.
+        added_squared: Mean of the square of the seconds that it adds as the only one.
     """
 
     steps: StepTimes
     lengths: Lengths
     server: Server
+    most: float
+    slots: float
+    passes: float
+    context: float
+    prompts_of_a_chunk: float
+    prefill_s: float
+    batches: FloatArray
+    added_s: FloatArray
+    added_squared: FloatArray
 
-    @property
-    def most(self) -> float:
-        """Largest batch, before the key-value cache is asked."""
-        return float(self.server.max_batch_size or self.steps.max_batch_size)
-
-    @property
-    def slots(self) -> float:
-        """Requests that may run at once, by batch and key-value cache; at least one.
-
-        A running request is counted with its whole length from its start on, as engines do that never evict
-        (TensorRT-LLM's default); longer ones run longer and so weigh more.
-        """
-        lengths = self.lengths
-        whole = lengths.prompt_tokens + lengths.output_tokens
-        weights = lengths.weights * (lengths.output_tokens + 1.0)
-        held = float(weights @ whole) / float(weights.sum())
-        return max(min(self.most, self.server.kv_tokens / held if held else math.inf), 1.0)
-
-    @property
-    def passes(self) -> float:
-        """Mean decode passes of a request."""
-        return self.lengths.mean(self.lengths.decode_steps) / self.server.tokens_per_pass
-
-    @property
-    def context(self) -> float:
-        """Mean context of a sequence in a decode pass."""
-        steps = self.lengths.mean(self.lengths.decode_steps)
-        return self.lengths.mean(self.lengths.context_steps) / steps if steps else 0.0
-
-    @property
-    def prompts_of_a_chunk(self) -> float:
-        """Prompts that one pass takes."""
-        new = self.lengths.mean(self.lengths.prompt_tokens - self.lengths.cached_tokens)
-        return self.server.chunk_tokens / max(new, 1.0)
+    @classmethod
+    def of(cls, steps: StepTimes, lengths: Lengths, server: Server) -> Self:
+        """Sum the requests up."""
+        most = float(server.max_batch_size or steps.max_batch_size)
+        decode_steps = lengths.mean(lengths.decode_steps)
+        slots = _slots(lengths, server, most)
+        batches = np.unique(np.round(np.geomspace(1.0, max(slots, 2.0), _POINTS)))
+        passes = decode_steps / server.tokens_per_pass
+        alone_s = steps.new_prompt_s(lengths.prompt_tokens, lengths.cached_tokens)
+        beside_s = [_beside_s(steps, lengths, server, batch, alone_s) for batch in batches]
+        return cls(
+            steps=steps,
+            lengths=lengths,
+            server=server,
+            most=most,
+            slots=slots,
+            passes=passes,
+            context=lengths.mean(lengths.context_steps) / decode_steps if decode_steps else 0.0,
+            prompts_of_a_chunk=server.chunk_tokens
+            / max(lengths.mean(lengths.prompt_tokens - lengths.cached_tokens), 1.0),
+            prefill_s=lengths.mean(alone_s),
+            batches=batches,
+            added_s=np.array(
+                [
+                    lengths.mean(alone_s - share_hidden(batch, passes) * (alone_s - each))
+                    for batch, each in zip(batches, beside_s, strict=True)
+                ]
+            ),
+            added_squared=np.array([lengths.mean(each**2) for each in beside_s]),
+        )
 
     def batch_s(self, batch: float) -> float:
         """Return the seconds of a decode pass without contexts; speculation checks several tokens of a sequence."""
@@ -71,38 +90,44 @@ class Demand:
         """Return the seconds of a decode pass of sequences with the mean context."""
         return self.batch_s(batch) + self.steps.decode_s_per_context_token * batch * self.context
 
-    def prefill_s(self) -> FloatArray:
-        """Return the seconds that each kind of prompt takes alone."""
-        return self.steps.new_prompt_s(self.lengths.prompt_tokens, self.lengths.cached_tokens)
-
-    def added_s(self, batch: float, *, hidden: float = 1.0) -> FloatArray:
-        """Return the seconds that each kind of prompt adds to passes of `batch` decoding sequences.
-
-        Args:
-            batch: Sequences that decode, 1 or more.
-            hidden: Share of the prompts that are the first in their pass: only these hide behind the decoding.
-        """
-        alone_s = self.prefill_s()
-        if self.server.prefill_first:
-            return alone_s
-        lengths, chunk = self.lengths, self.server.chunk_tokens
-        beside_s = self.steps.added_s(lengths.prompt_tokens, batch, cached=lengths.cached_tokens, chunk_tokens=chunk)
-        return np.asarray(alone_s - hidden * np.maximum(alone_s - beside_s, 0.0))
-
-    def hidden(self, batch: float) -> float:
-        """Return the share of prompts that are the first in their pass, where `batch` sequences decode beside them.
-
-        Each pass brings as many new prompts as sequences end in it, batch / passes on average, by chance.
-        """
-        per_pass = batch / self.passes if self.passes else 0.0
-        return -math.expm1(-per_pass) / per_pass if per_pass else 1.0
-
     def mean_added_s(self, batch: float) -> float:
-        """Return the mean seconds that a prompt adds where it is one of many."""
-        added_s = self.added_s(batch, hidden=self.hidden(batch)) if self.passes else self.prefill_s()
-        return self.lengths.mean(added_s)
+        """Return the mean seconds that a prompt adds to passes of `batch` sequences where it is one of many."""
+        return float(np.interp(batch, self.batches, self.added_s))
+
+    def mean_added_squared(self, batch: float) -> float:
+        """Return the mean of the square of the seconds that a prompt adds as the only one."""
+        return float(np.interp(batch, self.batches, self.added_squared))
 
     def capacity(self) -> float:
         """Return the most requests a second, with the batch always full."""
         batch = self.slots
         return 1.0 / (self.mean_added_s(batch) + self.passes * self.pass_s(batch) / batch)
+
+
+def share_hidden(batch: float, passes: float) -> float:
+    """Return the share of prompts that are the first in their pass: only these hide behind the decoding of `batch`.
+
+    Each pass brings as many new prompts as sequences end in it, batch / passes on average, by chance.
+    """
+    per_pass = batch / passes if passes else 0.0
+    return -math.expm1(-per_pass) / per_pass if per_pass else 0.0
+
+
+def _beside_s(steps: StepTimes, lengths: Lengths, server: Server, batch: float, alone_s: FloatArray) -> FloatArray:
+    """Return what each kind of prompt adds to passes of `batch` decoding sequences; never more than it takes alone."""
+    if server.prefill_first:
+        return alone_s
+    chunk, cached = server.chunk_tokens, lengths.cached_tokens
+    return np.minimum(steps.added_s(lengths.prompt_tokens, batch, cached=cached, chunk_tokens=chunk), alone_s)
+
+
+def _slots(lengths: Lengths, server: Server, most: float) -> float:
+    """Return the requests that may run at once.
+
+    A running request is counted with its whole length from its start on, as engines do that never evict
+    (TensorRT-LLM's default); longer ones run longer and so weigh more.
+    """
+    whole = lengths.prompt_tokens + lengths.output_tokens
+    weights = lengths.weights * (lengths.output_tokens + 1.0)
+    held = float(weights @ whole) / float(weights.sum())
+    return max(min(most, server.kv_tokens / held if held else math.inf), 1.0)

@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.errors import InputError
 
-_MOST_PAIRS = 512
-"""Pairs kept as they are; more are merged into bins. A solution evaluates them a few hundred times."""
+_MOST_PAIRS = 64
+"""Pairs kept as they are; more are merged into bins. A solution evaluates them a few dozen times."""
 
-_BINS_PER_DOUBLING = 8
-"""Bins are 9 % wide and hold the means of their pairs, so that sums are exact. Half as many bins move a mean time to
-the first token by less than 0.1 %."""
+_BINS_PER_DOUBLING = 2
+"""Bins are 41 % wide and hold the means of their pairs, so that sums of tokens are exact. Four times as many bins move
+throughput by 0.1 % and a mean time to the first token by 0.5 % (lognormal lengths, a spread of a factor e)."""
 
 
 @dataclass(frozen=True, slots=True)

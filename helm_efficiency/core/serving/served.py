@@ -1,5 +1,6 @@
 """What a server under load gives: times, throughput, and each request's share of the accelerators' time."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -97,10 +98,13 @@ class Served:
     server: Server
     conditions: Conditions
 
-    def keeps(self, level: ServiceLevel) -> bool:
-        """Return whether both times of a service level are kept; without a second token only the first is."""
+    def excess(self, level: ServiceLevel) -> float:
+        """Return the larger ratio of a time to that of a service level: up to 1 where the level is kept.
+
+        Requests of one output token have no time of further ones, and keep any.
+        """
         ttft_s, tpot_s = (getattr(spread, level.quantile) for spread in (self.ttft_s, self.tpot_s))
-        return bool(ttft_s <= level.ttft_s and not tpot_s > level.tpot_s)
+        return max(float(ttft_s) / level.ttft_s, 0.0 if math.isnan(tpot_s) else float(tpot_s) / level.tpot_s)
 
     def times_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
@@ -126,6 +130,13 @@ class Served:
         """
         work_s = share_s(self.steps, self.server, self.conditions, prompt_tokens, output_tokens, cached_tokens)
         return np.asarray(work_s * (self.server.num_accelerators / (self.work_s * self.requests_per_s)))
+
+    def split_accelerator_s(
+        self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
+    ) -> FloatArray:
+        """Return the same for all requests of the load, one entry each: their sum is exact, however many they are."""
+        shares = self.accelerator_s(prompt_tokens, output_tokens, cached_tokens)
+        return np.asarray(shares * (self.server.num_accelerators / (self.requests_per_s * shares.mean())))
 
 
 def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float | None, outside_s: float) -> Served:

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from scipy.optimize import brentq
 
-from helm_efficiency.core.serving.demand import Demand
+from helm_efficiency.core.serving.demand import Demand, share_hidden
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
 from helm_efficiency.core.serving.served import Conditions, Served, own_prefill_s, prefilled_after_s, served_under
@@ -63,9 +63,9 @@ def closed_loop(
     if not 1 <= clients < math.inf:
         raise InputError(f"{clients} clients: expected 1 or more.")
     load = Load(clients, rounds=rounds)
-    demand = Demand(steps, lengths, server)
+    demand = Demand.of(steps, lengths, server)
     running = min(float(clients), demand.slots)
-    start_s = (running - 1.0) / 2.0 * lengths.mean(demand.prefill_s()) / load.rounds
+    start_s = (running - 1.0) / 2.0 * demand.prefill_s / load.rounds
 
     def met_at(rate: float) -> Conditions:
         met = _met_by_client(demand, rate, running)
@@ -75,7 +75,7 @@ def closed_loop(
         met = met_at(rate)
         return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
 
-    alone_s = steps.overhead_s + server.reply_s + lengths.mean(demand.prefill_s()) + demand.passes * demand.pass_s(1.0)
+    alone_s = steps.overhead_s + server.reply_s + demand.prefill_s + demand.passes * demand.pass_s(1.0)
     if not alone_s:
         raise InputError("The requests take no time on these coefficients: no load can be told from them.")
     highest = 2.0 * running / alone_s
@@ -94,42 +94,35 @@ def open_loop(steps: StepTimes, lengths: Lengths, *, requests_per_s: float, serv
     """
     if not 0 < requests_per_s < math.inf:
         raise InputError(f"{requests_per_s} requests a second: expected more than 0.")
-    demand = Demand(steps, lengths, server)
-    met, outside_s = _met_at_random(demand, requests_per_s)
-    if math.isinf(met.wait_s):
+    demand = Demand.of(steps, lengths, server)
+    served = _served_at(demand, requests_per_s)
+    if served is None:
         most = demand.capacity()
         raise InputError(f"{requests_per_s:g} requests a second are more than the server can complete ({most:.4g}).")
-    return served_under(demand, met, rate=requests_per_s, clients=None, outside_s=outside_s)
+    return served
 
 
 def capacity(steps: StepTimes, lengths: Lengths, *, server: Server = DEFAULT_SERVER) -> float:
     """Return the most requests a second that a server completes: its batch is always full."""
-    return Demand(steps, lengths, server).capacity()
+    return Demand.of(steps, lengths, server).capacity()
 
 
 def highest_load(
     steps: StepTimes, lengths: Lengths, *, level: ServiceLevel = DEFAULT_LEVEL, server: Server = DEFAULT_SERVER
 ) -> Served | None:
     """Solve the highest rate of Poisson arrivals that keeps a service level; None if one request alone breaks it."""
-    demand = Demand(steps, lengths, server)
+    demand = Demand.of(steps, lengths, server)
     most = demand.capacity()
 
-    def served_at(rate: float) -> Served | None:
-        met, outside_s = _met_at_random(demand, rate)
-        if math.isinf(met.wait_s):
-            return None
-        served = served_under(demand, met, rate=rate, clients=None, outside_s=outside_s)
-        return served if served.keeps(level) else None
+    def surplus(load: float) -> float:
+        served = _served_at(demand, most * math.exp(load))
+        return 1.0 if served is None else math.log(min(max(served.excess(level), 0.1), math.e))
 
-    low, high = 1e-6 * most, most
-    best = served_at(low)
-    if best is None:
+    lowest, highest = math.log(1e-6), 0.0
+    if surplus(lowest) > 0.0:
         return None
-    for _ in range(20):  # to 1e-6 of the capacity
-        middle = (low + high) / 2.0
-        served = served_at(middle)
-        low, high, best = (low, middle, best) if served is None else (middle, high, served)
-    return best
+    load = brentq(surplus, lowest, highest, xtol=1e-4) if surplus(highest) > 0.0 else highest
+    return _served_at(demand, most * math.exp(min(load, highest) - 2e-4))  # on the side that keeps the level
 
 
 def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DEFAULT_SERVER) -> Served | None:
@@ -145,7 +138,14 @@ def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DE
     return highest_load(steps, lengths, level=load.level, server=server)
 
 
-_NOTHING_MET = Conditions()
+def _served_at(demand: Demand, rate: float) -> Served | None:
+    """Return a server under Poisson arrivals; None where it cannot keep up."""
+    met, outside_s = _met_at_random(demand, rate)
+    if math.isinf(met.wait_s):
+        return None
+    return served_under(demand, met, rate=rate, clients=None, outside_s=outside_s)
+
+
 _OVERLOAD = Conditions(wait_s=math.inf)
 
 
@@ -177,7 +177,7 @@ def _decoding(demand: Demand, rate: float, clients: float) -> float:
         return batch * left - rate * demand.passes * demand.pass_s(seen)
 
     if not demand.passes:
-        return 0.0 if rate * others * demand.lengths.mean(demand.prefill_s()) < 1.0 else math.inf
+        return 0.0 if rate * others * demand.prefill_s < 1.0 else math.inf
     if surplus(clients) <= 0.0:
         return math.inf
     return float(brentq(surplus, 0.0, clients, xtol=1e-9, rtol=1e-9))
@@ -188,15 +188,16 @@ def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:
     taken = occupancy(demand, rate)
     if math.isinf(taken.outside):
         return _OVERLOAD, math.inf
-    beside = taken.running / taken.busy if taken.busy else 0.0
-    met = _met(demand, rate, seen=taken.seen, busy=taken.busy, beside=beside * taken.busy)
+    met = _met(demand, rate, seen=taken.seen, busy=taken.busy, beside=taken.running)
     own_s = own_prefill_s(demand.steps, demand.server, met, demand.lengths.prompt_tokens, demand.lengths.cached_tokens)
     wait = wait_at_random(demand, own_s, rate=rate, decode_s=met.busy_fraction * met.pass_beside_s)
+    used = rate / demand.capacity()
+    if used >= 1.0:
+        return _OVERLOAD, math.inf
     if demand.passes and not math.isinf(wait.mean_s):
         # others' prompts come in whole: as interruptions of a queue they add their residual, over what is left
-        used = rate / demand.capacity()
         left = (1.0 - rate * demand.mean_added_s(taken.seen)) * (1.0 - used)
-        bunched_s = rate * demand.lengths.mean(demand.added_s(taken.seen) ** 2) / 2.0 / left
+        bunched_s = rate * demand.mean_added_squared(taken.seen) / 2.0 / left
         met = met.with_step(taken.running / rate / demand.passes + bunched_s / demand.passes)
     return met.after(wait), taken.outside / rate
 
@@ -219,9 +220,9 @@ def _met(demand: Demand, rate: float, *, seen: float, busy: float, beside: float
         pass_beside_s=demand.pass_s(batch),
         batch_seen=seen,
         batch_s=demand.batch_s(seen),
-        hidden=demand.hidden(seen),
+        hidden=share_hidden(seen, demand.passes),
         step_s=demand.pass_s(seen) / left,
-        step_variance=rate * demand.lengths.mean(demand.added_s(seen) ** 2),
+        step_variance=rate * demand.mean_added_squared(seen),
     )
 
 

@@ -104,10 +104,6 @@ def _wait(rest_s: float, mates_s: float, pass_s: float, turn_s: float) -> Wait:
     return Wait(mean_s, (plain_s * plain_s / 12.0 + (mean_s - plain_s) * turn_s) / (mean_s * mean_s))
 
 
-_POINTS = 40
-"""Batch sizes at which what a prompt adds is computed; it is linear between. Twice as many move a TPOT by 0.1 %."""
-
-
 def occupancy(demand: Demand, rate: float) -> Occupancy:
     """Return how many sequences decode under Poisson arrivals; infinitely many wait where the rate cannot be kept.
 
@@ -116,12 +112,10 @@ def occupancy(demand: Demand, rate: float) -> Occupancy:
     if not demand.passes:
         return Occupancy(0.0, 1.0, 0.0, 0.0)
     places = max(int(demand.slots), 1)
-    points = np.unique(np.round(np.geomspace(1, places, _POINTS)).astype(np.int64))
-    added_s = np.array([demand.mean_added_s(float(k)) for k in points])
-    pass_s = np.array([demand.pass_s(float(k)) for k in points])
     k = np.arange(1, places + 1)
-    left = 1.0 - rate * np.interp(k, points, added_s)
-    ends = k * left / (demand.passes * np.interp(k, points, pass_s))  # requests that end in a second
+    left = 1.0 - rate * np.interp(k, demand.batches, demand.added_s)
+    pass_s = np.interp(k, demand.batches, [demand.pass_s(batch) for batch in demand.batches.tolist()])
+    ends = k * left / (demand.passes * pass_s)  # requests that end in a second
     if ends[-1] <= rate:
         return Occupancy(float(places), float(places), 1.0, math.inf)
     log_chance = np.concatenate([[0.0], np.cumsum(np.log(rate / np.maximum(ends, 1e-300)))])

@@ -1,6 +1,5 @@
 """The command that measures: profile."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,7 @@ from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
-    from helm_efficiency.core.measurement import Profile, Stack
+    from helm_efficiency.core.measurement import Profile
     from helm_efficiency.profiling.cells import CellResult
     from helm_efficiency.profiling.checkpoint import CellFiles
     from helm_efficiency.profiling.choice import CellChoice
@@ -53,7 +52,7 @@ def profile(
     output_tokens: Annotated[str, _option("Output lengths; decode needs at least two.")] = "1,32",
     repetitions: Annotated[int, _option("Timed runs of each cell; up to three times as many if noisy.")] = 5,
     target_error: Annotated[float, _option("Wanted error, as a fraction.")] = 0.02,
-    budget_seconds: Annotated[float | None, _option("No further cell is begun after this.")] = None,
+    budget_seconds: Annotated[float | None, _option("No further cell is begun after this; requests end.")] = None,
     fresh: Annotated[bool, _option("Forget what was measured before.", "--fresh")] = False,
     campaign: Annotated[Path | None, _option("YAML file of many models, instead of one.")] = None,
     engine: Engine = None,
@@ -65,12 +64,13 @@ def profile(
     base_url: Annotated[str | None, _option("Such as http://localhost:8000/v1.", panel=_ENDPOINT)] = None,
     chat: Annotated[bool, _option("Use chat/completions.", "--chat", panel=_ENDPOINT)] = False,
     stream: Annotated[bool, Stream] = True,
-    concurrency: Annotated[str, _option("Requests in flight; each level is its own stack.", panel=_ENDPOINT)] = "1",
+    concurrency: Annotated[str, _option("Requests sent together, such as 1,8.", panel=_ENDPOINT)] = "1",
     shared_prompts: Annotated[
         bool, _option("Repeat prompts, for caches.", "--shared-prompts", panel=_ENDPOINT)
     ] = False,
     extra_body: Annotated[str, _option("JSON object of further request fields.", panel=_ENDPOINT)] = "{}",
     api_key_env: Annotated[str, _option("Variable that holds the API key.", panel=_ENDPOINT)] = "OPENAI_API_KEY",
+    timeout_seconds: Annotated[float, _option("Longest that one request may take.", panel=_ENDPOINT)] = 600.0,
     stack: Annotated[str | None, _option("Name of the server's stack.", panel=_ENDPOINT)] = None,
     accelerator: Annotated[str, _option("What the server runs on, if known; what is simulated.")] = "unknown",
     simulated: Annotated[
@@ -97,20 +97,21 @@ def profile(
         run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
         if campaign is not None:
             sessions = run.campaign(campaign)
+        elif base_url is not None:
+            extra = _json_object(extra_body)
+            options = EndpointOptions(base_url, model or "", chat, stream, api_key_env, extra, timeout_seconds)
+            given = (stack, _given(accelerator, "unknown"), engine[0] if engine else "", _given(dtype))
+            sessions = run.endpoint(options, given, concurrency=_counts(concurrency), shared_prompts=shared_prompts)
         elif model is None:
             raise InputError("Nothing to profile: name a model, or a file with --campaign.")
         elif simulated:
             runs_on = (accelerator, engine, dtype, cache_dtype)
             sessions = run.simulated(model, *runs_on, parallel=(tensor_parallel, expert_parallel), stack=stack)
-        elif base_url is None:
+        else:
             from helm_efficiency.profiling.models import ModelOptions
 
             placed = ModelOptions(device, dtype, trust_remote_code)
             sessions = run.local(model, placed, engines=engine, random_weights=random_weights)
-        else:
-            options = EndpointOptions(base_url, model, chat, stream, api_key_env, _json_object(extra_body))
-            server = _server_stack(base_url, name=stack, accelerator=accelerator, engine=engine, dtype=dtype)
-            sessions = run.endpoint(options, server, concurrency=_counts(concurrency), shared_prompts=shared_prompts)
         done = []
         for measured, outcome in sessions:
             opened.put_profile(measured)
@@ -156,16 +157,22 @@ class _Run:
         return run_job(prepared, limits=self._limits(), on_result=partial(self.tell, job.deployment))
 
     def endpoint(
-        self, options: "EndpointOptions", stack: "Stack", *, concurrency: Sequence[int], shared_prompts: bool
+        self,
+        options: "EndpointOptions",
+        given: tuple[str | None, str, str, str],
+        *,
+        concurrency: tuple[int, ...],
+        shared_prompts: bool,
     ) -> "Sessions":
-        """Profile a server."""
-        from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
-        from helm_efficiency.profiling.endpoint.timing import Load
+        """Profile a server of which the user says its stack's name, accelerator, engine and dtype."""
+        from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 
-        loads = tuple(Load(number, shared_prompts) for number in concurrency)
-        job = EndpointJob(options, self.deployment or options.model, stack, loads, self.cells, self._repetitions())
-        on_result = partial(self.tell, job.deployment)
-        return run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=on_result)
+        cells = replace(self.cells, batch_sizes=concurrency)
+        job = EndpointJob(
+            options, self.deployment or "", GivenFacts(*given), shared_prompts, cells, self._repetitions()
+        )
+        tell = partial(self.tell, job.deployment or options.model)
+        yield run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=tell)
 
     def simulated(
         self,
@@ -228,9 +235,9 @@ def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, t
     )
 
 
-def _given(option: str) -> str:
-    """Return an option's value, empty for `auto`."""
-    return "" if option == "auto" else option
+def _given(option: str, default: str = "auto") -> str:
+    """Return an option's value, empty for its default."""
+    return "" if option == default else option
 
 
 def _counts(text: str, *, or_none: bool = False) -> tuple[int, ...]:
@@ -245,29 +252,12 @@ def _counts(text: str, *, or_none: bool = False) -> tuple[int, ...]:
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
+    import msgspec
+
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"--extra-body {text!r} is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"--extra-body {text!r}: expected a JSON object.")
     return value
-
-
-def _server_stack(
-    base_url: str, *, name: str | None, accelerator: str, engine: Sequence[str] | None, dtype: str
-) -> "Stack":
-    """The stack of a server, as far as the user says; by default it is named after its address."""
-    from helm_efficiency.profiling.endpoint.timing import stack_of_url
-
-    server = stack_of_url(base_url)
-    runs = engine[0] if engine else ""
-    known = dtype if dtype != "auto" else ""
-    parts = [part for part in (accelerator, runs, known) if part and part != "unknown"]
-    return replace(
-        server,
-        name=name or ("-".join(parts) if accelerator != "unknown" else server.name),
-        accelerator=accelerator,
-        engine=runs,
-        dtype=known,
-    )

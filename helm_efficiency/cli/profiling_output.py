@@ -49,6 +49,8 @@ def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
         note(_summary(measured, outcome))
 
 
+_ENGINE_TIMES = ("queue_s", "prefill_s", "decode_s", "rest_s")
+
 _HEADS = {
     "prompt_tokens": "p",
     "output_tokens": "o",
@@ -76,6 +78,7 @@ def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]"
             "itl_s": _median(result.itl_s),
             "peak_memory_bytes": max((m.peak_memory_bytes or 0 for m in timed), default=0) or None,
             "energy_j": _median(m.energy_j for m in timed),
+            **{f"engine_{name}": result.engine.get(name) for name in _ENGINE_TIMES},
             "note": result.note,
         }
 

@@ -1,7 +1,7 @@
 """What a profile is made of while it is being taken: cells, and what came of each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
 from helm_efficiency.core.checked import checked
@@ -65,6 +65,8 @@ class CellResult:
         spread_fraction: Standard error of the median of the seconds, relative to it.
         elapsed_s: What timing it took, warm-ups included.
         itl_s: Gaps between tokens of all repetitions, where they were seen one by one.
+        engine: Of an endpoint, the engine's own times (s) and counts by name, means over the repetitions; empty if it
+            tells none.
         note: What a reader should know, with its remedy; empty if nothing.
     """
 
@@ -75,6 +77,7 @@ class CellResult:
     elapsed_s: float = 0.0
     itl_s: tuple[float, ...] = ()
     note: str = ""
+    engine: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
@@ -94,8 +97,9 @@ class CellResult:
             measurements = tuple(checked(Measurement(**m)) for m in data["measurements"])
             gaps = tuple(data["itl_s"])
             cell = check_cell(Cell(*data["cell"]))
-            if not all(isinstance(gap, int | float) for gap in gaps):
-                raise InputError("Not the result of a cell: itl_s holds more than numbers.")
+            engine = dict(data.get("engine", {}))
+            if not all(isinstance(number, int | float) for number in (*gaps, *engine.values())):
+                raise InputError("Not the result of a cell: itl_s or engine holds more than numbers.")
             return checked(cls(**{**data, "cell": cell, "measurements": measurements, "itl_s": gaps}))
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Not the result of a cell: {error}.") from error

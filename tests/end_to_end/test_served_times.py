@@ -7,7 +7,7 @@ import numpy as np
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
-from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer
 from helm_efficiency.profiling.local_timing import CellTimer
 from helm_efficiency.profiling.models import ModelOptions, load_model, stored_model
 from helm_efficiency.profiling.noise import Repetitions
@@ -23,7 +23,7 @@ def test_served_and_in_process_timings_agree_but_for_the_overhead(server: "Serve
     subject = stored_model(server.model, ModelOptions("cpu"))
     here = CellTimer(subject, load_model(subject), "transformers-eager", repetitions=once)
     with Endpoint(EndpointOptions(server.base_url, str(server.model), chat=True)) as endpoint:
-        there = EndpointTimer(endpoint, load=Load(), repetitions=once)
+        there = EndpointTimer(endpoint, repetitions=once)
         rounds = [  # turn about, because what a busy machine leaves to either of them drifts
             [[timer(cell).measurements[0].seconds for cell in CELLS.values()] for timer in (there, here)]
             for _ in range(12)

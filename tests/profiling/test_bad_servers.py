@@ -4,105 +4,29 @@ import gzip
 import itertools
 import json
 import math
-import socketserver
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from helpers.raw_server import HEAD, PLAIN, RawServer, events, good, raw_server, text, usage
 
-from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import BudgetSpentError, CellRefusedError
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
-from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits
 
-HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
-PLAIN = HEAD + b"\r\n"
 ONCE = Repetitions(num_warmups=0, num_repetitions=1, max_repetitions=1, max_spread_fraction=math.inf)
-Answer = bytes | Iterable[bytes | float]
-
-
-class Raw(socketserver.StreamRequestHandler):
-    """Answers one request after the other with bytes from a script, the last one again and again.
-
-    A float among the parts of an answer is a pause: it ends when the client has gone, or after so many seconds.
-    """
-
-    server: "RawServer"
-
-    def handle(self) -> None:
-        length = 0
-        while line := self.rfile.readline().strip().lower():
-            if line.startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        asked = json.loads(self.rfile.read(length) or b"{}")
-        self.server.asked.append(asked)
-        answers = self.server.answers
-        answer = answers[min(len(self.server.asked), len(answers)) - 1]
-        try:
-            for part in [answer] if isinstance(answer, bytes) else answer:
-                if isinstance(part, float):
-                    self.server.stopped.wait(part)
-                else:
-                    self.wfile.write(part)
-                    self.wfile.flush()
-                if self.server.stopped.is_set():
-                    return
-        except OSError:
-            return  # the client has had enough
-
-
-class RawServer(socketserver.ThreadingTCPServer):
-    """A server on loopback that says what it is told to."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Raw)
-        self.answers: list[Answer] = []
-        self.asked: list[dict[str, Any]] = []
-        self.stopped = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
 @pytest.fixture
 def server() -> Iterator[RawServer]:
-    with RawServer() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with raw_server() as made:
         yield made
-        made.stopped.set()
-        made.shutdown()
-        thread.join()
-
-
-def events(*items: Any) -> bytes:
-    """A streamed answer; an item of bytes is sent as it is."""
-    lines = [item if isinstance(item, bytes) else json.dumps(item).encode() for item in items]
-    return PLAIN + b"".join(b"data: " + line + b"\n\n" for line in lines) + b"data: [DONE]\n\n"
-
-
-def text(word: str = "a") -> dict[str, Any]:
-    return {"choices": [{"text": word}]}
-
-
-def usage(prompt: Any = 5, output: Any = 4, **more: Any) -> dict[str, Any]:
-    return {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": output, **more}}
-
-
-def good(prompt: int = 5, output: int = 4) -> bytes:
-    return events(text(), usage(prompt, output))
 
 
 DEEP = b"[" * 100_000
@@ -217,7 +141,7 @@ def test_a_budget_ends_a_request(server: RawServer, kind: str) -> None:
         with pytest.raises(BudgetSpentError, match=r"the budget ended while"):
             endpoint.request(" hello", 4)
         with pytest.raises(BudgetSpentError, match=r"the budget ended while"):
-            endpoint.request_all([" a", " b", " c"], 4, concurrency=2)
+            endpoint.request_all([" a", " b", " c"], 4)
 
 
 def test_a_server_that_wants_days_is_not_waited_for(server: RawServer) -> None:
@@ -262,7 +186,7 @@ class Again:
 
 def job(server: RawServer, *prompt_tokens: int) -> EndpointJob:
     choice = CellChoice(prompt_tokens, (4,))
-    return EndpointJob(EndpointOptions(server.url, "m"), "a/m", Stack("s", "unknown"), cells=choice, repetitions=ONCE)
+    return EndpointJob(EndpointOptions(server.url, "m"), "a/m", GivenFacts("s"), cells=choice, repetitions=ONCE)
 
 
 COUNTED = [good(16, 1), good(112, 1)]
@@ -270,7 +194,7 @@ COUNTED = [good(16, 1), good(112, 1)]
 
 def test_a_bad_reply_costs_its_cell_alone(server: RawServer, tmp_path: Path) -> None:
     server.answers = [*COUNTED, good(8), UNREADABLE["usage of nulls"], good(32)]
-    ((profile, outcome),) = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path))
+    profile, outcome = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path))
     assert [m.prompt_tokens for m in profile.measurements] == [8, 32]
     assert outcome.notes() == (
         "p=16 o=4: refused: the server does not say how many tokens it used (usage), and chunks are not tokens. "
@@ -279,7 +203,7 @@ def test_a_bad_reply_costs_its_cell_alone(server: RawServer, tmp_path: Path) -> 
     assert not outcome.finished and outcome.new_cells == 2
     server.answers = [*COUNTED, good(16)]
     server.asked.clear()
-    ((profile, outcome),) = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path))
+    profile, outcome = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path))
     assert sorted(m.prompt_tokens for m in profile.measurements) == [8, 16, 32], "what failed is tried again"
     assert outcome.finished and outcome.new_cells == 1 and not outcome.notes()
 
@@ -287,7 +211,7 @@ def test_a_bad_reply_costs_its_cell_alone(server: RawServer, tmp_path: Path) -> 
 def test_what_was_measured_is_kept_when_the_budget_ends(server: RawServer, tmp_path: Path) -> None:
     server.answers = [*COUNTED, good(8), drip()]
     limits = Limits.of_budget(2)
-    ((profile, outcome),) = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path), limits=limits)
+    profile, outcome = run_endpoint_job(job(server, 8, 16, 32), CellFiles(tmp_path), limits=limits)
     assert [m.prompt_tokens for m in profile.measurements] == [8]
     assert outcome.notes() == (f"p=16 o=4: the budget ended while {server.url} was answering.",)
     assert not outcome.finished
@@ -296,7 +220,7 @@ def test_what_was_measured_is_kept_when_the_budget_ends(server: RawServer, tmp_p
 def test_a_broken_server_is_not_asked_for_every_cell(server: RawServer, tmp_path: Path) -> None:
     server.answers = [*COUNTED, UNREADABLE["usage of text"]]
     with pytest.raises(ProfilingError, match=r"refused: the server answers what cannot be read: Expected `int"):
-        list(run_endpoint_job(job(server, *range(8, 40)), CellFiles(tmp_path)))
+        run_endpoint_job(job(server, *range(8, 40)), CellFiles(tmp_path))
     assert len(server.asked) == 2 + 3
 
 
@@ -304,7 +228,7 @@ def test_a_length_that_the_server_refuses_ends_the_range(server: RawServer, tmp_
     refusal = b'{"error": "at most 40 tokens; ignore_eos"}'
     too_long = b"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n" + refusal
     server.answers = [*COUNTED, good(8), too_long, good(16)]
-    ((profile, outcome),) = run_endpoint_job(job(server, 8, 64, 128, 16), CellFiles(tmp_path))
+    profile, outcome = run_endpoint_job(job(server, 8, 64, 128, 16), CellFiles(tmp_path))
     assert [m.prompt_tokens for m in profile.measurements] == [8, 16], "128 is not asked for"
     assert outcome.notes() == (f"p=64 o=4: too long for the server: {server.url} answers HTTP 400: {refusal.decode()}",)
     assert outcome.finished
@@ -316,12 +240,12 @@ def test_a_server_that_cannot_count_is_refused(server: RawServer, tmp_path: Path
     server.answers = [good(tokens, 1) for tokens in counted]
     said = rf"counts {counted[0]} and {counted[1]} prompt tokens for 16 and 112 words; its usage cannot be trusted"
     with pytest.raises(ProfilingError, match=said):
-        list(run_endpoint_job(job(server, 8), CellFiles(tmp_path)))
+        run_endpoint_job(job(server, 8), CellFiles(tmp_path))
 
 
 def test_prompts_that_are_cut_or_counted_wrongly_are_refused(server: RawServer, tmp_path: Path) -> None:
     server.answers = [*COUNTED, good(100), good(100), good(200_000)]
-    ((profile, outcome),) = run_endpoint_job(job(server, 100, 400, 200), CellFiles(tmp_path))
+    profile, outcome = run_endpoint_job(job(server, 100, 400, 200), CellFiles(tmp_path))
     assert [m.prompt_tokens for m in profile.measurements] == [100]
     assert outcome.notes() == (
         "p=400 o=4: refused: the server counts 100 prompt tokens where about 400 were sent; it counts wrongly, or "

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from helm_efficiency.cli import app, main
 from helm_efficiency.profiling.doctor import examine
+from helm_efficiency.profiling.endpoint.server import is_cpu_only
 from helm_efficiency.store import Store
 
 SHORT = ["--prompt-tokens", "4,16", "--output-tokens", "1,3", "--repetitions", "2", "--device", "cpu"]
@@ -61,19 +62,15 @@ def test_random_weights_of_a_config(tiny_llama: Path, tmp_path: Path) -> None:
     assert "random weights" in profile.source
 
 
-def test_an_endpoint_is_profiled_under_each_load(served: tuple[Path, str], tmp_path: Path) -> None:
+def test_an_endpoint_is_profiled_with_batches(served: tuple[Path, str], tmp_path: Path) -> None:
     store = tmp_path / "s.sqlite"
     arguments = ["profile", str(served[0]), "--base-url", served[1], "--deployment", "me/served", "--store", str(store)]
     arguments += ["--prompt-tokens", "8,32", "--output-tokens", "1,4", "--repetitions", "2", "--concurrency", "1,2"]
-    arguments += ["--accelerator", "cpu", "--engine", "transformers-serve", "--dtype", "fp32"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    profiles = Store(store).profiles(deployment="me/served")
-    assert [profile.stack.name for profile in profiles] == [
-        "cpu-transformers-serve-fp32",
-        "cpu-transformers-serve-fp32-c2",
-    ]
-    assert all(set(profile.cells()) == {(8, 1, 1), (8, 4, 1), (32, 1, 1), (32, 4, 1)} for profile in profiles)
+    (profile,) = Store(store).profiles(deployment="me/served")
+    assert profile.stack.name == f"{'cpu-' * is_cpu_only()}transformers-serve-fp32", "as the server and its model say"
+    assert set(profile.cells()) == {(p, o, batch) for p in (8, 32) for o in (1, 4) for batch in (1, 2)}
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,23 @@ from typing import Any
 import pytest
 from helpers.odd_places import reserved_port
 
-from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import InputError, ProfilingError
-from helm_efficiency.profiling.cells import Cell
+from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
-from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.prompts import WORDS, PromptMaker
-from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer
 from helm_efficiency.profiling.noise import Repetitions
 
 TWICE = Repetitions(num_warmups=0, num_repetitions=2, max_repetitions=2)
 
 
-def endpoint_cell(options: EndpointOptions, cell: Cell, *, load: Load = Load()) -> Any:  # noqa: B008 (frozen)
+def endpoint_cell(options: EndpointOptions, cell: Cell, *, shared_prompts: bool = False) -> CellResult:
     with Endpoint(options) as endpoint:
-        return EndpointTimer(endpoint, load=load, repetitions=TWICE)(cell)
+        return EndpointTimer(endpoint, repetitions=TWICE, shared_prompts=shared_prompts)(cell)
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -42,8 +41,10 @@ def test_streamed_tokens_are_timed_one_by_one_and_counted_by_the_server(served: 
 
 def test_without_streaming_there_is_no_first_token(served: tuple[Path, str]) -> None:
     options = EndpointOptions(served[1], str(served[0]), stream=False)
-    result = endpoint_cell(options, Cell(40, 3), load=Load(concurrency=2, shared_prompts=True))
-    assert [(m.prompt_tokens, m.output_tokens, m.ttft_s) for m in result.measurements] == [(40, 3, None)] * 2
+    result = endpoint_cell(options, Cell(40, 3, 2), shared_prompts=True)
+    assert [(m.prompt_tokens, m.output_tokens, m.batch_size, m.ttft_s) for m in result.measurements] == [
+        (40, 3, 2, None)
+    ] * 2
 
 
 class Scripted(BaseHTTPRequestHandler):
@@ -81,6 +82,9 @@ class Scripted(BaseHTTPRequestHandler):
                 time.sleep(part)
             else:
                 self.wfile.write(part.encode())
+
+    def do_GET(self) -> None:
+        self.send_error(404)
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -211,11 +215,11 @@ def test_the_api_key_appears_in_no_file(
     job = EndpointJob(
         EndpointOptions(url, "m", api_key_env="MY_KEY"),
         "a/m",
-        Stack("s", "unknown"),
+        GivenFacts("s"),
         cells=CellChoice((8,), (4,)),
         repetitions=TWICE,
     )
-    ((profile, outcome),) = run_endpoint_job(job, CellFiles(tmp_path))
+    profile, outcome = run_endpoint_job(job, CellFiles(tmp_path))
     (file,) = tmp_path.iterdir()
     assert "secret" not in file.read_text() + json.dumps(profile.to_dict())
     assert [(m.prompt_tokens, m.output_tokens) for m in profile.measurements] == [(9, 3)] * 2
@@ -223,7 +227,7 @@ def test_the_api_key_appears_in_no_file(
     assert "2 of 2 replies stopped early and are kept under their own 3 to 3 tokens" in note
     assert "the server counts 9 to 9 prompt tokens" in note
     asked = len(handler.bodies)
-    ((again, resumed),) = run_endpoint_job(job, CellFiles(tmp_path))
+    again, resumed = run_endpoint_job(job, CellFiles(tmp_path))
     assert (again, resumed.new_cells, len(handler.bodies)) == (profile, 0, asked), "nothing is asked twice"
 
 

@@ -29,10 +29,13 @@ from helm_efficiency.profiling.endpoint.bounded_http import (
     read_lines,
 )
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
-from helm_efficiency.profiling.endpoint.replies import Usage, check_usage, decode_event
+from helm_efficiency.profiling.endpoint.replies import check_usage, decode_event
 
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT_S = 60.0
+_PAGE_S = 10.0
+"""For what a server answers at once, unless it is broken or not asked for."""
+
 _OPTIONAL_FIELDS = ("stream_options", "ignore_eos", "temperature")
 _TOO_LONG_STATUSES = frozenset({400, 413, 422})
 
@@ -53,6 +56,8 @@ class Reply:
         gaps_s: Times between chunks with text.
         cached_tokens: Prompt tokens that the server took from its prefix cache, if it says so.
         retries: Attempts before the one that was timed.
+        engine_s: Prefill and decode (s) as the engine took them, if it tells them with the answer.
+        sent_s: Reading of `time.perf_counter` when it was sent.
     """
 
     seconds: float
@@ -62,6 +67,8 @@ class Reply:
     gaps_s: tuple[float, ...] = ()
     cached_tokens: int = 0
     retries: int = 0
+    engine_s: tuple[float, float] | None = None
+    sent_s: float = 0.0
 
 
 class Endpoint:
@@ -77,7 +84,7 @@ class Endpoint:
         Raises:
             InputError: The API key is not one that a header can hold.
         """
-        self._options = options
+        self.options = options
         self._deadline = deadline
         self._key = os.environ.get(options.api_key_env, "")
         if not (self._key.isascii() and self._key.isprintable()):
@@ -107,37 +114,53 @@ class Endpoint:
         """
         return self._portal.call(self._ask, prompt, output_tokens)
 
-    def request_all(self, prompts: Sequence[str], output_tokens: int, *, concurrency: int) -> list[Reply]:
-        """Ask for each prompt, always so many at a time.
+    def request_all(self, prompts: Sequence[str], output_tokens: int) -> list[Reply]:
+        """Ask for all prompts at once.
 
         Raises:
             CellRefusedError: As `request`, for any of them; the others are given up.
             BudgetSpentError: Likewise.
         """
-        return self._portal.call(self._ask_all, prompts, output_tokens, concurrency)
+        return self._portal.call(self._ask_all, prompts, output_tokens)
 
-    async def _ask_all(self, prompts: Sequence[str], output_tokens: int, concurrency: int) -> list[Reply]:
+    def page(self, path: str, *, versioned: bool = False) -> bytes | None:
+        """Content of a page of the server, such as `/metrics`; None if it has none, in time and of bearable size.
+
+        Args:
+            path: From the root of the server, or from the base URL.
+            versioned: Whether from the base URL.
+        """
+        base = self.options.base_url.rstrip("/")
+        return self._portal.call(self._page, (base if versioned else base.removesuffix("/v1")) + path)
+
+    async def _page(self, url: str) -> bytes | None:
+        limit_s = min(_PAGE_S, self._deadline - time.perf_counter())
+        try:
+            async with answer_to(self._client, url, limit_s=limit_s) as response:
+                return await read_body(response) if response.status_code == httpx.codes.OK else None
+        except (httpx.TransportError, TimeoutError, UnboundedAnswerError):
+            return None
+
+    async def _ask_all(self, prompts: Sequence[str], output_tokens: int) -> list[Reply]:
         replies: dict[int, Reply] = {}
         problems: list[CellRefusedError | BudgetSpentError] = []
-        waiting = iter(enumerate(prompts))
 
-        async def ask_in_turn() -> None:
-            for index, prompt in waiting:
-                try:
-                    replies[index] = await self._ask(prompt, output_tokens)
-                except (CellRefusedError, BudgetSpentError) as error:
-                    problems.append(error)
-                    group.cancel_scope.cancel()
+        async def ask(index: int, prompt: str) -> None:
+            try:
+                replies[index] = await self._ask(prompt, output_tokens)
+            except (CellRefusedError, BudgetSpentError) as error:
+                problems.append(error)
+                group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for _ in range(concurrency):
-                group.start_soon(ask_in_turn)
+            for index, prompt in enumerate(prompts):
+                group.start_soon(ask, index, prompt)
         if problems:
             raise problems[0]
         return [replies[index] for index in range(len(prompts))]
 
     async def _ask(self, prompt: str, output_tokens: int) -> Reply:
-        for attempt in range(self._options.max_retries + 1):
+        for attempt in range(self.options.max_retries + 1):
             try:
                 reply = await self._attempt(prompt, output_tokens, retries=attempt)
             except httpx.TransportError as error:
@@ -147,10 +170,10 @@ class Endpoint:
             else:
                 self._answered = True
                 return reply
-            if attempt < self._options.max_retries:
+            if attempt < self.options.max_retries:
                 await self._wait(wait_s, problem)
         raise CellRefusedError(
-            f"{self._options.base_url} did not answer in {self._options.max_retries + 1} attempts. "
+            f"{self.options.base_url} did not answer in {self.options.max_retries + 1} attempts. "
             f"Last: {self._redact(problem)}"
         )
 
@@ -158,16 +181,16 @@ class Endpoint:
         """Wait before another attempt, unless the budget ends before."""
         if wait_s >= self._deadline - time.perf_counter():
             raise BudgetSpentError(
-                f"{self._options.base_url} did not answer within the budget. Last: {self._redact(problem)}"
+                f"{self.options.base_url} did not answer within the budget. Last: {self._redact(problem)}"
             )
         await anyio.sleep(wait_s)
 
     async def _attempt(self, prompt: str, output_tokens: int, *, retries: int) -> Reply:
         """One attempt, or as many as it takes to learn which optional fields the server does not take."""
-        path = "chat/completions" if self._options.chat else "completions"
-        url = f"{self._options.base_url.rstrip('/')}/{path}"
+        path = "chat/completions" if self.options.chat else "completions"
+        url = f"{self.options.base_url.rstrip('/')}/{path}"
         left_s = self._deadline - time.perf_counter()
-        limit_s = min(self._options.timeout_s, left_s)
+        limit_s = min(self.options.timeout_s, left_s)
         while True:
             body = self._body(prompt, output_tokens)
             start = time.perf_counter()
@@ -179,7 +202,7 @@ class Endpoint:
             except TimeoutError as error:
                 raise self._too_slow(limit_s, left_s) from error
             except UnboundedAnswerError as error:
-                raise CellRefusedError(f"{self._options.base_url} {error}.") from error
+                raise CellRefusedError(f"{self.options.base_url} {error}.") from error
             if response.status_code in _RETRIED_STATUSES:
                 raise _Busy(f"HTTP {response.status_code}", _retry_after_s(response))
             if not self._adapt(response.status_code, said, body):
@@ -187,21 +210,21 @@ class Endpoint:
 
     def _too_slow(self, limit_s: float, left_s: float) -> CellRefusedError | BudgetSpentError:
         if limit_s == left_s:
-            return BudgetSpentError(f"the budget ended while {self._options.base_url} was answering.")
+            return BudgetSpentError(f"the budget ended while {self.options.base_url} was answering.")
         return CellRefusedError(
-            f"{self._options.base_url} had not ended its answer after {limit_s:g} s. "
+            f"{self.options.base_url} had not ended its answer after {limit_s:g} s. "
             "Ask for shorter lengths, or allow more time."
         )
 
     def _body(self, prompt: str, output_tokens: int) -> dict[str, Any]:
-        asked = {"messages": [{"role": "user", "content": prompt}]} if self._options.chat else {"prompt": prompt}
-        body: dict[str, Any] = {"model": self._options.model, **asked, self._length_field: output_tokens}
+        asked = {"messages": [{"role": "user", "content": prompt}]} if self.options.chat else {"prompt": prompt}
+        body: dict[str, Any] = {"model": self.options.model, **asked, self._length_field: output_tokens}
         optional: dict[str, Any] = {"temperature": 0, "ignore_eos": True}
-        if self._options.stream:
+        if self.options.stream:
             body["stream"] = True
             optional["stream_options"] = {"include_usage": True}
         body |= {name: value for name, value in optional.items() if name not in self._dropped}
-        return body | dict(self._options.extra_body)
+        return body | dict(self.options.extra_body)
 
     def _adapt(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
         """Whether the server refused a field that it can be asked without; then it will not be sent again.
@@ -213,16 +236,16 @@ class Endpoint:
         if "max_completion_tokens" in said and self._length_field == "max_tokens":
             self._length_field = "max_completion_tokens"
             return True
-        sent = [name for name in _OPTIONAL_FIELDS if name in body and name not in self._options.extra_body]
+        sent = [name for name in _OPTIONAL_FIELDS if name in body and name not in self.options.extra_body]
         refused = [name for name in sent if name in said] or sent
         self._dropped.update(refused)
         return bool(refused)
 
     def _refusal(self, status: int, said: str) -> CellRefusedError:
         if status in (401, 403):
-            key = f"the key in ${self._options.api_key_env}" if self._key else f"no key (${self._options.api_key_env})"
-            return CellRefusedError(f"{self._options.base_url} answers HTTP {status} to {key}.")
-        message = f"{self._options.base_url} answers HTTP {status}: {self._redact(' '.join(said.split()))[:300]}"
+            key = f"the key in ${self.options.api_key_env}" if self._key else f"no key (${self.options.api_key_env})"
+            return CellRefusedError(f"{self.options.base_url} answers HTTP {status} to {key}.")
+        message = f"{self.options.base_url} answers HTTP {status}: {self._redact(' '.join(said.split()))[:300]}"
         return (TooLongError if self._answered and status in _TOO_LONG_STATUSES else CellRefusedError)(message)
 
     def _redact(self, text: str) -> str:
@@ -230,8 +253,8 @@ class Endpoint:
 
     async def _read(self, response: httpx.Response, start: float, *, output_tokens: int, retries: int) -> Reply:
         texts_at: list[float] = []
-        usage: Usage | None = None
-        if self._options.stream:
+        usage, timings = None, None
+        if self.options.stream:
             async for line in read_lines(response):
                 data = line.removeprefix(b"data:").strip()
                 if not line.startswith(b"data:") or data in (b"", b"[DONE]"):
@@ -239,12 +262,13 @@ class Endpoint:
                 event = decode_event(data)
                 if event.error is not None:
                     said = self._redact(str(event.error))[:300]
-                    raise CellRefusedError(f"{self._options.base_url} failed midway: {said}")
+                    raise CellRefusedError(f"{self.options.base_url} failed midway: {said}")
                 if event.has_text():
                     texts_at.append(time.perf_counter())
-                usage = event.usage or usage
+                usage, timings = event.usage or usage, event.timings or timings
         else:
-            usage = decode_event(await read_body(response)).usage
+            event = decode_event(await read_body(response))
+            usage, timings = event.usage, event.timings
         seconds = time.perf_counter() - start
         prompt, output = check_usage(usage, asked_output_tokens=output_tokens, num_chunks=len(texts_at))
         return Reply(
@@ -253,8 +277,10 @@ class Endpoint:
             output,
             ttft_s=texts_at[0] - start if texts_at else None,
             gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(texts_at)),
-            cached_tokens=usage.cached_tokens() if usage else 0,
+            cached_tokens=max(usage.cached_tokens() if usage else 0, timings.cache_n if timings else 0),
             retries=retries,
+            engine_s=(timings.prompt_ms / 1e3, timings.predicted_ms / 1e3) if timings else None,
+            sent_s=start,
         )
 
 

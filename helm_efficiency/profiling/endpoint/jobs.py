@@ -1,20 +1,38 @@
-"""Whole profiles of an endpoint, one for each load it is put under."""
+"""The whole profile of an endpoint: what it is, then its cells."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
 from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
-from helm_efficiency.profiling.endpoint.timing import EndpointTimer, Load, stack_under_load
+from helm_efficiency.profiling.endpoint.server import ServerFacts, ask_server
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits, OnResult, Outcome, run_session
 from helm_efficiency.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFacts:
+    """What the user says of a server; it counts more than what the server says.
+
+    Attributes:
+        stack_name: What to call the stack.
+        accelerator: What it runs on.
+        engine: Its software.
+        dtype: Of the weights.
+    """
+
+    stack_name: str | None = None
+    accelerator: str = ""
+    engine: str = ""
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +40,32 @@ class EndpointJob:
     """An endpoint to profile.
 
     Attributes:
-        options: Which server, and how it is asked.
-        deployment: Name under which coefficients are looked up later.
-        stack: What the server runs on, as far as it is known.
-        loads: Each makes a profile of its own.
-        cells: Which cells are timed.
+        options: Which server, and how it is asked; without a model, for the only one it serves.
+        deployment: Name under which coefficients are looked up later; empty for that of the model.
+        given: What the user says of the server.
+        shared_prompts: Whether prompts repeat, so that prefix caches are used.
+        cells: Which cells are timed; rows of a batch are requests sent together.
         repetitions: How often.
     """
 
     options: EndpointOptions
-    deployment: str
-    stack: Stack
-    loads: tuple[Load, ...] = (Load(),)
+    deployment: str = ""
+    given: GivenFacts = GivenFacts()
+    shared_prompts: bool = False
     cells: CellChoice = field(default_factory=CellChoice)
     repetitions: Repetitions = field(default_factory=Repetitions)
+
+    def __post_init__(self) -> None:
+        fewest = min(self.cells.batch_sizes)
+        if fewest < 1:
+            raise InputError(f"Concurrency is {fewest}, expected 1 or more.")
+
+    def stack(self, facts: ServerFacts) -> Stack:
+        """The stack of a server that says something of itself."""
+        given = self.given
+        stack = facts.with_given(accelerator=given.accelerator, engine=given.engine, dtype=given.dtype).stack()
+        name = given.stack_name or stack.name
+        return replace(stack, name=f"{name}-warm" if self.shared_prompts else name)
 
 
 def run_endpoint_job(
@@ -45,8 +75,8 @@ def run_endpoint_job(
     fresh: bool = False,
     limits: Limits | None = None,
     on_result: OnResult | None = None,
-) -> Iterator[tuple[Profile, Outcome]]:
-    """Profile an endpoint under each load in turn.
+) -> tuple[Profile, Outcome]:
+    """Profile an endpoint.
 
     Args:
         job: What to profile.
@@ -55,38 +85,41 @@ def run_endpoint_job(
         limits: When to end early.
         on_result: Called with every new cell.
 
-    Yields:
-        For each load: all that is measured by now, and how the session ended.
+    Returns:
+        All that is measured by now, and how the session ended.
 
     Raises:
-        InputError: A file of cells belongs to something else.
+        InputError: A file of cells belongs to something else, or the server serves several models and none is named.
         ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
     """
     limits = limits or Limits()
     with Endpoint(job.options, deadline=limits.deadline) as endpoint:
-        for load in job.loads:
-            stack = stack_under_load(job.stack, load)
-            if fresh:
-                files.path(job.deployment, stack).unlink(missing_ok=True)
-            source = describe_load(job.options, load)
-            checkpoint = files.open(job.deployment, stack, source=source)
-            timer = EndpointTimer(endpoint, load=load, repetitions=job.repetitions)
-            plan = job.cells.plan(None)
-            outcome = run_session(plan, timer, checkpoint=checkpoint, limits=limits, on_result=on_result)
-            profile = Profile(
-                deployment=job.deployment,
-                stack=stack,
-                measurements=outcome.measurements(),
-                source=source,
-                measured_on=time.strftime("%Y-%m-%d"),
-                versions={"helm-efficiency": __version__, "httpx": httpx.__version__},
-                notes=outcome.notes(),
-            )
-            yield profile, outcome
+        facts = ask_server(endpoint, job.options.model)
+    if not facts.model:
+        raise InputError(f"{job.options.base_url} does not say which one model it serves. Name it: profile MODEL …")
+    options = replace(job.options, model=facts.model)
+    deployment, stack = job.deployment or facts.model, job.stack(facts)
+    if fresh:
+        files.path(deployment, stack).unlink(missing_ok=True)
+    source = _describe(options, shared_prompts=job.shared_prompts)
+    checkpoint = files.open(deployment, stack, source=source)
+    with Endpoint(options, deadline=limits.deadline) as endpoint:
+        timer = EndpointTimer(endpoint, repetitions=job.repetitions, shared_prompts=job.shared_prompts)
+        plan = job.cells.plan(facts.max_tokens)
+        outcome = run_session(plan, timer, checkpoint=checkpoint, limits=limits, on_result=on_result)
+    profile = Profile(
+        deployment=deployment,
+        stack=stack,
+        measurements=outcome.measurements(),
+        source=source,
+        measured_on=time.strftime("%Y-%m-%d"),
+        versions={"helm-efficiency": __version__, "httpx": httpx.__version__},
+        notes=outcome.notes(),
+    )
+    return profile, outcome
 
 
-def describe_load(options: EndpointOptions, load: Load) -> str:
+def _describe(options: EndpointOptions, *, shared_prompts: bool) -> str:
     """How a profile was taken, in one line."""
     how = f"{'chat' if options.chat else 'completions'} API, {'streamed' if options.stream else 'not streamed'}"
-    prompts = "shared prompts" if load.shared_prompts else "unique prompts"
-    return f"profile: {options.model} at {options.base_url}, {how}, {prompts}, {load.concurrency} in flight"
+    return f"profile: {options.model} at {options.base_url}, {how}, {'shared' if shared_prompts else 'unique'} prompts"

@@ -74,6 +74,12 @@ class PromptMaker:
         self.tokens_per_word = tokens_per_word
         self.added_tokens = max(0, round(prompt_tokens[0] - num_words[0] * self.tokens_per_word))
 
+    def added_note(self) -> str:
+        """What the server adds to every prompt, in words; empty if nothing."""
+        if not self.added_tokens:
+            return ""
+        return f"the server adds {self.added_tokens} tokens to every prompt (start token, chat template)"
+
     def check(self, prompt: str, prompt_tokens: int) -> None:
         """Refuse a count that cannot be that of a prompt.
 

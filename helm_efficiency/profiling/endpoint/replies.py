@@ -10,6 +10,7 @@ import msgspec
 from helm_efficiency.profiling.cells import CellRefusedError
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class _PromptDetails(msgspec.Struct):
@@ -35,6 +36,14 @@ class Usage(msgspec.Struct):
         return (details.cached_tokens or 0) if details else 0
 
 
+class _Timings(msgspec.Struct):
+    """llama.cpp's own times of one request."""
+
+    prompt_ms: _Milliseconds
+    predicted_ms: _Milliseconds
+    cache_n: _Count = 0
+
+
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
@@ -53,11 +62,13 @@ class Event(msgspec.Struct):
         choices: What it brings of each completion.
         usage: Counts, which come with the last event.
         error: What went wrong.
+        timings: The engine's own times, from llama.cpp with the last event.
     """
 
     choices: list[_Choice] | None = None
     usage: Usage | None = None
     error: Any = None
+    timings: _Timings | None = None
 
     def has_text(self) -> bool:
         """Whether it brings text, visible or reasoning, rather than a role or a count."""

@@ -1,99 +1,126 @@
-"""Times cells at an endpoint: unique prompts, a number of requests in flight, the server's own token counts."""
+"""Times cells at an endpoint: unique prompts, rounds of requests, the server's own token counts.
 
-import re
+A cell of several rows is a round: so many requests are sent together, and it ends with the last byte of the last one.
+A server that batches runs them as one batch; another one after the other. Either way it is what a batch takes there.
+"""
+
+import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-import httpx
-
-from helm_efficiency.core.measurement import Measurement, Stack
-from helm_efficiency.errors import InputError, ProfilingError
+from helm_efficiency.core.measurement import Measurement
+from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import Cell, CellRefusedError, CellResult, check_cell
 from helm_efficiency.profiling.endpoint.client import Endpoint, Reply, TooLongError
+from helm_efficiency.profiling.endpoint.engine_times import EngineClock
 from helm_efficiency.profiling.endpoint.prompts import PromptMaker
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 
 _CALIBRATION_WORDS = (16, 112)
 
+_MOST_WARMUPS = 5
+"""A server compiles for one shape or for a few; more would be another trouble."""
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How requests reach the server.
+_COMPILING = 1.5
+"""A request this many times as slow as the next one of its kind was not only slow by chance: repetitions on a busy
+machine differ by 10 to 30 %, compiling takes seconds."""
 
-    Attributes:
-        concurrency: Requests in flight.
-        shared_prompts: Whether prompts repeat, so that prefix caches are used; else no two begin alike.
-    """
+_NOTABLE_S = 0.25
+"""Less is not worth a line."""
 
-    concurrency: int = 1
-    shared_prompts: bool = False
+_MOST_ROUNDS = 3
 
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise InputError(f"Concurrency is {self.concurrency}, expected 1 or more.")
+Round = tuple[Reply, ...]
 
 
 class EndpointTimer:
-    """Times cells at one endpoint under one load: call it with a cell."""
+    """Times cells at one endpoint: call it with a cell."""
 
-    def __init__(self, endpoint: Endpoint, *, load: Load, repetitions: Repetitions) -> None:
+    def __init__(self, endpoint: Endpoint, *, repetitions: Repetitions, shared_prompts: bool = False) -> None:
+        """Take what to ask and how often.
+
+        Args:
+            endpoint: The server.
+            repetitions: How often each cell is timed.
+            shared_prompts: Whether prompts repeat, so that prefix caches are used; else no two begin alike.
+        """
         self._endpoint = endpoint
-        self._load = load
         self._repetitions = repetitions
+        self._shared_prompts = shared_prompts
         self._prompts: PromptMaker | None = None
+        self._clock = EngineClock(endpoint)
 
     def __call__(self, cell: Cell) -> CellResult:
-        """Time one cell: a warm-up, repetitions, and more of these if they disagree.
+        """Time one cell: warm-ups, repetitions, and more of these if they disagree.
 
         Raises:
-            InputError: The cell is out of range or has several rows.
+            InputError: The cell is out of range.
             CellRefusedError: The server refuses this cell, or answers what cannot be used.
             BudgetSpentError: The budget ended.
             ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
         """
         check_cell(cell)
-        if cell.batch_size > 1:
-            raise InputError(f"Cell {cell}: the rows of a batch are the server's affair. Use --concurrency.")
+        start, told = time.perf_counter(), ""
         if self._prompts is None:
-            self._prompts = calibrated_prompts(self._endpoint, shared=self._load.shared_prompts)
-        start = time.perf_counter()
+            self._prompts = calibrated_prompts(self._endpoint, shared=self._shared_prompts)
+            told = self._prompts.added_note()
+        prompts = self._prompts
+
+        def ask() -> Round:
+            return self._round(cell, prompts)
+
         try:
-            replies = self._replies(cell, self._prompts)
+            warm_up = _warm_up(ask, self._repetitions.num_warmups)
+            self._clock.start()
+            rounds: list[Round] = []
+            while self._repetitions.wants_more([_seconds(replies) for replies in rounds]):
+                rounds.append(ask())
         except TooLongError as error:
             elapsed_s = time.perf_counter() - start
             return CellResult(cell, (), too_large=True, elapsed_s=elapsed_s, note=f"too long for the server: {error}")
-        seconds = [reply.seconds for reply in replies]
-        notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), *_notes(cell, replies)]
+        replies = [reply for replies in rounds for reply in replies]
+        engine = self._clock.stop(replies)
+        seconds = [_seconds(replies) for replies in rounds]
+        notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), warm_up, told]
         return CellResult(
             cell,
-            tuple(
-                Measurement(reply.prompt_tokens, reply.output_tokens, reply.seconds, ttft_s=reply.ttft_s)
-                for reply in replies
-            ),
+            tuple(_measurement(replies) for replies in rounds),
             spread_fraction=spread_fraction(seconds),
             elapsed_s=time.perf_counter() - start,
             itl_s=tuple(gap for reply in replies if _chunks_are_tokens(reply) for gap in reply.gaps_s),
-            note="; ".join(note for note in notes if note),
+            note="; ".join(note for note in (*notes, *_notes(cell, replies)) if note),
+            engine={name: value for name, value in asdict(engine).items() if value is not None} if engine else {},
         )
 
-    def _replies(self, cell: Cell, prompts: PromptMaker) -> list[Reply]:
-        """Replies of as many repetitions as it takes, after warm-ups."""
+    def _round(self, cell: Cell, prompts: PromptMaker) -> Round:
+        """Replies to so many requests sent together, their counts checked.
 
-        def ask(count: int) -> list[Reply]:
-            wanted = [prompts.prompt(cell.prompt_tokens) for _ in range(count)]
-            replies = self._endpoint.request_all(wanted, cell.output_tokens, concurrency=self._load.concurrency)
+        A round in which the server turned some away was none: these ran later than the others.
+        """
+        for _ in range(_MOST_ROUNDS):
+            wanted = [prompts.prompt(cell.prompt_tokens) for _ in range(cell.batch_size)]
+            replies = self._endpoint.request_all(wanted, cell.output_tokens)
             for reply, prompt in zip(replies, wanted, strict=True):
                 prompts.check(prompt, reply.prompt_tokens)
-            return replies
+            if cell.batch_size == 1 or not any(reply.retries for reply in replies):
+                return tuple(replies)
+        raise CellRefusedError(f"the server turns away some of {cell.batch_size} requests sent together.")
 
-        if self._repetitions.num_warmups:
-            ask(self._repetitions.num_warmups)
-        replies: list[Reply] = []
-        while self._repetitions.wants_more([reply.seconds for reply in replies]):
-            rounds = 1 if replies else -(-self._repetitions.num_repetitions // self._load.concurrency)
-            replies.extend(ask(rounds * self._load.concurrency))
-        return replies
+
+def _warm_up(ask: Callable[[], Round], num_warmups: int) -> str:
+    """Ask as often as wanted, and on while the server becomes faster; what there is to say of it."""
+    seconds = [_seconds(ask()) for _ in range(num_warmups)]
+    while seconds and len(seconds) < num_warmups + _MOST_WARMUPS:
+        seconds.append(_seconds(ask()))
+        if seconds[-2] <= _COMPILING * seconds[-1]:
+            break
+    if not seconds or seconds[0] <= 2 * seconds[-1] or seconds[0] - seconds[-1] < _NOTABLE_S:
+        return ""
+    return (
+        f"the first request took {seconds[0]:.2g} s and later ones {seconds[-1]:.2g} s: the server compiled or loaded; "
+        "that is not part of the times"
+    )
 
 
 def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
@@ -109,6 +136,23 @@ def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
         raise ProfilingError(str(error)) from error
     prompts.calibrate(_CALIBRATION_WORDS, (few, many))
     return prompts
+
+
+def _seconds(replies: Round) -> float:
+    """From sending the first of a round to the last byte of the last one."""
+    return max(reply.sent_s + reply.seconds for reply in replies) - min(reply.sent_s for reply in replies)
+
+
+def _measurement(replies: Round) -> Measurement:
+    """A round as one batch: all rows have their first token when the last one has it."""
+    firsts = [reply.sent_s + reply.ttft_s for reply in replies if reply.ttft_s is not None]
+    return Measurement(
+        round(statistics.fmean(reply.prompt_tokens for reply in replies)),
+        max(reply.output_tokens for reply in replies),
+        _seconds(replies),
+        batch_size=len(replies),
+        ttft_s=max(firsts) - min(reply.sent_s for reply in replies) if len(firsts) == len(replies) else None,
+    )
 
 
 def _chunks_are_tokens(reply: Reply) -> bool:
@@ -135,24 +179,3 @@ def _notes(cell: Cell, replies: Sequence[Reply]) -> list[str]:
     if retried:
         notes.append(f"{retried} attempts failed and are not part of the times")
     return notes
-
-
-def stack_under_load(stack: Stack, load: Load) -> Stack:
-    """A stack by a name of its own for each load, since their seconds must not be mixed.
-
-    >>> stack_under_load(Stack("h200-vllm-bf16", "h200-sxm"), Load(concurrency=8, shared_prompts=True)).name
-    'h200-vllm-bf16-c8-warm'
-    """
-    concurrency = f"-c{load.concurrency}" if load.concurrency > 1 else ""
-    return replace(stack, name=f"{stack.name}{concurrency}{'-warm' if load.shared_prompts else ''}")
-
-
-def stack_of_url(base_url: str) -> Stack:
-    """The stack of a server of which nothing but its address is known.
-
-    >>> stack_of_url("https://api.example.com/v1").name
-    'api.example.com'
-    """
-    url = httpx.URL(base_url)
-    port = f"-{url.port}" if url.port else ""
-    return Stack(re.sub(r"[^A-Za-z0-9._-]", "-", f"{url.host}{port}"), accelerator="unknown")

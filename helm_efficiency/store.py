@@ -15,13 +15,12 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, StoreError, UnknownDeploymentError
-from helm_efficiency.files import MOST_BYTES
+from helm_efficiency.sqlite_files import connect, has_foreign_journal, is_locked, reason_of, require_plain_tables
 
 SCHEMA_VERSION = 2
 SERVICE_STACK_PREFIX = "service"
@@ -88,6 +87,8 @@ class Store:
             connection.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
+            if has_foreign_journal(self.path):
+                raise sqlite3.DatabaseError(f"{self.path}-journal is of another database; move it away") from error
             with closing(self._connect("rw")) as recovering:
                 _begin_to_read(recovering)
             connection = self._connect("ro")
@@ -98,9 +99,10 @@ class Store:
         """Fail unless the file names a schema version, touching neither it nor a journal that belongs to its owner."""
         with closing(self._connect("ro&immutable=1")) as connection:
             try:
+                require_plain_tables(connection, ["meta"])
                 self._version(connection)
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT:
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CORRUPT:
                     raise  # else it may just be written to: whoever reads it under a lock will know
 
     def _require_whole(self, connection: sqlite3.Connection) -> None:
@@ -112,10 +114,7 @@ class Store:
             raise sqlite3.DatabaseError("a page of it is damaged")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{quote(str(self.path))}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
-        return connection
+        return connect(self.path, mode=mode, timeout_s=_BUSY_TIMEOUT_S)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
@@ -134,7 +133,9 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError, TypeError, ValueError, RecursionError, InputError) as error:
-            raise StoreError(f"{self.path} {what} ({error}). It was left as it was.") from error
+            if is_locked(error):
+                raise StoreError(f"{self.path}: another process has locked it. Try again when it has ended.") from error
+            raise StoreError(f"{self.path} {what} ({reason_of(error)}). It was left as it was.") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

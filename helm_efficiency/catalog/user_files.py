@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from helm_efficiency.errors import FileFormatError, one_line
 from helm_efficiency.files import read_bytes
@@ -130,7 +131,7 @@ def parse_yaml(text: str, where: str) -> Any:
         FileFormatError: It is not YAML.
     """
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_Loader)
         if _num_values(document, {}) > _MOST_VALUES:
             raise FileFormatError(
                 f"{where}: more than {_MOST_VALUES:,} values, aliases counted as what they stand for."
@@ -138,6 +139,31 @@ def parse_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise FileFormatError(f"{where}: not YAML ({one_line(' '.join(str(error).split()))}).") from error
     return document
+
+
+_MOST_MERGES = 10
+"""Mappings that one mapping may be merged with (`<<`): merges of merges multiply. A catalog has one."""
+
+_MOST_NUMBER_KEYS = 100
+"""Keys of one mapping that may be no text: numbers of equal hash take as many comparisons as the square of them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML in time that is in proportion to its length."""
+
+    num_pairs = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put merged mappings in place of `<<`, as long as they do not multiply."""
+        merges = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        if sum(len(value.value) if isinstance(value, yaml.SequenceNode) else 1 for value in merges) > _MOST_MERGES:
+            raise ConstructorError(None, None, f"more than {_MOST_MERGES} mappings merged into one", node.start_mark)
+        super().flatten_mapping(node)
+        self.num_pairs += len(node.value)
+        if self.num_pairs > _MOST_VALUES:
+            raise ConstructorError(None, None, f"more than {_MOST_VALUES:,} values", node.start_mark)
+        if sum(key.tag != "tag:yaml.org,2002:str" for key, _ in node.value) > _MOST_NUMBER_KEYS:
+            raise ConstructorError(None, None, f"more than {_MOST_NUMBER_KEYS} keys that are no text", node.start_mark)
 
 
 def _num_values(value: Any, known: dict[int, int]) -> int:

@@ -8,7 +8,6 @@ the mean over 50 timed iterations after 10 warm-ups, rounded to 1 ms. Some files
 failed; the last run that timed anything says what was profiled, and of a cell timed twice the later time counts.
 """
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +44,10 @@ NUM_REPETITIONS = 50
 
 _STACK_OF_FOLDER = {"a100": "a100-80gb-megatron-fp16", "v100": "v100-32gb-megatron-fp16"}
 _DTYPES = {"torch.float16": "fp16", "torch.bfloat16": "bf16", "torch.float32": "fp32"}
-_ROW = re.compile(r"Runtime for (\{[^}]*\}): (\d+\.(\d+)) seconds \+- (\d+\.\d+)\s*$")
+_ROW = re.compile(
+    r"Runtime for \{'num_input_tokens': (?P<p>\d{1,9}), 'num_output_tokens': (?P<o>\d{1,9})\}: "
+    r"(?P<seconds>\d+\.(?P<decimals>\d+)) seconds \+- (?P<std>\d+\.\d+)\s*$"
+)
 _ARGUMENT = re.compile(r"\s*(\w+) \.{2,} (.+?)\s*$")
 _VOCAB = re.compile(r"\s*> padded vocab .*\(new size: (\d+)\)")
 _IDENTITY = (
@@ -143,21 +145,20 @@ def _measurement(path: Path, number: int, line: str, stages: int) -> Measurement
     if match is None:
         raise FileFormatError(f"{path}, line {number}: {line.strip()!r}, {expected}.")
     try:
-        cell = ast.literal_eval(match[1])
         return Measurement(
-            prompt_tokens=cell["num_input_tokens"],
-            output_tokens=cell["num_output_tokens"],
-            seconds=float(match[2]) * stages,
-            seconds_std=float(match[4]) * stages,
+            prompt_tokens=int(match["p"]),
+            output_tokens=int(match["o"]),
+            seconds=float(match["seconds"]) * stages,
+            seconds_std=float(match["std"]) * stages,
             num_repetitions=NUM_REPETITIONS,
         )
-    except (ValueError, SyntaxError, KeyError, TypeError, EfficiencyError) as error:
+    except EfficiencyError as error:
         raise FileFormatError(f"{path}, line {number}: {error}; {expected}.") from error
 
 
 def _resolution_s(path: Path, stages: int) -> float:
     """The step that the printed seconds are rounded to."""
-    decimals = max(len(match[3]) for _, line in _lines(path) if (match := _ROW.match(line)))
+    decimals = max(len(match["decimals"]) for _, line in _lines(path) if (match := _ROW.match(line)))
     return float(stages * 10.0**-decimals)
 
 

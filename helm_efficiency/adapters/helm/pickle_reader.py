@@ -31,6 +31,20 @@ _TUPLES: Final = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK: Final = object()
 
 
+_MOST_NUMBER_KEYS: Final = 100
+"""Keys of dicts in one pickle that may be numbers. HELM's clients keep JSON, whose keys are text, so there are none.
+
+Numbers can be chosen to have equal hashes, and n of them then take n² comparisons: 5,000 for 100, seconds for 10,000.
+"""
+
+_WORK_PER_BYTE: Final = 20
+"""Work that a byte of a pickle may cause: a dict entry counts 1 and the length of its key, which may be compared.
+
+A key that is named again takes 3 bytes with its value, whatever its length; the longest that providers use have 25
+letters, so real pickles stay below 9. At 20 the worst pickle of 1 MB takes half a second.
+"""
+
+
 class UnsafePickleError(InputError):
     """A pickle is damaged, or names a class or function; nothing of it was run."""
 
@@ -69,8 +83,11 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.work_left = 0
+        self.number_keys_left = _MOST_NUMBER_KEYS
 
     def run(self, data: bytes) -> Any:
+        self.work_left = _WORK_PER_BYTE * len(data)
         for opcode, argument, _ in pickletools.genops(data):
             name = opcode.name
             if name in _LITERALS:
@@ -99,7 +116,7 @@ class _Machine:
             case "EMPTY_LIST":
                 stack.append([])
             case "SETITEM" | "SETITEMS":
-                self._set(self._pop(2) if name == "SETITEM" else self._pop_to_mark())
+                self._set_pairs(self._pop(2) if name == "SETITEM" else self._pop_to_mark())
             case "APPEND" | "APPENDS":
                 items = self._pop(1) if name == "APPEND" else self._pop_to_mark()
                 stack[-1].extend(items)
@@ -112,7 +129,7 @@ class _Machine:
             case "DICT":
                 pairs = self._pop_to_mark()
                 stack.append({})
-                self._set(pairs)
+                self._set_pairs(pairs)
             case _:
                 self._name_or_call(name, argument)
 
@@ -132,7 +149,7 @@ class _Machine:
             case "BUILD":
                 [state] = self._pop(1)
                 if state:
-                    self._set([part for pair in state.items() for part in pair])
+                    self._set(list(state), list(state.values()))
             case _:
                 raise UnsafePickleError(f"it is not plain data (opcode {name})")
 
@@ -154,9 +171,19 @@ class _Machine:
         del stack[place:]
         return popped
 
-    def _set(self, pairs: list[Any]) -> None:
-        keys = pairs[::2]
+    def _set_pairs(self, pairs: list[Any]) -> None:
+        self._set(pairs[::2], pairs[1::2])
+
+    def _set(self, keys: list[Any], values: list[Any]) -> None:
+        """Put items into the dict on top of the stack, as far as that cannot take forever."""
         # Hashing a tuple of tuples can take forever; HELM's keys are text.
         if not all(isinstance(key, str | int | float | None) for key in keys):
             raise UnsafePickleError("it has a dict with keys that are neither text nor numbers")
-        self.stack[-1].update(zip(keys, pairs[1::2], strict=True))
+        texts = [key for key in keys if isinstance(key, str)]
+        self.number_keys_left -= len(keys) - len(texts)
+        self.work_left -= len(keys) + sum(map(len, texts))
+        if self.number_keys_left < 0:
+            raise UnsafePickleError(f"it has more than {_MOST_NUMBER_KEYS} keys that are numbers; expected text")
+        if self.work_left < 0:
+            raise UnsafePickleError("reading it would take far longer than its size needs")
+        self.stack[-1].update(zip(keys, values, strict=True))

@@ -18,7 +18,6 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol, Self
-from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -26,7 +25,7 @@ from helm_efficiency.adapters.helm import pickle_reader as safe_pickle
 from helm_efficiency.adapters.helm.usage import extract_usage
 from helm_efficiency.adapters.token_counts import Usage
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.files import MOST_BYTES
+from helm_efficiency.sqlite_files import connect, reason_of, require_plain_tables
 
 _PER_COMPLETION_KEYS = ("completion_index", "random_seed")
 """What tells apart the requests that a client makes for each completion, where its API makes one at a time."""
@@ -104,7 +103,7 @@ class RequestCaches:
         for file in files:
             try:
                 self.add_sqlite(file)
-            except FileFormatError as error:
+            except InputError as error:
                 self._report(str(error))
 
     def add_sqlite(self, file: Path | str, *, only: Collection[float] | None = None) -> None:
@@ -126,7 +125,7 @@ class RequestCaches:
                 if isinstance(value, bytes) and isinstance(key, str) and _is_wanted(value, only):
                     self._add_pickle(row, key, value, source)
         except sqlite3.Error as error:
-            raise FileFormatError(f"{file}: not a request cache of HELM's ({error}).") from error
+            raise FileFormatError(f"{file}: not a request cache of HELM's ({reason_of(error)}).") from error
 
     def add_pairs(self, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
         """Read requests and responses that are plain containers already."""
@@ -250,9 +249,9 @@ class _Sqlite:
 
     def __init__(self, file: Path | str) -> None:
         self.file = str(file)
-        self._connection = sqlite3.connect(f"file:{quote(self.file)}?mode=ro", uri=True)
-        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        self._connection = connect(file)
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        require_plain_tables(self._connection, ["unnamed"])
 
     def rows(self) -> Iterator[tuple[int, str, object]]:
         yield from self._connection.execute("SELECT rowid, key, value FROM unnamed")

@@ -1,0 +1,144 @@
+"""SQLite files of strangers, opened so that reading one takes time and memory in proportion to its size.
+
+A database is a program as much as it is data: a view may be a query without end, a trigger runs when a row is written,
+a generated column or a CHECK is computed for each row. Nothing of that is needed here, so such files are refused; what
+is left are tables of stored values. A connection also counts its steps, and ends what takes more than its file allows,
+as pages may be part of a table more than once.
+"""
+
+import re
+import sqlite3
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from helm_efficiency.errors import FileFormatError
+from helm_efficiency.files import MOST_BYTES
+
+_STEPS_AT_ONCE = 100_000
+"""Steps of SQLite's virtual machine between two counts: few milliseconds of work, so that counting costs nothing."""
+
+_LEAST_STEPS = 2_000_000
+"""Steps that any statement may take, under a second of work; a statement on a small file takes some hundred."""
+
+_STEPS_PER_BYTE = 20
+"""Further steps for each byte of the file: a row has 10 bytes or more, and reading it takes 5 to 20 steps."""
+
+_COMPUTED = re.compile(r"\b(?:VIRTUAL|CHECK|AS)\b", re.IGNORECASE)
+"""Words of a table's definition that make more of it than stored values: CREATE VIRTUAL TABLE, CHECK (…), AS (…)."""
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_JOURNAL_HEADER_BYTES = 28
+
+
+class LimitedConnection(sqlite3.Connection):
+    """A connection whose statements end with OperationalError when they take more steps than the file allows."""
+
+    _most_steps = _LEAST_STEPS
+    _steps = 0
+
+    def limit_to(self, num_bytes: int) -> None:
+        """Set how many steps a statement may take, and how large a value may be.
+
+        Args:
+            num_bytes: Size of the file.
+        """
+        self._most_steps = _LEAST_STEPS + _STEPS_PER_BYTE * num_bytes
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        self.set_progress_handler(self._count, _STEPS_AT_ONCE)
+
+    def _count(self) -> bool:
+        self._steps += _STEPS_AT_ONCE
+        return self._steps > self._most_steps
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement, with steps of its own to take."""
+        self._steps = 0
+        return super().execute(*arguments)
+
+
+def require_file(path: Path | str) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        FileFormatError: It is a folder, a pipe or a device.
+        OSError: There is none, or it cannot be looked at.
+    """
+    status = Path(path).stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise FileFormatError(f"{path}: a folder; expected a file.")
+    if not stat.S_ISREG(status.st_mode):
+        raise FileFormatError(f"{path}: a pipe or a device; expected a file.")
+    return status.st_size
+
+
+def connect(path: Path | str, *, mode: str = "ro", timeout_s: float = 5.0) -> LimitedConnection:
+    """Open a file with limits, in autocommit mode.
+
+    Args:
+        path: The file.
+        mode: `ro`, `rw`, or either with further parameters of SQLite's file addresses, as in `ro&immutable=1`.
+        timeout_s: Wait so long for another process that writes.
+
+    Raises:
+        FileFormatError: It is no regular file.
+        OSError: There is none, or it cannot be looked at.
+        sqlite3.Error: It cannot be opened.
+    """
+    num_bytes = require_file(path)
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=LimitedConnection)
+    connection.limit_to(num_bytes)
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
+
+
+def require_plain_tables(connection: sqlite3.Connection, names: Collection[str]) -> None:
+    """Refuse a database that holds more than tables of stored values, or lacks one of the named tables.
+
+    Raises:
+        sqlite3.DatabaseError: It has a view, a trigger, an index of its own or a computed column, or is damaged.
+    """
+    found = set()
+    for kind, name, definition in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if definition is None:  # SQLite's own index of a primary key
+            continue
+        if kind != "table" or not isinstance(definition, str) or _COMPUTED.search(definition):
+            raise sqlite3.DatabaseError(f"it has {kind} {str(name)[:80]!r}; expected tables of stored values alone")
+        found.add(name)
+    missing = sorted(set(names) - found)
+    if missing:
+        raise sqlite3.DatabaseError(f"no such table: {missing[0]}")
+
+
+def is_locked(error: Exception) -> bool:
+    """Return whether another process had locked the file for longer than was waited."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file cannot be read, in words where SQLite's own do not say it."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        return "reading it would take far longer than its size needs"
+    return "another process has locked it; try again when that has ended" if is_locked(error) else str(error)
+
+
+def has_foreign_journal(path: Path | str) -> bool:
+    """Return whether a journal lies beside a database that SQLite would roll back or remove, and that is not its own.
+
+    A journal of another database has another page size, or no header at all. One of the same page size cannot be told
+    apart: SQLite keeps no name in it.
+    """
+    try:
+        with Path(f"{path}-journal").open("rb") as journal, Path(path).open("rb") as database:
+            header, own = journal.read(_JOURNAL_HEADER_BYTES), database.read(18)
+    except OSError:
+        return False
+    if not header or header[0] == 0:  # finished: SQLite leaves it alone
+        return False
+    page_bytes = int.from_bytes(own[16:18], "big")
+    page_bytes = 65536 if page_bytes == 1 else page_bytes  # as SQLite writes what has no room in two bytes
+    return not header.startswith(_JOURNAL_MAGIC) or int.from_bytes(header[24:28], "big") != page_bytes

@@ -13,9 +13,10 @@ from helm_efficiency.adapters.json_stream import Count, Seconds
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
 """Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
 
-Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token"]
+Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token", "reasoning_not_counted"]
 """Why the harness's own count is too low: it counted the text but not the images, audio or video of the prompt; it has
-no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token."""
+no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token; the model reasoned
+before it answered, and only the answer was counted."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -44,8 +45,6 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         num_completions: Completions asked for.
         max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
             one batch.
-        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so (finish reason `length`):
-            how many there are, whatever was counted.
         batch_size: Rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
         ttft_s: Seconds to the first token, where the client streamed and noted it.
@@ -83,7 +82,6 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_provenance: TokenProvenance = "missing"
     num_completions: Count = 1
     max_completion_tokens: Count | None = None
-    cut_off_tokens: Count | None = None
     batch_size: Count | None = None
     observed_s: Seconds | None = None
     ttft_s: Seconds | None = None

@@ -8,8 +8,9 @@ right but where
 - the request failed: it counted an answer that never came.
 
 There the provider's own `usage` is taken, else the model's tokenizer counts, else the count is missing. Where `usage`
-is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out. HELM's count is kept,
-but marked with a `Doubt`, where it is too low rather than absent.
+is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out. Where the provider
+cut an answer off at the limit, the limit is the count. HELM's count is kept, but marked with a `Doubt`, where it is too
+low rather than absent.
 """
 
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ class RequestShape(Struct, frozen=True, gc=False):
         long_prompt: Whether the prompt is too long to be one token.
         echo: Whether the prompt's tokens stand among the stored ones.
         success: Whether the request was answered.
+        reasons_apart: Whether reasoning text is stored beside the answer, where HELM does not count it.
+        reasons_in_text: Whether reasoning text is part of the answer, where it is counted.
         prompt_chars: Length of the prompt, to divide what HELM counted for several requests together.
         cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so.
     """
@@ -66,6 +69,8 @@ class RequestShape(Struct, frozen=True, gc=False):
     echo: bool
     success: bool
     prompt_chars: int
+    reasons_apart: bool = False
+    reasons_in_text: bool = False
     cut_off_tokens: int | None = None
 
 
@@ -80,7 +85,6 @@ class TokenFacts(Struct, frozen=True, gc=False):
     prompt_provenance: TokenProvenance = "missing"
     output_provenance: TokenProvenance = "missing"
     max_completion_tokens: int | None = None
-    cut_off_tokens: int | None = None
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -141,6 +145,8 @@ def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, clien
         not output and not stored and shape.completion_tokens and (shape.has_answer or not client_stores_tokens)
     ):
         output = None
+    if shape.success and shape.cut_off_tokens is not None and (output is None or shape.one_token):
+        output = shape.cut_off_tokens
     if shape.has_messages:
         prompt = None
     longest = output
@@ -153,7 +159,6 @@ def _facts(shape: RequestShape, prompt: int | None, output: int | None, *, clien
         prompt_provenance="missing" if prompt is None else "harness",
         output_provenance="missing" if output is None else "harness",
         max_completion_tokens=longest,
-        cut_off_tokens=shape.cut_off_tokens,
         doubts=_doubts(shape, prompt, output),
     )
 
@@ -164,13 +169,37 @@ def _doubts(shape: RequestShape, prompt: int | None, output: int | None) -> tupl
         doubts = (*doubts, "media_not_counted")
     if shape.long_prompt and prompt == 1:
         doubts = (*doubts, "prompt_as_one_token")
-    if shape.one_token and output is not None:
+    if output is None or output == shape.cut_off_tokens:
+        return doubts
+    if shape.one_token:
         doubts = (*doubts, "text_as_one_token")
+    if shape.reasons_apart:
+        doubts = (*doubts, "reasoning_not_counted")
     return doubts
 
 
 PROMPT_DOUBTS: frozenset[Doubt] = frozenset({"media_not_counted", "prompt_as_one_token"})
-OUTPUT_DOUBTS: frozenset[Doubt] = frozenset({"text_as_one_token"})
+OUTPUT_DOUBTS: frozenset[Doubt] = frozenset({"text_as_one_token", "reasoning_not_counted"})
+
+
+def with_hidden_reasoning(facts: TokenFacts, shape: RequestShape) -> TokenFacts:
+    """Return the facts of an answer that a model reasoned for before it wrote what was counted.
+
+    An answer that was cut off at the limit has as many tokens as the limit says, reasoning included; of any other the
+    count is too low, and is marked so, unless the reasoning is part of the text or nothing was counted.
+    """
+    is_whole = facts.output_provenance == "usage" or shape.reasons_in_text
+    if is_whole or not shape.success or "reasoning_not_counted" in facts.doubts:
+        return facts
+    if shape.cut_off_tokens is not None:
+        return replace(
+            facts,
+            output_tokens=shape.cut_off_tokens,
+            output_provenance="harness",
+            max_completion_tokens=shape.cut_off_tokens,
+            doubts=without(facts.doubts, OUTPUT_DOUBTS),
+        )
+    return replace(facts, doubts=(*facts.doubts, "reasoning_not_counted"))
 
 
 def without(doubts: Sequence[Doubt], settled: frozenset[Doubt]) -> tuple[Doubt, ...]:

@@ -16,10 +16,18 @@ from helm.benchmark.metrics.metric_service import MetricService
 from helm.benchmark.window_services.window_service_factory import WindowServiceFactory
 from helm.common.cache import Cache, MongoCacheConfig, SqliteCacheConfig
 
+from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.record import RequestRecord, RunIdentity
-from helm_efficiency.adapters.token_counts import Usage, harness_facts, with_usage
+from helm_efficiency.adapters.token_counts import (
+    RequestShape,
+    TokenFacts,
+    Usage,
+    harness_facts,
+    with_hidden_reasoning,
+    with_usage,
+)
 from helm_efficiency.helm_plugin.mongo_cache import add_mongo
 
 
@@ -35,7 +43,8 @@ def record_from_request_state(
         prompt_tokens: HELM's own count, see `helm_prompt_tokens`.
         usage: The provider's counts, as `RequestCaches.find` gives them.
     """
-    return _record(request_state, _identity(request_state, run, suite), prompt_tokens, usage, client_stores_tokens=True)
+    facts = _harness_facts(shape_of(request_state), prompt_tokens, client_stores_tokens=True)
+    return _record(request_state, _identity(request_state, run, suite), facts, usage)
 
 
 def records_from_scenario_state(
@@ -43,17 +52,26 @@ def records_from_scenario_state(
 ) -> tuple[RequestRecord, ...]:
     """Records of all requests of a run that HELM has executed, in order."""
     states = scenario_state.request_states
-    stores_tokens = any(any(shape_of(state).completion_tokens) for state in states)
+    shapes = [shape_of(state) for state in states]
+    stores_tokens = any(any(shape.completion_tokens) for shape in shapes)
+    facts = [
+        _harness_facts(shape, helm_prompt_tokens(state, metric_service=metric_service), stores_tokens)
+        for state, shape in zip(states, shapes, strict=True)
+    ]
+    first = states[0].request if states else None
+    if first is not None and hides_reasoning(first.model_deployment or first.model, first.model, states, facts):
+        facts = list(map(with_hidden_reasoning, facts, shapes))
     return tuple(
-        _record(
-            state,
-            _identity(state, run, suite),
-            helm_prompt_tokens(state, metric_service=metric_service),
-            usage.find(state),
-            client_stores_tokens=stores_tokens,
-        )
-        for state in states
+        _record(state, _identity(state, run, suite), its_facts, usage.find(state))
+        for state, its_facts in zip(states, facts, strict=True)
     )
+
+
+def _harness_facts(shape: RequestShape, prompt_tokens: int | None, client_stores_tokens: bool) -> TokenFacts:
+    [facts] = harness_facts(
+        [shape], prompt_total=prompt_tokens, output_total=None, client_stores_tokens=client_stores_tokens
+    )
+    return facts
 
 
 def helm_prompt_tokens(request_state: RequestState, *, metric_service: MetricService) -> int:
@@ -121,17 +139,7 @@ def _identity(state: RequestState, run: str, suite: str) -> RunIdentity:
     )
 
 
-def _record(
-    state: RequestState,
-    identity: RunIdentity,
-    prompt_tokens: int | None,
-    usage: Usage | None,
-    *,
-    client_stores_tokens: bool,
-) -> RequestRecord:
-    [facts] = harness_facts(
-        [shape_of(state)], prompt_total=prompt_tokens, output_total=None, client_stores_tokens=client_stores_tokens
-    )
+def _record(state: RequestState, identity: RunIdentity, facts: TokenFacts, usage: Usage | None) -> RequestRecord:
     if usage is not None:
         facts = with_usage(facts, usage, num_completions=state.request.num_completions)
     perturbation = state.instance.perturbation

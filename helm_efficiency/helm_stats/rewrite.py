@@ -13,10 +13,11 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Raw, Struct
 
+from helm_efficiency.adapters.helm.instance_stats import PROVENANCE_PREFIXES
 from helm_efficiency.adapters.json_stream import decode, list_parts
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.helm_stats.aggregate import MetricName, Stat
-from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_own_stat
+from helm_efficiency.helm_stats.stats import STATS, is_own_stat
 
 
 class _Stat(Struct, gc=False):

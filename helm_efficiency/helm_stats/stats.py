@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from helm_efficiency.adapters.helm.instance_stats import PROVENANCE_PREFIXES
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.helm_metadata import CO2_STAT, ENERGY_STAT, training_stats
 from helm_efficiency.metrics.efficiency import ScoredRequests
@@ -42,6 +43,8 @@ STATS: dict[str, StatInfo] = {
     **_of_measure(MEASURES["prompt_tokens"]),
     **_of_measure(MEASURES["output_tokens"]),
     "num_reasoning_tokens": StatInfo("# reasoning tokens", "Output tokens that were reasoning, where known."),
+    "num_cache_read_tokens": StatInfo("# cached tokens read", "Prompt tokens read from a prompt cache, where known."),
+    "num_cache_write_tokens": StatInfo("# cached tokens written", "Prompt tokens written to one, where known."),
     **{name: info for measure in MEASURES.values() for name, info in _of_measure(measure).items()},
     "num_accelerators": StatInfo(
         "# accelerators", "Accelerators one instance of the model occupies on the stack.", None, True, DETAILED_GROUP
@@ -64,9 +67,6 @@ STATS: dict[str, StatInfo] = {
 """Stats of ours by name: those of the measures, and some beside them. `prompt_tokens_from_…` and `output_tokens_from_…`
 (1 for each request whose tokens were so counted) and `…@STACK` come in addition."""
 
-
-PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
-"""How the names of stats begin that say who counted."""
 
 HELM_STATS = frozenset(
     {
@@ -112,6 +112,8 @@ def stat_columns(
         **_measured("prompt_tokens", records, scored),
         **_measured("output_tokens", records, scored),
         "num_reasoning_tokens": _or_nan([r.reasoning_tokens for r in records]),
+        "num_cache_read_tokens": _or_nan([r.cache_read_tokens for r in records]),
+        "num_cache_write_tokens": _or_nan([r.cache_write_tokens for r in records]),
         **_flags(PROVENANCE_PREFIXES[0], [r.prompt_provenance for r in records]),
         **_flags(PROVENANCE_PREFIXES[1], [r.output_provenance for r in records]),
     }

@@ -2,7 +2,8 @@
 
 Prices, their history, tiers and discounts are those of genai-prices, or of a user's own file for private deployments.
 A request is billed whole or not at all: where the provider, the model, a token count or a price of one of the kinds of
-tokens is not known, the cost is None and the reason says so; it is never 0.
+tokens is not known, the cost is None and the reason says so; it is never 0. Where a count is known to be too low (a
+`Doubt`), so is the bill: there is a lower bound, and no cost.
 
 Cost is linear in the token counts, given the price and the tier (which the total of input tokens decides). So the
 library is asked once for the dollars of each kind of token under a price and tier, and not once for each request.
@@ -46,11 +47,13 @@ class ApiCost(NamedTuple):
         usd: At the price on the day of the request; None if it cannot be told.
         usd_today: At today's price; None likewise.
         reason: Why one of them is None; empty if neither is.
+        usd_at_least: Lower bound of `usd` where token counts are too low: the price on the day of those counted.
     """
 
     usd: Decimal | None
     usd_today: Decimal | None
     reason: str
+    usd_at_least: Decimal | None = None
 
 
 class _Rates(NamedTuple):
@@ -95,6 +98,13 @@ class ApiPrices:
 
     def cost(self, record: RequestRecord, *, today: datetime) -> ApiCost:
         """Cost of one record."""
+        cost = self._cost_of_counted(record, today)
+        if not record.doubts:
+            return cost
+        return ApiCost(None, None, cost.reason or f"token counts too low ({', '.join(record.doubts)})", cost.usd)
+
+    def _cost_of_counted(self, record: RequestRecord, today: datetime) -> ApiCost:
+        """Return the cost of the tokens that were counted."""
         model = self._model(record.deployment, record.model)
         if model is None:
             return ApiCost(None, None, f"no API price for {record.deployment}")

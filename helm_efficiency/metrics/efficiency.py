@@ -17,7 +17,7 @@ from helm_efficiency.core.cost import mean_power_w
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.metrics.pricing import Pricing
+from helm_efficiency.metrics.pricing import ApiUsd, Pricing
 from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 
@@ -45,6 +45,7 @@ class ScoredRequests:
         energy_j: Energy of those accelerators, where the profile measured their power.
         api_usd: What the provider billed, at the price on the day of the request.
         api_usd_today: The same tokens at the price of the day of scoring.
+        api_usd_at_least: Lower bound of `api_usd`, where token counts are too low; else the same.
     """
 
     stack: str | None
@@ -58,6 +59,7 @@ class ScoredRequests:
     energy_j: FloatArray
     api_usd: FloatArray
     api_usd_today: FloatArray
+    api_usd_at_least: FloatArray
 
     @property
     def matches(self) -> tuple[Match | None, ...]:
@@ -87,6 +89,7 @@ class ScoredRequests:
             energy_j=self.energy_j[rows],
             api_usd=self.api_usd[rows],
             api_usd_today=self.api_usd_today[rows],
+            api_usd_at_least=self.api_usd_at_least[rows],
         )
 
 
@@ -214,7 +217,7 @@ def score_requests(
     """
     asked = _Asked.by(records)
     missing = np.full(len(records), np.nan)
-    api_usd, api_usd_today = pricing.api_usd(records) if pricing else (missing, missing)
+    api_usd = pricing.api_usd(records) if pricing else ApiUsd(missing, missing, missing)
     usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
     denoised = asked.predict([coefficients.services.get(deployment) for deployment, _ in asked.of_whom])
     scored = []
@@ -237,8 +240,9 @@ def score_requests(
                     fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)
                 ),
                 energy_j=idealized.seconds * num_accelerators * power_w,
-                api_usd=api_usd,
-                api_usd_today=api_usd_today,
+                api_usd=api_usd.on_the_day,
+                api_usd_today=api_usd.today,
+                api_usd_at_least=api_usd.at_least,
             )
         )
     return scored

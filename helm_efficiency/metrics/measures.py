@@ -179,6 +179,7 @@ _COSTS = (
         unit="$/1k",
         scale=1000,
         source="api_usd",
+        lower_bound="api_usd_at_least",
         is_as_observed=True,
         is_cost=True,
         per_correct="API cost/correct",
@@ -204,6 +205,22 @@ _COSTS = (
         source="api_usd_today",
         is_as_observed=True,
         stats=(HelmStat("api_cost_usd_today", "API cost today ($)", "The same tokens at today's price."),),
+    ),
+    Measure(
+        key="api_usd_at_least",
+        title="API cost, at least",
+        name="lower bound of the API cost on the day",
+        unit="$/1k",
+        scale=1000,
+        source="api_usd_at_least",
+        is_as_observed=True,
+        stats=(
+            HelmStat(
+                "api_cost_usd_at_least",
+                "API cost, at least ($)",
+                "Billed for the tokens that were counted; a lower bound where some were not.",
+            ),
+        ),
     ),
 )
 
@@ -252,6 +269,7 @@ def _costs_of_correct_answers() -> Iterator[Measure]:
                 name=f"{cost.name} per correct answer",
                 unit=cost.unit,
                 scale=cost.scale,
+                proportional_to=cost.fitted_to,
                 is_on_stack=cost.is_on_stack,
                 is_as_observed=cost.is_as_observed,
                 shown=Shown.usual if cost.key == "idealized_usd" else Shown.never,

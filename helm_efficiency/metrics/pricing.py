@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,20 @@ from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.accelerators import ON_DEMAND, load_accelerators, prices_as_of
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.metrics.api_cost import ApiPrices, load_api_prices
+
+
+class ApiUsd(NamedTuple):
+    """US dollars that a provider billed for requests, one for each; NaN where it cannot be told.
+
+    Attributes:
+        on_the_day: At the price on the day of each request.
+        today: At the price of the day of scoring.
+        at_least: As `on_the_day`, also where token counts are too low: then it is a lower bound.
+    """
+
+    on_the_day: FloatArray
+    today: FloatArray
+    at_least: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +72,18 @@ class Pricing:
         usd = {name: float(price.usd_per_accelerator_hour) for name, price in prices.items()}
         return cls(day, usd, load_api_prices(api_file))
 
-    def api_usd(self, records: Sequence[RequestRecord]) -> tuple[FloatArray, FloatArray]:
-        """US dollars billed for each record on its own day, and on `day`; NaN where it cannot be told."""
+    def api_usd(self, records: Sequence[RequestRecord]) -> ApiUsd:
+        """Return the US dollars billed for each record; NaN where it cannot be told."""
         whom = {(record.deployment, record.model) for record in records}
         if not any(self.api.are_known(deployment, model) for deployment, model in whom):
             unknown = np.full(len(records), np.nan)
-            return unknown, unknown
+            return ApiUsd(unknown, unknown, unknown)
         costs = self.api.costs(records, today=self._noon())
-        return _reals([cost.usd for cost in costs]), _reals([cost.usd_today for cost in costs])
+        return ApiUsd(
+            _reals([cost.usd for cost in costs]),
+            _reals([cost.usd_today for cost in costs]),
+            _reals([cost.usd_at_least if cost.usd is None else cost.usd for cost in costs]),
+        )
 
     def api_rates(self, deployment: str, model: str) -> str:
         """What the API price of a deployment on `day` is, to tell whether it has changed; empty where there is none."""

@@ -43,6 +43,7 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
     values = zip(*map(astuple, records), strict=True)
     facts = {name: column for name, column in zip(fields, values, strict=True) if name in REQUEST_COLUMNS}
     scores = facts.pop("scores")
+    facts["doubts"] = tuple([" ".join(doubts) or None for doubts in facts["doubts"]])
     columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
     columns["scores"] = _score_maps(scores)
     return columns
@@ -110,6 +111,7 @@ def run_rows(
         "num_requests": len(records),
         "num_instances": len({record.instance_id for record in records}),
         "num_missing_tokens": sum(r.prompt_tokens is None or r.output_tokens is None for r in records),
+        "num_doubtful": sum(bool(record.doubts) for record in records),
         "num_failed": sum(not record.success for record in records),
         "prompt_tokens": _total([record.prompt_tokens for record in records]),
         "output_tokens": _total([record.output_tokens for record in records]),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.services.denoise import Denoised, as_fit, paper_minimum
 from helm_efficiency.core.services.log import ServiceLog
@@ -141,9 +142,8 @@ def service_fit(service: Service, denoised: Denoised | None) -> Fit:
 
 
 def _output_tokens(record: RequestRecord) -> int | None:
-    """Tokens of the answer: counted, else known from where the provider cut it off; None if nobody knows."""
-    counted = None if "text_as_one_token" in record.doubts else record.output_tokens
-    return record.cut_off_tokens if counted is None else counted
+    """Return the tokens of the answer; None where nobody counted them or not all of them."""
+    return record.output_tokens if OUTPUT_DOUBTS.isdisjoint(record.doubts) else None
 
 
 def _why_apart(record: RequestRecord, output_tokens: int | None) -> str | None:

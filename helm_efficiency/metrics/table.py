@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -37,6 +37,7 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "output_provenance": _TEXT,
     "num_completions": _COUNT,
     "max_completion_tokens": _COUNT,
+    "doubts": _TEXT,  # why the counts are too low, joined by spaces; null where nothing is doubted
     "batch_size": _COUNT,
     "observed_s": _REAL,
     "requested_at": _REAL,
@@ -81,6 +82,7 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "num_instances": _COUNT,
     "num_scored": _COUNT,  # requests with an idealized runtime
     "num_missing_tokens": _COUNT,
+    "num_doubtful": _COUNT,  # requests with doubts
     "num_failed": _COUNT,
     "num_out_of_domain": _COUNT,
     "prompt_tokens": _COUNT,  # totals over the requests that have them

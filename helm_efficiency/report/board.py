@@ -8,7 +8,15 @@ from helm_efficiency.report.notes import ALL, Note
 from helm_efficiency.version import __version__
 
 IDENTITY = ("scenario", "stack", "deployment", "model", "stack_detail", "tier", "score_name")
-COUNTS = ("num_scenarios", "num_instances", "num_answered", "num_requests", "num_failed", "num_out_of_domain")
+COUNTS = (
+    "num_scenarios",
+    "num_instances",
+    "num_answered",
+    "num_requests",
+    "num_failed",
+    "num_out_of_domain",
+    "num_doubtful",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ SHOWN = tuple(key for key, measure in MEASURES.items() if measure.shown is not S
 """Measures in print unless others are asked for; the data formats hold all."""
 
 ON_FRONT = "●"
+LOWER_BOUND = "≥ "
 _UNLIKELY = 0.05
 
 
@@ -106,12 +107,17 @@ def has_numbers(part: pd.DataFrame, name: str) -> bool:
     return name in part and bool(part[name].notna().any())
 
 
+def is_shown(part: pd.DataFrame, name: str) -> bool:
+    """Return whether any model has this measure, or a bound of it."""
+    return has_numbers(part, name) or has_numbers(part, MEASURES[name].lower_bound)
+
+
 def usual_measures(part: pd.DataFrame, board: Leaderboard, detail: Detail = Detail.usual) -> list[str]:
     """The measures to show: those that have any number, and what is sorted by."""
     names = dict.fromkeys((*(BRIEF if detail is Detail.brief else SHOWN), board.options.sort))
     if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
         names.pop("win_rate", None)  # within one scenario it says what the rank says
-    return [name for name in names if has_numbers(part, name)]
+    return [name for name in names if is_shown(part, name)]
 
 
 def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
@@ -138,14 +144,26 @@ def rank_text(part: pd.DataFrame, name: str) -> list[str]:
 
 def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
     """Values in print; how many requests (instances, for the score) a mean is over, where that is not all."""
-    texts = [measure.text(value) for value in part[measure.key]]
+    texts = bounded_text(part, measure)
     if f"{measure.key}_known" not in part:
         return texts
     of = part["num_instances" if measure.key == "score" else "num_requests"]
     return [
-        text if known == total else f"{text} ({known:.0f}/{total:.0f})"
+        text if known == total or text.startswith(LOWER_BOUND) else f"{text} ({known:.0f}/{total:.0f})"
         for text, known, total in zip(texts, part[f"{measure.key}_known"], of, strict=True)
     ]
+
+
+def bounded_text(part: pd.DataFrame, measure: Measure) -> list[str]:
+    """Return values in print, with a mark before lower bounds: what token counts that are too low lead to."""
+    values = part[measure.key]
+    is_bound = pd.Series(False, part.index)
+    if measure.lower_bound in part:
+        is_bound = values.isna() & part[measure.lower_bound].notna()
+        values = values.fillna(part[measure.lower_bound])
+    elif measure.fitted_to or measure.key == "output_tokens":
+        is_bound = part["num_doubtful"].gt(0) & values.notna()
+    return [f"{LOWER_BOUND * bound}{measure.text(value)}" for bound, value in zip(is_bound, values, strict=True)]
 
 
 def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
@@ -226,5 +244,10 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
         yield f"Evidence for the idealized numbers: {which}."
     if part["num_out_of_domain"].any():
         yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."
+    if part["num_doubtful"].any():
+        yield (
+            f"{LOWER_BOUND.strip()} is a lower bound: tokens of {part['num_doubtful'].sum():.0f} requests were counted "
+            "too low (column doubts). They are no part of a provider factor, and their API cost is not ranked."
+        )
     if part["num_failed"].any():
         yield f"{part['num_failed'].sum()} requests failed; their instances are left out."

@@ -22,6 +22,9 @@ _Counts = npt.NDArray[np.int64]
 _FITTED = sorted((key for key in QUANTITIES if MEASURES[key].has_interval), key=lambda key: key != "idealized_s")
 """Quantities whose prediction has an interval of its own, in the order in which their errors are drawn."""
 
+_OF_FACTOR = {"denoised_s": "denoised_of_factor_s", "idealized_s": "idealized_of_factor_s"}
+"""Means over the requests that have both and no doubtful count: a factor is of the same tokens of the same requests."""
+
 
 @dataclass(frozen=True)
 class Estimates:
@@ -156,6 +159,10 @@ def _request_means(
     values, draws, known = {}, {}, {}
     for name in QUANTITIES:
         values[name], draws[name], known[name] = means.of(requests[name].to_numpy(dtype=float, na_value=np.nan))
+    is_bound = known["api_usd_at_least"] > known["api_usd"]  # a mean over the other requests would be of other requests
+    for table in (values, draws):
+        table["api_usd"] = np.where(is_bound, np.nan, table["api_usd"])
+    errors: dict[str, _Reals] = {}
     for fitted in _FITTED:
         low, high = (
             means.of(requests[column].to_numpy(dtype=float, na_value=np.nan))[0]
@@ -167,6 +174,12 @@ def _request_means(
         for name in QUANTITIES:
             if MEASURES[name].fitted_to == fitted:
                 draws[name] = draws[name] * factor
+        errors[fitted] = factor
+    both = requests["denoised_s"].notna() & requests["idealized_s"].notna() & requests["doubts"].isna()
+    for name, of_factor in _OF_FACTOR.items():
+        column = requests[name].where(both).to_numpy(dtype=float, na_value=np.nan)
+        values[of_factor], drawn, _ = means.of(column)
+        draws[of_factor] = drawn * errors[name]
     return values, draws, known
 
 
@@ -213,7 +226,8 @@ def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
         for name in PER_CORRECT
         if f"{name}_per_instance" in table
     }
-    return {"provider_factor": _ratio(table["denoised_s"], table["idealized_s"]), **per_correct}
+    denoised, idealized = (table.get(of_factor, table[name]) for name, of_factor in _OF_FACTOR.items())
+    return {"provider_factor": _ratio(denoised, idealized), **per_correct}
 
 
 def _win_rates(score: _Reals, *, lower_is_better: bool) -> _Reals:

@@ -224,6 +224,7 @@ def provenance(tables: Tables) -> dict[str, str]:
         f"{int(requests['cached'].eq(True).sum()):,} answered from the harness's cache",
         "Prompt tokens counted by": _counts(requests["prompt_provenance"]),
         "Output tokens counted by": _counts(requests["output_provenance"]),
+        "Counted too low": _counts(requests["doubts"].dropna()),
         "Coefficients matched by": _counts(requests["matched_by"]),
         "Stacks": _listed(requests["stack_detail"]),
         "Outside the measured domain": f"{int(requests['in_domain'].eq(False).sum()):,} requests",

@@ -115,6 +115,7 @@ def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame
     identity = {
         "num_failed": requests["success"].eq(False).groupby(row_name).sum(),
         "num_out_of_domain": requests["in_domain"].eq(False).groupby(row_name).sum(),
+        "num_doubtful": requests["doubts"].notna().groupby(row_name).sum(),
         by: pd.Series(names, names),
     }
     for column in ("deployment", "model", "stack_detail", "tier", "score_name"):

@@ -84,6 +84,7 @@ def _identity(paper: PaperResults, stack: str) -> pd.DataFrame:
             "score_name": "exact_match",
             "num_failed": 0,
             "num_out_of_domain": 0,
+            "num_doubtful": 0,
         }
     )
 

@@ -28,7 +28,7 @@ def stack_rows(
     Args:
         estimates: By scenario, at least one, of the same models in the same order.
         identities: By scenario and for `ALL`, one row a model in that order: the columns of `IDENTITY` but for scenario
-            and stack, `num_failed` and `num_out_of_domain`; NaN for a model without any request.
+            and stack, `num_failed`, `num_out_of_domain` and `num_doubtful`; NaN for a model without any request.
         options: How the leaderboard is made.
 
     Returns:

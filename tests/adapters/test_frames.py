@@ -25,4 +25,4 @@ def test_no_record_has_the_same_columns_of_the_same_kinds() -> None:
     kinds = {name: str(kind) for name, kind in some.dtypes.items() if str(kind) in ("Int64", "float64")}
     assert len(none) == 0
     assert {name: str(none[name].dtype) for name in kinds} == kinds
-    assert {"ttft_s", "observed_s", "requested_at", "cut_off_tokens", "train_trial"} <= set(kinds)
+    assert {"ttft_s", "observed_s", "requested_at", "max_completion_tokens", "train_trial"} <= set(kinds)

@@ -117,11 +117,11 @@ def test_real_archives_add_up_to_helms_own_stats(data_dir: Path) -> None:
     records = [record for run in runs for record in run.records]
     assert (len(runs), len(records)) == (18, requests)
     assert sum(r.prompt_tokens or 0 for r in records) == names["num_prompt_tokens"]
-    assert sum(r.output_tokens or 0 for r in records) == names["num_output_tokens"]
+    # Together's client stored each of 120 answers as one token; all were cut off at 20
+    assert sum(r.output_tokens or 0 for r in records) == names["num_output_tokens"] + 120 * 19
     assert sum(r.observed_s or 0 for r in records) == pytest.approx(names["inference_runtime"])
     assert {run.score_name for run in runs} == {"exact_match", "f1_score"}
-    doubtful = {r.deployment for r in records if r.doubts}
-    assert doubtful == {"together/Llama-3-8b-chat-hf", "together/Llama-3-70b-chat-hf"}  # a fork's client
+    assert not [r for r in records if r.doubts]
 
 
 def test_runs_of_2022_have_no_deployment(tmp_path: Path) -> None:

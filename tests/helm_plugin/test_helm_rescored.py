@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from helpers.helm_home import HelmHome, simple_run_spec
 
+from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.runs import HelmRun, read_run
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
@@ -71,3 +74,12 @@ def test_equals_a_live_run(
         live = json.loads((folder / name).read_text())
         assert json.loads((rescored / name).read_text()) == live
         assert any("inference_idealized_runtime@rig" in json.dumps(entry) for entry in live)
+    # what was written is read again with who counted, without the cache
+    caches = RequestCaches()
+    caches.add_folder(helm_home.cache)
+    assert token_facts(read_run(rescored)) == token_facts(read_run(folder, caches=caches))
+
+
+def token_facts(run: HelmRun) -> list[tuple[object, ...]]:
+    names = [name for name in RequestRecord.__struct_fields__ if name.endswith(("_tokens", "_provenance"))]
+    return [tuple(getattr(record, name) for name in names) for record in run.records]

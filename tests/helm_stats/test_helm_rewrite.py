@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helm_efficiency.adapters import json_stream as json_parts
+from helm_efficiency.adapters.helm.instance_stats import PROVENANCE_PREFIXES
 from helm_efficiency.catalog.helm_metadata import is_score
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.helm_stats.aggregate import MetricName, PerInstanceStats, Stat, stat_of
 from helm_efficiency.helm_stats.rewrite import Replaced, rewrite_per_instance_stats, rewrite_stats
-from helm_efficiency.helm_stats.stats import PROVENANCE_PREFIXES, STATS, is_own_stat
+from helm_efficiency.helm_stats.stats import STATS, is_own_stat
 
 NAMES = ("exact_match", "num_references", "inference_runtime", "num_prompt_tokens", "prompt_tokens_from_usage", "{}[],")
 

@@ -39,6 +39,7 @@ def record(**facts: Any) -> RequestRecord:
         ({"prompt_tokens": None}, "no token counts"),
         ({"doubts": ("media_not_counted",)}, "no token counts"),
         ({"doubts": ("text_as_one_token",), "output_tokens": 1}, "no token counts"),
+        ({"doubts": ("reasoning_not_counted",)}, "no token counts"),
         ({"output_tokens": 0}, "stopped early"),
         ({"scenario": "efficiency_probe:trials=10,session=0,output_tokens=16,round=0"}, "stopped early"),
         ({"num_completions": 5}, "several completions"),
@@ -59,9 +60,7 @@ def test_what_misleads_is_set_apart(facts: dict[str, Any], reason: str) -> None:
         ({"cached": True}, 5),
         ({"batch_size": 1}, 5),
         ({"scenario": "efficiency_probe:trials=10,session=0,output_tokens=5,round=0"}, 5),
-        ({"output_tokens": None, "cut_off_tokens": 20}, 20),
-        ({"output_tokens": 1, "doubts": ("text_as_one_token",), "cut_off_tokens": 20}, 20),
-        ({"cut_off_tokens": 20}, 5),
+        ({"doubts": ("prompt_as_one_token",)}, 5),
     ],
 )
 def test_what_tells_is_used(facts: dict[str, Any], output_tokens: int) -> None:

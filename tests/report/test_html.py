@@ -103,6 +103,7 @@ def test_provenance():
         "Requests": "8 rows; 0 failed; 0 answered from the harness's cache",
         "Prompt tokens counted by": "usage 8",
         "Output tokens counted by": "usage 8",
+        "Counted too low": "nothing",
         "Coefficients matched by": "name 8",
         "Stacks": "a100-80gb×1 megatron fp16",
         "Outside the measured domain": "0 requests",

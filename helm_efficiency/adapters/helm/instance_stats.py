@@ -10,14 +10,45 @@ from typing import NamedTuple, Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from helm_efficiency.adapters.helm import format as fmt
 from helm_efficiency.adapters.helm.request import perturbation_key
+from helm_efficiency.adapters.record import TokenProvenance
+from helm_efficiency.adapters.token_counts import TokenFacts, Usage, with_usage
 from helm_efficiency.catalog.helm_metadata import is_score
 from helm_efficiency.errors import FileFormatError
 
 _Key = tuple[str, int, bytes]
 """Instance id, train trial, perturbation: what HELM's per-instance stats belong to."""
+
+
+PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
+"""How the names of our stats begin that say who counted; who it was follows."""
+
+_ELSEWHERE: dict[str, TokenProvenance] = {"usage": "usage", "tokenizer": "tokenizer"}
+"""Counts that are not HELM's, so that they cannot be told from what HELM stored."""
+
+_USAGE_STATS = {
+    "num_reasoning_tokens": "reasoning_tokens",
+    "num_cache_read_tokens": "cache_read_tokens",
+    "num_cache_write_tokens": "cache_write_tokens",
+}
+"""Further stats of ours, and the part of `Usage` that each was written from."""
+
+
+class Written(Struct, gc=False):
+    """What an earlier rescore wrote into the stats of an instance.
+
+    Attributes:
+        prompt_from: Who counted its prompt tokens, if it was not HELM.
+        output_from: Who counted its output tokens, if it was not HELM.
+        parts: Token counts by the name that `Usage` has for them.
+    """
+
+    prompt_from: TokenProvenance | None = None
+    output_from: TokenProvenance | None = None
+    parts: dict[str, int] = {}
 
 
 class InstanceStats(Struct, gc=False):
@@ -30,6 +61,7 @@ class InstanceStats(Struct, gc=False):
         scores: By name.
         firsts: Names of the stats that begin the entries that say so.
         members: Places in the run of the requests that it belongs to.
+        written: What an earlier rescore wrote; None where there was none.
     """
 
     num_requests: int = 1
@@ -38,6 +70,30 @@ class InstanceStats(Struct, gc=False):
     scores: dict[str, float] = msgspec.field(default_factory=dict)
     firsts: tuple[str, ...] = ()
     members: list[int] = msgspec.field(default_factory=list)
+    written: Written | None = None
+
+    def with_written(self, facts: TokenFacts, num_completions: int) -> TokenFacts:
+        """Return the facts of its one request, with the counts that an earlier rescore had from elsewhere than HELM."""
+        written = self.written
+        if written is None:
+            return facts
+        usage = Usage(
+            self.prompt_total if written.prompt_from else None,
+            self.output_total if written.output_from else None,
+            **written.parts,
+        )
+        return self.with_provenance(with_usage(facts, usage, num_completions=num_completions))
+
+    def with_provenance(self, facts: TokenFacts) -> TokenFacts:
+        """Return the facts of one of its requests, with whose counts they are by an earlier rescore."""
+        written = self.written
+        if written is None:
+            return facts
+        return replace(
+            facts,
+            prompt_provenance=(facts.prompt_tokens is not None and written.prompt_from) or facts.prompt_provenance,
+            output_provenance=(facts.output_tokens is not None and written.output_from) or facts.output_provenance,
+        )
 
 
 def stats_by_key(
@@ -77,6 +133,7 @@ class _Wanted(NamedTuple):
         places: Theirs.
         prompt: Place of the prompt tokens.
         output: Place of the output tokens.
+        written: Places and names of what an earlier rescore wrote.
         made: Scores by their values: most scores of a run are 0 or 1, so that thousands of requests share a mapping.
     """
 
@@ -85,6 +142,7 @@ class _Wanted(NamedTuple):
     places: Sequence[int]
     prompt: int | None
     output: int | None
+    written: Sequence[tuple[int, str]]
     made: dict[tuple[float | None, ...], dict[str, float]]
 
     @classmethod
@@ -92,7 +150,9 @@ class _Wanted(NamedTuple):
         place_of = {name: place for place, name in enumerate(names)}
         places = [place for place, name in enumerate(names) if is_score(name)]
         scores = [names[place] for place in places]
-        return cls(names[:1], scores, places, place_of.get("num_prompt_tokens"), place_of.get("num_output_tokens"), {})
+        tokens = place_of.get("num_prompt_tokens"), place_of.get("num_output_tokens")
+        written = [(i, name) for i, name in enumerate(names) if name.startswith((*PROVENANCE_PREFIXES, *_USAGE_STATS))]
+        return cls(names[:1], scores, places, *tokens, written, {})
 
     def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
         """Scores by name; not to be changed, as others may share them."""
@@ -132,6 +192,24 @@ def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, f
         stats.prompt_total, stats.num_requests = total, int(more[wanted.prompt].count)
     if wanted.output is not None and (total := _total(more[wanted.output], file)) is not None:
         stats.output_total = total
+    if wanted.written:
+        stats.written = _written([(name, more[place]) for place, name in wanted.written], stats.num_requests, file)
+
+
+def _written(found: Iterable[tuple[str, fmt.Stat]], num_requests: int, file: str) -> Written:
+    """Collect what an earlier rescore wrote; whose counts they are, if all are one's."""
+    written = Written(parts={})
+    for name, stat in found:
+        total = _total(stat, file)
+        if name in _USAGE_STATS and total is not None:
+            written.parts[_USAGE_STATS[name]] = total
+        prefix, _, whose = name.partition("_from_")
+        if whose in _ELSEWHERE and total == num_requests:
+            if prefix == "prompt_tokens":
+                written.prompt_from = _ELSEWHERE[whose]
+            else:
+                written.output_from = _ELSEWHERE[whose]
+    return written
 
 
 def _total(stat: fmt.Stat, file: str) -> int | None:

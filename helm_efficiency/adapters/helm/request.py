@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from helm_efficiency.adapters.record import RequestRecord, RunIdentity
+from helm_efficiency.adapters.record import Doubt, RequestRecord, RunIdentity
 from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS, PROMPT_DOUBTS, RequestShape, TokenFacts, without
 
 NON_SCENARIO_KEYS = frozenset(
@@ -66,15 +66,19 @@ def shape_of(state: Any) -> RequestShape:
         echo=request.echo_prompt,
         success=result is not None and result.success,
         prompt_chars=len(prompt) + (sum([len(part.text or "") for part in media]) if media else 0),
+        reasons_apart=any(_thoughts(completion) for completion in completions),
+        reasons_in_text=any("</think>" in (completion.text or "") for completion in completions),
         cut_off_tokens=_cut_off_tokens(request, completions) if len(completions) == 1 else None,
     )
 
 
 def _has_answer(completions: Sequence[Any]) -> bool:
-    for completion in completions:
-        if completion.text or (completion.thinking is not None and completion.thinking.text):
-            return True
-    return False
+    return any(completion.text or _thoughts(completion) for completion in completions)
+
+
+def _thoughts(completion: Any) -> str:
+    """Return reasoning text that the client kept apart from the answer."""
+    return (completion.thinking.text or "") if completion.thinking is not None else ""
 
 
 def _cut_off_tokens(request: Any, completions: Sequence[Any]) -> int | None:
@@ -103,7 +107,7 @@ def with_tokenizer(facts: TokenFacts, state: Any, count: Callable[[str], int | N
             doubts = without(facts.doubts, PROMPT_DOUBTS)
             facts = replace(facts, prompt_tokens=prompt, prompt_provenance="tokenizer", doubts=doubts)
     answered = state.result is not None and state.result.success and not state.request.echo_prompt
-    if answered and (facts.output_tokens is None or "text_as_one_token" in facts.doubts):
+    if answered and (facts.output_tokens is None or not OUTPUT_DOUBTS.isdisjoint(facts.doubts)):
         facts = _with_counted_output(facts, state.result.completions or (), count)
     return facts
 
@@ -112,7 +116,7 @@ def _with_counted_output(
     facts: TokenFacts, completions: Sequence[Any], count: Callable[[str], int | None]
 ) -> TokenFacts:
     texts = ["".join(token.text or "" for token in c.tokens or ()) or c.text or "" for c in completions]
-    thoughts = [(c.thinking.text or "") if c.thinking is not None else "" for c in completions]
+    thoughts = [_thoughts(completion) for completion in completions]
     counts = [count(text) for text in (*texts, *thoughts)]
     if not counts or None in counts:
         return facts
@@ -124,8 +128,12 @@ def _with_counted_output(
         reasoning_tokens=sum(r or 0 for r in reasoning) if any(thoughts) else None,
         output_provenance="tokenizer",
         max_completion_tokens=max(sums),
-        doubts=without(facts.doubts, OUTPUT_DOUBTS),
+        doubts=without(facts.doubts, OUTPUT_DOUBTS if any(thoughts) else _COUNTED_AGAIN),
     )
+
+
+_COUNTED_AGAIN: frozenset[Doubt] = frozenset({"text_as_one_token"})
+"""What a tokenizer settles that sees no reasoning."""
 
 
 def _prompt_text(request: Any) -> str | None:
@@ -172,7 +180,6 @@ def record_of(
         output_provenance=facts.output_provenance,
         num_completions=request.num_completions,
         max_completion_tokens=facts.max_completion_tokens,
-        cut_off_tokens=facts.cut_off_tokens,
         batch_size=None if result is None else result.batch_size,
         observed_s=observed_s(result),
         requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),

@@ -20,6 +20,7 @@ from helm_efficiency.adapters.helm.files import (
     RunFiles,
     open_local,
 )
+from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.instance_stats import group_requests, stats_by_key
 from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
@@ -29,6 +30,7 @@ from helm_efficiency.adapters.token_counts import (
     TokenFacts,
     harness_facts,
     harness_facts_of_one,
+    with_hidden_reasoning,
     with_usage,
 )
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
@@ -95,8 +97,8 @@ def read_run(
     """
     files = RunFiles(str(folder).rstrip("/"), open_file)
     asked = _read_asked(files)
-    counted = _read_counted(files, asked)
     identity = _identity(files, asked)
+    counted = _read_counted(files, asked, identity)
     facts = _better_facts(files, counted.facts, identity, caches, tokenizers)
     records = _records(asked.states, facts, counted.scores, identity)
     spec = asked.spec
@@ -173,7 +175,7 @@ class _Counted(NamedTuple):
     has_stats: bool
 
 
-def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
+def _read_counted(files: RunFiles, asked: _Asked, identity: RunIdentity) -> _Counted:
     """HELM's own counts of each request, and the scores of its instance."""
     by_key = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
     stored = any(any(shape.completion_tokens) for shape in asked.shapes)
@@ -184,14 +186,19 @@ def _read_counted(files: RunFiles, asked: _Asked) -> _Counted:
         counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
         totals = (stats.prompt_total, stats.output_total) if counted else (None, None)
         if len(members) == 1:
-            facts[members[0]] = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
+            its_facts = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
+            if stats.written is not None:
+                its_facts = stats.with_written(its_facts, asked.states[members[0]].request.num_completions)
+            facts[members[0]] = its_facts
             scores[members[0]] = stats.scores
             continue
         shapes = [asked.shapes[place] for place in members]
         of_group = harness_facts(shapes, prompt_total=totals[0], output_total=totals[1], client_stores_tokens=stored)
         for place, its_facts in zip(members, of_group, strict=True):
-            facts[place] = its_facts
+            facts[place] = stats.with_provenance(its_facts)
             scores[place] = stats.scores
+    if hides_reasoning(identity.deployment, identity.model, asked.states, facts):
+        facts = list(map(with_hidden_reasoning, facts, asked.shapes))
     asked.shapes.clear()
     return _Counted(facts, scores, by_key is not None)
 
@@ -265,4 +272,5 @@ _MEANINGS: dict[Doubt, str] = {
     "media_not_counted": "HELM counted the text of the prompt but not its images, audio or video",
     "prompt_as_one_token": "HELM has no tokenizer for the model and counted the prompt as one token",
     "text_as_one_token": "the client stored a whole answer as one token",
+    "reasoning_not_counted": "the model reasoned before it answered, and HELM counted the answer alone",
 }

@@ -1,0 +1,62 @@
+"""Whether the answers of a run were reasoned for out of sight, so that HELM's count of their tokens is too low.
+
+Most providers bill reasoning tokens but do not send them, and HELM counts what was sent: GPT-5 is then said to have
+taken 5.6 s for one token. The catalog knows most models that reason. Of the others the times tell: no service that
+answers at once takes seconds for each token of its answers.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from statistics import median
+from typing import Any
+
+from helm_efficiency.adapters.token_counts import TokenFacts
+from helm_efficiency.catalog.reasoning_models import is_reasoning_model
+
+_FEWEST = 20
+"""Answers that the times are judged by; of fewer, one crowded minute could be taken for reasoning."""
+
+_LONGEST_S = 3.0
+_LONGEST_S_PER_TOKEN = 1.0
+"""Medians above both of which a service is taken to reason. GPT-5 on MedHELM has 5.6 s and 5.6 s per token; GPT-4o,
+Groq and Together have 0.3 to 1.5 s for answers of one token. Half or twice as much tells them apart as well."""
+
+_LOCAL_HOSTS = ("huggingface", "simple")
+"""Hosts whose HELM clients store every token that the model wrote."""
+
+
+def hides_reasoning(deployment: str, model: str, states: Sequence[Any], facts: Sequence[TokenFacts]) -> bool:
+    """Tell whether a deployment reasons without showing it.
+
+    Args:
+        deployment: HELM's name of it.
+        model: HELM's name of its model.
+        states: Request states of one run.
+        facts: Token facts of each, as HELM counted them.
+    """
+    if deployment.partition("/")[0] in _LOCAL_HOSTS:
+        return False
+    day = _day(states)
+    known = is_reasoning_model(deployment, day)
+    if known is None:
+        known = is_reasoning_model(model, day)
+    return _takes_too_long(states, facts) if known is None else known
+
+
+def _day(states: Sequence[Any]) -> date | None:
+    """Return the day of the first request that has one."""
+    for state in states:
+        if state.result is not None and state.result.request_datetime is not None:
+            return datetime.fromtimestamp(state.result.request_datetime, UTC).date()
+    return None
+
+
+def _takes_too_long(states: Sequence[Any], facts: Sequence[TokenFacts]) -> bool:
+    timed = [
+        (state.result.request_time, its.output_tokens)
+        for state, its in zip(states, facts, strict=True)
+        if its.output_tokens and state.result.request_time is not None
+    ]
+    if len(timed) < _FEWEST or median(seconds for seconds, _ in timed) < _LONGEST_S:
+        return False
+    return bool(median(seconds / tokens for seconds, tokens in timed) > _LONGEST_S_PER_TOKEN)

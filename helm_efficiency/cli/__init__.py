@@ -10,18 +10,20 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from helm_efficiency.cli.command import App
 from helm_efficiency.errors import EfficiencyError, one_line
 from helm_efficiency.version import __version__
 
 _INTERRUPTED = 130
 """Exit status of what was ended by Ctrl-C: 128 and the number of its signal."""
 
-app = typer.Typer(
+app = App(
     name="helm-efficiency",
     help="How efficient each model of an evaluation is, beside how capable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _COMMAND_MODULES: tuple[str, ...] = (

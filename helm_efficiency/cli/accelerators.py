@@ -16,11 +16,42 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.cli.tables import Field
+from helm_efficiency.metrics.quantities import COUNT, PLAIN
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
     from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.core.transfer.placement import Serving
+
+
+_LISTED = (
+    Field("accelerator", "Accelerator"),
+    Field("memory_gb", "Memory (GB)", PLAIN, 1),
+    Field("gb_per_s", "Bandwidth (GB/s)", PLAIN, 2),
+    Field("tflop_per_s", "16-bit speed (TFLOP/s)", PLAIN, 3),
+    Field("tdp_w", "Design power (W)", PLAIN, 4),
+    Field("usd_per_hour", "Price ($/hour)", PLAIN),
+    Field("price_date", "As of", None, 3),
+)
+_FIGURES = (
+    Field("figure", "Figure"),
+    Field("value", "Value", PLAIN),
+    Field("unit", "Unit"),
+    Field("date", "As of", None, 2),
+    Field("source", "Source", None, 3, wraps=True),
+)
+_PLACED = (
+    Field("accelerator", "Accelerator"),
+    Field("num_accelerators", "Number", COUNT),
+    Field("nodes", "Nodes", COUNT, 4),
+    Field("weights_gb", "Weights (GB each)", PLAIN, 3),
+    Field("kv_cache_gb", "KV cache (GB each)", PLAIN, 6),
+    Field("workspace_gb", "Workspace (GB each)", PLAIN, 7),
+    Field("margin_gb", "Left free (GB each)", PLAIN, 5),
+    Field("usd_per_hour", "Price ($/hour)", PLAIN),
+    Field("price_date", "As of", None, 5),
+)
 
 
 @app.command()
@@ -50,12 +81,14 @@ def accelerators(
     priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
     if fits is not None:
         architecture, own_dtype = _model(fits)
-        serving = Serving(own_dtype if dtype == "auto" else dtype, context_tokens, batch_size)
-        emit(_placements(architecture, serving, priced, only=key is not None), format)
+        own = own_dtype if dtype == "auto" else dtype
+        rows = _placements(architecture, Serving(own, context_tokens, batch_size), priced, only=key is not None)
+        emit(rows, format, _PLACED, title=f"Accelerators that hold the model, cheapest first ({own})")
     elif key is not None:
-        emit(_figures(known[chosen[0]]), format)
+        emit(_figures(known[chosen[0]]), format, _FIGURES, whole=True)
     else:
-        emit([_summary(accelerator, price) for accelerator, price in priced], format)
+        priced.sort(key=lambda each: (each[1] is None, -(each[0].bandwidth_bytes_per_s or 0.0)))
+        emit([_summary(accelerator, price) for accelerator, price in priced], format, _LISTED)
 
 
 def _summary(accelerator: "Accelerator", price: "Price | None") -> dict[str, Any]:
@@ -139,7 +172,7 @@ def _placements(
                 "price_date": None if price is None else price.date.isoformat(),
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: (row["usd_per_hour"] is None, row["usd_per_hour"] or 0.0))
 
 
 def _model(name: str) -> "tuple[Architecture, str]":

@@ -5,14 +5,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
+from helm_efficiency.cli.command import App
 from helm_efficiency.cli.options import ArchitecturesOption, Format, FormatOption, emit, load_catalog, note
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
+from helm_efficiency.metrics.quantities import BYTES, COUNT, LARGE_COUNT
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import CatalogEntry
 
 
-architecture = typer.Typer(
+_LISTED = (
+    Field("architecture", "Architecture"),
+    Field("family", "Family", None, 3),
+    Field("parameters", "Parameters", LARGE_COUNT),
+    Field("active", "Active a token", LARGE_COUNT, 2),
+    Field("published", "Published", LARGE_COUNT, 5),
+    Field("layers", "Layers", COUNT, 4),
+    Field("hidden", "Width", COUNT, 4),
+    Field("kv_bytes_per_token", "KV cache a token", BYTES, 3),
+    Field("helm_models", "HELM models", COUNT, 5),
+)
+_FACTS = (Field("fact", "Fact"), Field("value", "Value", wraps=True))
+
+
+architecture = App(
     help="Sizes of language models: list and show them, add one from its config.json.", no_args_is_help=True
 )
 
@@ -33,7 +50,7 @@ def list_architectures(
     """
     entries = load_catalog(architectures).entries.values()
     chosen = [entry for entry in entries if pattern in entry.family or pattern in entry.architecture.name]
-    emit([_summary(entry) for entry in chosen], format)
+    emit([_summary(entry) for entry in chosen], format, _LISTED)
 
 
 @architecture.command("show")
@@ -59,7 +76,12 @@ def show_architecture(
         "source": entry.source,
         "helm_models": ", ".join(entry.helm_models) or None,
     }
-    emit([{"fact": fact, "value": value} for fact, value in facts.items() if value is not None], format)
+    emit(
+        [{"fact": fact, "value": value} for fact, value in facts.items() if value is not None],
+        format,
+        _FACTS,
+        whole=True,
+    )
 
 
 @architecture.command("add")
@@ -87,7 +109,7 @@ def add_architecture(
         note(f"Without its {sizes.excluded}: only the language model is described.")
     entry = add_to_file(architectures, sizes, source=source, helm_models=helm_model)
     note(f"Kept in {architectures}.")
-    emit([_summary(entry)], format)
+    emit([_summary(entry)], format, _LISTED)
 
 
 def _summary(entry: "CatalogEntry") -> dict[str, Any]:

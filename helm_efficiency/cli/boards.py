@@ -1,6 +1,5 @@
 """Options and steps that the commands about scored tables share."""
 
-import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from helm_efficiency.cli.options import note
+from helm_efficiency.cli.options import note, print_display
 from helm_efficiency.errors import InputError
 from helm_efficiency.extras import needs_extra
 
@@ -75,13 +74,12 @@ def write_board(board: "Leaderboard", format: TableFormat, *, scenarios: list[st
 
 def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack: str) -> None:
     from helm_efficiency.report import formats
-    from helm_efficiency.report.display import Detail, display
+    from helm_efficiency.report.display import display
 
-    detail = Detail.brief if format is TableFormat.table else Detail.usual
-    table = display(board, scenario=scenario, stack=stack, detail=detail)
+    table = display(board, scenario=scenario, stack=stack)
     if format is TableFormat.table:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        sys.stdout.write(formats.to_text(table, width=width) + "\n")
+        print_display(table)
+        sys.stdout.write("\n")
     else:
         write = formats.to_markdown if format is TableFormat.markdown else formats.to_latex
         sys.stdout.write(write(table) + "\n")

@@ -16,11 +16,26 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT, DOLLARS_PER_1K, JOULES, PLAIN, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting.fit import Fit
+
+
+_FIELDS = (
+    Field("profile", "Served"),
+    Field("batch_size", "Batch", COUNT),
+    Field("num_accelerators", "Accelerators", COUNT, 3),
+    Field("accelerator_s", "Accelerator time", SECONDS, 1),
+    Field("energy_j", "Energy", JOULES, 2),
+    Field("energy_from", "Energy from", None, 4),
+    Field("co2_g", "CO2 (g)", PLAIN, 3),
+    Field("tier", "Evidence", None, 2),
+    Field("usd", "Cost", DOLLARS_PER_1K),
+)
 
 
 @app.command()
@@ -75,9 +90,15 @@ def cost(
             | energy
             | {"co2_g": _co2_g(energy["energy_j"], grid_g_per_kwh), "tier": fit.tier, "stack": str(fit.stack)}
         )
-    emit(rows, format)
+    emit(rows, format, _FIELDS, title=_title(fit, (prompt_tokens, output_tokens)))
+    if format is Format.table and price is not None:
+        note(f"Price: ${price.usd_per_accelerator_hour} an accelerator-hour, {price.date.isoformat()}, {price.source}")
     if any(row["usd"] is None for row in rows):
         raise typer.Exit(1)
+
+
+def _title(fit: "Fit", tokens: tuple[int, int]) -> str:
+    return f"{fit.deployment} on {fit.stack}: {tokens[0]:,} prompt and {tokens[1]:,} output tokens"
 
 
 def _request_cost(fit: "Fit", request: tuple[int, int, int], price: "Price | None") -> dict[str, Any]:

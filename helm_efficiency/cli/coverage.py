@@ -7,13 +7,29 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import ArchitecturesOption, Format, FormatOption, StoreOption, emit, load_catalog, note
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT
 
 if TYPE_CHECKING:
     pass
 
 
 StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
+
+
+_TIERS = (
+    Field("tier", "Evidence"),
+    Field("deployments", "Deployments", COUNT),
+    Field("requests", "Requests", COUNT),
+    Field("why", "Why there is none", wraps=True),
+)
+_DEPLOYMENTS = (
+    Field("deployment", "Deployment"),
+    Field("tier", "Evidence"),
+    Field("num_requests", "Requests", COUNT),
+    Field("reason", "From, or why there is none", wraps=True),
+)
 
 
 @app.command()
@@ -49,6 +65,8 @@ def coverage(
     named = stack or coefficients.default_stack() or ""
     rows = covered(asked, coefficients, catalog, stack=named, num_requests=counts)
     note(f"Stack: {named or 'none, the store has no coefficients'}.")
-    emit([asdict(row) for row in rows] if deployments else summarize_coverage(rows), format)
+    of = _DEPLOYMENTS if deployments else _TIERS
+    fields = [field for field in of if paths or "requests" not in field.key]
+    emit([asdict(row) for row in rows] if deployments else summarize_coverage(rows), format, fields)
     if failed:
         raise typer.Exit(1)

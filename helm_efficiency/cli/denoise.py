@@ -8,14 +8,45 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.progress import bar, working
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.metrics.quantities import COUNT, PERCENT, PLAIN, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.adapters.record import RequestRecord
     from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.metrics.services import Service
     from helm_efficiency.store import Store
+
+
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("num_requests", "Requests", COUNT, 3),
+    Field("observed_s", "Observed", SECONDS),
+    Field(
+        "denoised_s",
+        "Denoised",
+        SECONDS,
+        0,
+        ("denoised_s_low", "denoised_s_high"),
+        bound="is_upper_bound",
+        keeps_interval=True,
+    ),
+    Field("contended_share", "Contended", PERCENT, 2),
+    Field(
+        "decode_s_per_token", "Each further token", SECONDS, 3, ("decode_s_per_token_low", "decode_s_per_token_high")
+    ),
+    Field("provider_factor", "Over idealized (×)", PLAIN, 1, ("provider_factor_low", "provider_factor_high")),
+)
+_WEEKS = (
+    Field("deployment", "Deployment"),
+    Field("begin", "From"),
+    Field("end", "To", None, 2),
+    Field("requests", "Requests", COUNT, 1),
+    Field("level", "Level (×)", PLAIN, 0, ("low", "high")),
+)
 
 
 @app.command()
@@ -42,29 +73,31 @@ def denoise(
 
     Example: helm-efficiency denoise benchmark_output/runs/probe --store efficiency.sqlite
     """
-    from helm_efficiency.metrics.service_report import flat_row, missing_report, table_row, week_rows
+    from helm_efficiency.metrics.service_report import flat_row, missing_report, week_rows
     from helm_efficiency.metrics.services import services
     from helm_efficiency.store import Store
 
     problems: list[str] = []
-    found = [s for s in services(_records(paths, cache, problems)) if not deployment or s.deployment in deployment]
+    with working("Reading runs"):
+        found = [s for s in services(_records(paths, cache, problems)) if not deployment or s.deployment in deployment]
     if not found and not problems:
         raise InputError(
             f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(map(str, paths))}."
         )
     into = Store(store)
     reports = []
-    for service in found:
-        try:
-            reports.append(_report(service, into, stack, minimum=minimum, num_resamples=resamples))
-        except InsufficientMeasurementsError as error:
-            reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
-            problems.append(f"{service.deployment}: not denoised")
+    with bar("Denoising services", len(found)) as advance:
+        for service in found:
+            try:
+                reports.append(_report(service, into, stack, minimum=minimum, num_resamples=resamples))
+            except InsufficientMeasurementsError as error:
+                reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
+                problems.append(f"{service.deployment}: not denoised")
+            advance()
     if weeks:
-        emit([row for report in reports for row in week_rows(report)], format)
+        emit([row for report in reports for row in week_rows(report)], format, _WEEKS)
     else:
-        as_row = {Format.table: table_row, Format.csv: flat_row}.get(format, dict)
-        emit([as_row(report) for report in reports], format)
+        emit([dict(report) if format is Format.json else flat_row(report) for report in reports], format, _FIELDS)
     if format is not Format.json:
         for report in reports:
             for text in report["notes"]:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError
 
 if TYPE_CHECKING:
     from helm_efficiency.profiling.doctor import Finding
+
+
+_FIELDS = (Field("what", "What"), Field("status", "Status"), Field("detail", "Detail", wraps=True))
 
 
 @app.command()
@@ -25,7 +29,11 @@ def doctor(*, store: StoreOption = DEFAULT_STORE, format: FormatOption = Format.
     from helm_efficiency.profiling.doctor import examine
 
     findings = [*examine(), _examine_plugin(), _examine_store(store)]
-    emit([asdict(finding) for finding in findings], format)
+    remedies = [f"{each.what}: {each.remedy}" for each in findings if each.remedy]
+    emit([asdict(finding) for finding in findings], format, _FIELDS, whole=True)
+    if format is Format.table:
+        for remedy in remedies:
+            note(remedy)
     if any(finding.status == "broken" for finding in findings):
         raise typer.Exit(1)
 

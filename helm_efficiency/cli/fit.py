@@ -11,18 +11,28 @@ from helm_efficiency.cli.options import (
     FormatOption,
     StoreOption,
     emit,
-    narrowed,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.quantities import COUNT, PERCENT, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.core.fitting.fit import Fit
 
 
-_FITTED_IN_TABLES = ("deployment", "stack", "rule", "max_prompt_tokens", "decode_s_per_token")
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 1),
+    Field("rule", "Prefill rule", None, 3),
+    Field("max_prompt_tokens", "Longest prompt", COUNT, 3),
+    Field("decode_s_per_token", "Each further token", SECONDS),
+    Field("relative_error", "Noise", PERCENT, 2),
+    Field("knots", "Knots", COUNT, 9),
+    Field("decode_s_per_context_token", "Each token of context", SECONDS, 9),
+)
 
 
 @app.command()
@@ -53,7 +63,7 @@ def fit(
     fits, failures = fit_profiles(chosen, rule=rule, known=everything)
     opened.put_all((), fits)
     rows = [_fitted(each) for each in fits]
-    emit(narrowed(rows, _FITTED_IN_TABLES) if format is Format.table else rows, format)
+    emit(rows, format, _FIELDS)
     for text, names in _by_note(fits).items():
         note(f"{names[0]}: {text}" if len(names) == 1 else f"{len(names)} of {len(fits)}: {text}")
     for failure in failures:

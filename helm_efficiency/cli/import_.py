@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, narrowed, note
+from helm_efficiency.cli.options import Format, FormatOption, PricesOption, StoreOption, emit, note
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT
 
 if TYPE_CHECKING:
     from helm_efficiency.core.fitting.fit import Fit
@@ -15,7 +17,16 @@ if TYPE_CHECKING:
     from helm_efficiency.store import Store
 
 
-_IMPORTED_IN_TABLES = ("deployment", "stack", "what", "measurements")
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 1),
+    Field("what", "What", None, 2),
+    Field("measurements", "Measurements", COUNT),
+    Field("num_accelerators", "Accelerators", COUNT, 4),
+    Field("prompt_lengths", "Prompt lengths", COUNT, 5),
+    Field("output_lengths", "Output lengths", COUNT, 5),
+    Field("source", "Source", None, 9),
+)
 
 
 @app.command("import")
@@ -56,7 +67,7 @@ def import_files(
     num_replaced = _num_replaced(opened, found)
     opened.put_all(found.profiles, found.fits)
     rows = [*map(_imported_profile, found.profiles), *map(_imported_fit, found.fits)]
-    emit(narrowed(rows, _IMPORTED_IN_TABLES) if format is Format.table else rows, format)
+    emit(rows, format, _FIELDS)
     if num_replaced:
         note(f"{num_replaced} of them stand in place of earlier ones of the same deployment and stack.")
     if found.profiles:

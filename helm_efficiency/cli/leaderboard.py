@@ -20,6 +20,7 @@ from helm_efficiency.cli.boards import (
     write_board,
 )
 from helm_efficiency.cli.options import note
+from helm_efficiency.cli.progress import working
 
 if TYPE_CHECKING:
     pass
@@ -67,7 +68,8 @@ def leaderboard(
         all_splits=all_splits,
         lower_is_better=lower_is_better,
     )
-    board = build(load_scored(folder, score), options)
+    with working("Comparing models"):
+        board = build(load_scored(folder, score), options)
     write_board(board, format, scenarios=chosen_scenarios(board, scenario, each=each), plot=plot)
     if board.table.empty:
         note(f"{folder} holds no scored request.")

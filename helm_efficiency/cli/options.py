@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from helm_efficiency.cli.command import printing
+from helm_efficiency.cli.tables import Field, as_display
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
 from helm_efficiency.errors import one_line
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog
+    from helm_efficiency.report.text import Display
 
 StoreOption = Annotated[
     Path, typer.Option("--store", help="The coefficient store.", envvar="HELM_EFFICIENCY_STORE", show_default=True)
@@ -77,36 +81,52 @@ def load_catalog(path: Path) -> "ArchitectureCatalog":
     return load_user_architectures(path)
 
 
-def emit(rows: Sequence[Mapping[str, Any]], format: Format) -> None:
-    """Write rows of one shape to stdout; null cells are empty in tables and CSV."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    if format is Format.json:
+def emit(
+    rows: Sequence[Mapping[str, Any]], format: Format, fields: Sequence[Field], *, title: str = "", whole: bool = False
+) -> None:
+    """Write rows of one shape to stdout: all of them for programs, the first ten as a table for people.
+
+    Args:
+        rows: Best or most important first.
+        format: How.
+        fields: Columns of the table; CSV and JSON have every key of the rows.
+        title: Line above the table.
+        whole: Whether a table has all rows even without --all, as the figures of one thing.
+    """
+    if format is Format.table:
+        _print_table(list(rows), fields, title=title, whole=whole)
+    elif format is Format.json:
         sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
-    elif format is Format.csv:
+    else:
+        columns = list(dict.fromkeys(column for row in rows for column in row))
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    else:
-        _print_table(rows, columns)
 
 
-def emit_each(rows: Iterable[Mapping[str, Any]], format: Format) -> None:
-    """As `emit`, of rows that all have the columns of the first: each is written as it comes, and forgotten.
+def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequence[Field]) -> None:
+    """Write rows as `emit` does, each as it comes; CSV takes its columns from the first row.
 
-    The columns of a table are as wide as their widest cell, so very long ones are several tables.
+    With --all a very long table is written in pieces, as its columns are as wide as their widest cells.
     """
     left = iter(rows)
     if format is Format.json:
         _write_json(left)
     elif format is Format.csv:
         _write_csv(left)
+    elif not printing().all_rows:
+        first = list(itertools.islice(left, _FEW_ROWS + 1))
+        _print_table(first, fields, num_rows=len(first) + sum(1 for _ in left))
     else:
-        emit(list(itertools.islice(left, _ROWS_OF_A_TABLE)), format)
+        _print_table(list(itertools.islice(left, _ROWS_OF_A_TABLE)), fields)
         while piece := list(itertools.islice(left, _ROWS_OF_A_TABLE)):
-            emit(piece, format)
+            _print_table(piece, fields)
 
 
 _ROWS_OF_A_TABLE = 10_000
+_TOP_ROWS = 10
+_FEW_ROWS = 12
+"""A table of so many rows is shown whole: leaving out two would save nothing."""
 
 
 def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
@@ -125,29 +145,30 @@ def _write_csv(rows: Iterator[Mapping[str, Any]]) -> None:
     writer.writerows(itertools.chain([] if first is None else [first], rows))
 
 
-def narrowed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Those columns that a table for reading has room for; the other formats have them all."""
-    return [{column: row.get(column) for column in columns} for row in rows]
+def _print_table(
+    rows: Sequence[Mapping[str, Any]],
+    fields: Sequence[Field],
+    *,
+    title: str = "",
+    num_rows: int | None = None,
+    whole: bool = False,
+) -> None:
+    total = len(rows) if num_rows is None else num_rows
+    shown = rows if whole or printing().all_rows or total <= _FEW_ROWS else rows[:_TOP_ROWS]
+    print_display(as_display(shown, fields, title=title, all_columns=printing().all_columns))
+    if total > len(shown):
+        sys.stdout.write(f"… {total - len(shown):,} more: --all\n")
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def print_display(table: "Display") -> None:
+    """Write a table to stdout, as wide as the terminal; 80 characters where that is not known."""
+    from helm_efficiency.report.text import PAGE_COLUMNS, to_text
 
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
-    # A file or a pipe has no edge to fold at.
-    # Names are not markup: one that looks so would vanish, or raise.
-    Console(width=None if sys.stdout.isatty() else 10_000, markup=False, emoji=False).print(table)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+    width = None if printing().all_columns else shutil.get_terminal_size((PAGE_COLUMNS, 24)).columns
+    sys.stdout.write(to_text(table, width=width))
 
 
 def note(text: str) -> None:
-    """One line of diagnostics to stderr."""
-    sys.stderr.write(one_line(text) + "\n")
+    """Write one line of diagnostics to stderr, unless --quiet was given."""
+    if not printing().quiet:
+        sys.stderr.write(one_line(text) + "\n")

@@ -17,6 +17,7 @@ from helm_efficiency.cli.boards import (
     load_scored,
 )
 from helm_efficiency.cli.options import note
+from helm_efficiency.cli.progress import working
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ def plot(
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
-        board = build(load_scored(folder, score), options)
-        figure = _figure(board, kind, (x, y), scenarios=chosen_scenarios(board, scenario, each=each), stacks=stacks)
-        plots.save_and_close(figure, output, source=board.source)
+        with working("Comparing models"):
+            board = build(load_scored(folder, score), options)
+        with working("Drawing"):
+            figure = _figure(board, kind, (x, y), scenarios=chosen_scenarios(board, scenario, each=each), stacks=stacks)
+            plots.save_and_close(figure, output, source=board.source)
     note(f"Wrote {output}.")
 
 

@@ -17,12 +17,25 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.quantities import COUNT, DOLLARS_PER_1K, SECONDS
+from helm_efficiency.metrics.quantities import number as printed
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting.fit import Fit
+
+
+_FIELDS = (
+    Field("prompt_tokens", "Prompt tokens", COUNT),
+    Field("output_tokens", "Output tokens", COUNT),
+    Field("extrapolated", "Beyond what was measured", None, 2),
+    Field("accelerator_s", "Accelerator time", SECONDS, 3),
+    Field("idealized_s", "Idealized", SECONDS, 0, ("low_s", "high_s")),
+    Field("idealized_usd", "Cost", DOLLARS_PER_1K),
+)
 
 
 _MOST_DIGITS = 15
@@ -65,18 +78,20 @@ def predict(
     if format is Format.table:
         _show(rows, fit, price)
     else:
-        emit(rows, format)
+        emit(rows, format, _FIELDS)
     if price is None:
         note(f"{fit.stack.accelerator} has no price in the list {price_list!r} by that day.")
 
 
 def _show(rows: list[dict[str, Any]], fit: "Fit", price: "Price | None") -> None:
-    """For reading: one request from top to bottom, and all of the identity of the stack and the price."""
-    one = [{"figure": figure, "value": value} for row in rows for figure, value in row.items()]
-    emit(one if len(rows) == 1 else rows, Format.table)
-    sys.stdout.write(f"Stack: {fit.stack}\n")
+    """Print a table under the identity of the stack, the price below it."""
+    shown = [row | {"extrapolated": None if row["in_domain"] else "yes"} for row in rows]
+    emit(shown, Format.table, _FIELDS, title=f"{fit.deployment} on {fit.stack} (evidence: {fit.tier})")
+    if len(rows) > 1:
+        total = sum(row["idealized_s"] for row in rows)
+        sys.stdout.write(f"All {len(rows):,} requests: {printed(total)} s\n")
     if price is not None:
-        hourly = f"{price.usd_per_accelerator_hour} USD per accelerator-hour"
+        hourly = f"${price.usd_per_accelerator_hour} an accelerator-hour"
         sys.stdout.write(f"Price: {hourly}, {price.date.isoformat()}, {price.source}\n")
 
 

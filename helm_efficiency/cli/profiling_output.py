@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.cli.options import Format, emit, note
+from helm_efficiency.cli.tables import Field
+from helm_efficiency.metrics.quantities import BYTES, COUNT, JOULES, PERCENT, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.core.measurement import Profile
@@ -38,11 +40,9 @@ def progress() -> "Iterator[Tell]":
 def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
     """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
     rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
-    if format is Format.table:
-        hidden = {"note"} | {name for name in ("deployment", "stack") if len({row[name] for row in rows}) == 1}
-        shown = {name for row in rows for name, value in row.items() if value is not None} - hidden
-        rows = [{_HEADS.get(name, name): value for name, value in row.items() if name in shown} for row in rows]
-    emit(rows, format)
+    several = {name for name in ("deployment", "stack") if len({row[name] for row in rows}) > 1}
+    fields = [field for field in _FIELDS if field.key in several or field.key not in ("deployment", "stack")]
+    emit(rows, format, fields)
     for measured, outcome in done:
         for line in outcome.notes():
             note(f"{measured.deployment} {line}")
@@ -51,14 +51,25 @@ def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
 
 _ENGINE_TIMES = ("queue_s", "prefill_s", "decode_s", "rest_s")
 
-_HEADS = {
-    "prompt_tokens": "p",
-    "output_tokens": "o",
-    "batch_size": "batch",
-    "num_repetitions": "runs",
-    "error_fraction": "±",
-    "peak_memory_bytes": "peak_bytes",
-}
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 1),
+    Field("prompt_tokens", "Prompt tokens", COUNT),
+    Field("output_tokens", "Output tokens", COUNT),
+    Field("batch_size", "Batch", COUNT, 4),
+    Field("num_repetitions", "Runs", COUNT, 4),
+    Field("seconds", "Request", SECONDS),
+    Field("error_fraction", "Spread", PERCENT, 2),
+    Field("ttft_s", "First token", SECONDS, 1),
+    Field("itl_s", "Between tokens", SECONDS, 3),
+    Field("engine_queue_s", "Queue", SECONDS, 4),
+    Field("engine_prefill_s", "Engine: prefill", SECONDS, 4),
+    Field("engine_decode_s", "Engine: decode", SECONDS, 4),
+    Field("engine_rest_s", "Engine: rest", SECONDS, 5),
+    Field("energy_j", "Energy", JOULES, 3),
+    Field("peak_memory_bytes", "Peak memory", BYTES, 5),
+    Field("note", "Note", None, 9),
+)
 
 
 def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]":

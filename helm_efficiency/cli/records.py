@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
+from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.options import Format, FormatOption, emit_each, note
+from helm_efficiency.cli.tables import Field
+from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.quantities import COUNT, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.adapters.record import HarnessRun
+
+
+_FIELDS = (
+    Field("run", "Run"),
+    Field("requests", "Requests", COUNT, 1),
+    Field("prompt_tokens", "Prompt tokens", COUNT, 2),
+    Field("output_tokens", "Output tokens", COUNT, 2),
+    Field("observed_s", "Observed", SECONDS, 2),
+    Field("missing", "Without counts", COUNT, 4),
+    Field("doubtful", "Doubtful", COUNT, 5),
+    Field("counted_by", "Counted by", None, 3),
+)
 
 
 @app.command()
@@ -50,6 +67,8 @@ def records(
     tokenizers = LocalTokenizers(named) if count_tokens or named else None
     caches = RequestCaches.of(cache)
     counts = {"runs": 0, "problems": 0}
+    hosts: Counter[str] = Counter()
+    warnings: list[RunWarning] = []
 
     def tell(problem: object) -> None:
         counts["problems"] += 1
@@ -58,8 +77,9 @@ def records(
     def rows() -> Iterator[dict[str, Any]]:
         for run in read_runs(paths, caches=caches if cache else None, tokenizers=tokenizers, on_error=tell):
             counts["runs"] += 1
-            for warning in run.warnings:
-                note(f"{run.source}: {warning}")
+            host = host_of(run.records[0].deployment) if run.records else ""
+            hosts[host] += 1
+            warnings.extend(RunWarning(str(run.source), host, warning) for warning in run.warnings)
             if every_eval_ever is not None:
                 _write(run, every_eval_ever, organization, tell)
             yield from [_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv)
@@ -70,7 +90,11 @@ def records(
     for path in paths:  # what cannot be read at all is told before anything is written
         next(find_sources(path), None)
     with _progress(shown=format is Format.table or not sys.stdout.isatty()) as show:
-        emit_each(rows(), format)
+        emit_each(rows(), format, _FIELDS)
+    roots = [str(path) for path in paths]
+    each = [f"{relative(warning.run, roots)}: {warning.text}" for warning in warnings]
+    for line in each if printing().verbose else grouped(warnings, hosts, roots):
+        note(line)
     if counts["problems"] or not counts["runs"]:
         note(f"{counts['runs']} runs read, {counts['problems']} problems.")
         raise typer.Exit(1)

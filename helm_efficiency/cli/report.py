@@ -16,6 +16,7 @@ from helm_efficiency.cli.boards import (
     load_scored,
 )
 from helm_efficiency.cli.options import note
+from helm_efficiency.cli.progress import working
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import write_file
 
@@ -53,7 +54,8 @@ def report(
         board, sources = paper_report.leaderboard(options), paper_report.provenance()
     else:
         tables = load_scored(folder, score)
-        board, sources = build(tables, options), html.provenance(tables)
+        with working("Comparing models"):
+            board, sources = build(tables, options), html.provenance(tables)
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
     text = html.to_html(board, title=title, provenance=sources)
     write_file(output, text)

@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
+from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.options import (
     ApiPricesOption,
     Format,
@@ -24,13 +26,37 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.cli.progress import working
+from helm_efficiency.cli.tables import Field
+from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative, without_path
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.quantities import COUNT, PLAIN, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from helm_efficiency.rescoring.run import Outcome
+
+
+_FIELDS = (
+    Field("num_runs", "Runs", COUNT),
+    Field("num_scored", "Scored", COUNT),
+    Field("num_unchanged", "Unchanged", COUNT),
+    Field("num_failed", "Failed", COUNT),
+    Field("num_requests", "Requests", COUNT),
+    Field("seconds", "Took", SECONDS, 1),
+    Field("requests_per_s", "Requests a second", PLAIN, 2),
+    Field("mb_per_s", "MB a second", PLAIN, 3),
+)
+_MATCHES = (
+    Field("deployment", "Deployment"),
+    Field("model", "Model", None, 2),
+    Field("stack", "Stack", None, 1),
+    Field("coefficients", "Coefficients of"),
+    Field("matched_by", "Matched by"),
+    Field("num_requests", "Requests", COUNT, 1),
+)
 
 
 @app.command()
@@ -93,7 +119,7 @@ def rescore(
         caches=cache,
         pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
     )
-    with _looking():
+    with working("Looking for runs"):
         sources = find_sources(paths, besides=output)
     if not sources:
         raise InputError(
@@ -103,7 +129,7 @@ def rescore(
     with _progress(len(sources)) as show:
         outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
     summary = summarize(outcomes, seconds=time.monotonic() - began)
-    _report(summary, format=format, explain=explain)
+    _report(summary, outcomes, roots=paths, format=format, explain=explain)
     if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
 
@@ -125,16 +151,6 @@ def _undo(paths: Sequence[str]) -> None:
     note(f"{restored} runs are as they were before --in-place.")
     if changed or not restored:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _looking() -> Iterator[None]:
-    """Tell a terminal that something is done before there is anything to count."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status("Looking for runs") if sys.stderr.isatty() else nullcontext():
-        yield
 
 
 @contextmanager
@@ -163,16 +179,32 @@ def _progress(num_runs: int) -> Iterator["Callable[[Outcome], None]"]:
         yield show
 
 
-def _report(summary: dict[str, Any], *, format: Format, explain: bool) -> None:
+def _report(
+    summary: dict[str, Any], outcomes: Sequence["Outcome"], *, roots: Sequence[str], format: Format, explain: bool
+) -> None:
     if format is Format.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
         return
-    for what in ("warnings", "failed"):
-        _note_all([f"{each['run']}: {each.get('warning', each.get('error'))}" for each in summary[what]])
+    for line in _warning_lines(outcomes, roots):
+        note(line)
+    _note_all([without_path(each["error"], each["run"], roots) for each in summary["failed"]])
     _note_all([f"No idealized runtime for {m['num_requests']} requests: {m['reason']}" for m in summary["missing"]])
     if explain:
-        emit(summary["matches"], format)
-    emit([{name: value for name, value in summary.items() if not isinstance(value, list)}], format)
+        emit(summary["matches"], format, _MATCHES)
+    emit([{name: value for name, value in summary.items() if not isinstance(value, list)}], format, _FIELDS)
+
+
+def _warning_lines(outcomes: Sequence["Outcome"], roots: Sequence[str]) -> list[str]:
+    """Return the warnings, those of one host together unless --verbose was given."""
+    hosts = [host_of(outcome.matches[0].deployment) if outcome.matches else "" for outcome in outcomes]
+    found = [
+        RunWarning(outcome.url, host, text)
+        for outcome, host in zip(outcomes, hosts, strict=True)
+        for text in outcome.warnings
+    ]
+    if printing().verbose:
+        return [f"{relative(each.run, roots)}: {each.text}" for each in found]
+    return grouped(found, Counter(hosts), roots)
 
 
 def _note_all(lines: Sequence[str]) -> None:

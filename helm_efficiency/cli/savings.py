@@ -19,10 +19,26 @@ from helm_efficiency.cli.options import (
     emit,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT, DOLLARS, PLAIN
 
 if TYPE_CHECKING:
     pass
+
+
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 6),
+    Field("num_requests", "Requests", COUNT, 5),
+    Field("answers_usd", "Answers", DOLLARS, 4),
+    Field("idealized_repeated_usd", "On the stack: repeated", DOLLARS, 3),
+    Field("idealized_calibrated_usd", "On the stack: calibrated", DOLLARS, 2),
+    Field("idealized_factor", "Saved (×)", PLAIN, 1),
+    Field("denoised_repeated_usd", "At the service: repeated", DOLLARS, 3),
+    Field("denoised_calibrated_usd", "At the service: calibrated", DOLLARS, 2),
+    Field("denoised_factor", "Saved there (×)", PLAIN, 1),
+)
 
 
 @app.command()
@@ -58,7 +74,7 @@ def savings(
         trials=trials,
         service_trials=service_trials,
     )
-    emit(rows, format)
+    emit(rows, format, _FIELDS)
     for reason in missing:
         note(reason)
     if missing:

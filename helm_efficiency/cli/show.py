@@ -12,18 +12,30 @@ from helm_efficiency.cli.options import (
     StackFilter,
     StoreOption,
     emit,
-    narrowed,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT, PERCENT
 
 if TYPE_CHECKING:
     from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.core.measurement import Profile
 
 
-_HELD_IN_TABLES = ("deployment", "stack", "tier", "rule", "measurements", "stale")
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 1),
+    Field("tier", "Evidence"),
+    Field("rule", "Prefill rule", None, 4),
+    Field("measurements", "Measurements", COUNT, 2),
+    Field("relative_error", "Noise", PERCENT, 3),
+    Field("stale", "To be fitted again", None, 5),
+    Field("measured_on", "Measured", None, 6),
+    Field("fitted_on", "Fitted", None, 7),
+    Field("source", "Source", None, 9),
+)
 
 
 @app.command()
@@ -53,7 +65,7 @@ def show(
     fits = {(f.deployment, f.stack.name): f for f in opened.fits(deployment=deployment, stack=stack)}
     dates = opened.stored_at()
     rows = [_held(profiles.get(key), fits.get(key), dates, key) for key in sorted({*profiles, *fits})]
-    emit(narrowed(rows, _HELD_IN_TABLES) if format is Format.table else rows, format)
+    emit(rows, format, _FIELDS)
     stale = sum(_is_stale(profile, fits.get(key)) for key, profile in profiles.items())
     if stale:
         note(f"{stale} of them were fitted to other measurements than these: helm-efficiency fit --store {store}")

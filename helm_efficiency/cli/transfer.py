@@ -17,8 +17,10 @@ from helm_efficiency.cli.options import (
     load_catalog,
     note,
 )
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
+from helm_efficiency.metrics.quantities import COUNT, PERCENT, SECONDS
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog
@@ -29,6 +31,26 @@ if TYPE_CHECKING:
 
 
 StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
+
+
+_FIELDS = (
+    Field("model", "Model"),
+    Field("num_accelerators", "Accelerators", COUNT, 1),
+    Field("tier", "Evidence", None, 2),
+    Field("speed_of_light_s", "Speed of light", SECONDS, 3),
+    Field("mfu_fraction", "Of peak FLOP/s", PERCENT, 4),
+    Field("mbu_fraction", "Of peak bandwidth", PERCENT, 4),
+    Field("idealized_s", "Idealized", SECONDS, 0, ("low_s", "high_s"), keeps_interval=True),
+)
+_LEFT_OUT = (
+    Field("stack", "Stack", None, 3),
+    Field("deployment", "Left out"),
+    Field("num_cells", "Cells", COUNT, 2),
+    Field("first_token_error_fraction", "Error, first token", PERCENT, 1),
+    Field("error_fraction", "Error, all", PERCENT),
+    Field("covered_fraction", "In the interval", PERCENT, 1),
+    Field("half_width_fraction", "Half-width", PERCENT, 1),
+)
 
 
 @app.command()
@@ -61,7 +83,7 @@ def transfer(
     Example: helm-efficiency transfer meta/llama-3.1-8b-instruct --stack a100-80gb-megatron-fp16 --dry-run
     """
     if validate:
-        emit(_validated(store, stack), format)
+        emit(_validated(store, stack), format, _LEFT_OUT)
         return
     catalog = load_catalog(architectures)
     found = (
@@ -75,7 +97,7 @@ def transfer(
         note(f"{model}: {reason}")
     if not dry_run:
         _keep(store, fits)
-    emit([_predicted(fit, found, catalog) for fit in fits], format)
+    emit([_predicted(fit, found, catalog) for fit in fits], format, _FIELDS, title=_title(fits, found))
     if reasons:
         raise typer.Exit(1)
 
@@ -155,6 +177,7 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
         "model": fit.deployment,
         "tier": fit.tier,
         "stack": str(fit.stack),
+        "num_accelerators": fit.stack.num_accelerators,
         "idealized_s": float(predicted.seconds),
         "low_s": float(predicted.low_s),
         "high_s": float(predicted.high_s),
@@ -170,6 +193,12 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
         "mfu_fraction": float(mfu),
         "mbu_fraction": float(mbu),
     }
+
+
+def _title(fits: "Sequence[Fit]", found: "StackTransfer") -> str:
+    models = "1 model" if len(fits) == 1 else f"{len(fits):,} models"
+    tokens = "512 prompt and 64 output tokens"
+    return f"{models} on {found.accelerator.name} ({found.model.stack.dtype}), alone: {tokens}"
 
 
 def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:

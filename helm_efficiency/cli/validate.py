@@ -7,9 +7,28 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
+from helm_efficiency.cli.progress import bar
+from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.quantities import COUNT, PERCENT
+
+_MEAN = "mean"
+"""Name of the mean over deployments among the scores."""
+
+
+_FIELDS = (
+    Field("deployment", "Deployment"),
+    Field("stack", "Stack", None, 5),
+    Field("protocol", "Held out"),
+    Field("rule", "Rule"),
+    Field("num_requests", "Requests", COUNT, 3),
+    Field("one_token_error_fraction", "Error, first token", PERCENT, 1),
+    Field("end_to_end_error_fraction", "Error, all", PERCENT),
+    Field("coverage_fraction", "In the interval", PERCENT, 1),
+    Field("half_width_fraction", "Half-width", PERCENT, 2),
+)
 
 
 @app.command()
@@ -43,13 +62,20 @@ def validate(
         known = ", ".join(sorted({profile.deployment for profile in profiles})) or "none"
         raise InputError(f"{store} has no measurements of {deployment}. It has those of: {known}.")
     scores = []
-    for each in rule or (PrefillRule.auto, PrefillRule.helm):
-        scores += validation.validate(profiles, rule=each, protocols=protocol or tuple(Protocol))
+    held_out = protocol or tuple(Protocol)
+    of_stacks = [[p for p in profiles if p.stack.name == name] for name in sorted({p.stack.name for p in profiles})]
+    jobs = [(each, of_stack) for each in rule or (PrefillRule.auto, PrefillRule.helm) for of_stack in of_stacks]
+    with bar("Validating", len(jobs)) as advance:
+        for each, of_stack in jobs:
+            scores += validation.validate(of_stack, rule=each, protocols=held_out)
+            advance()
     if deployment:
         scores = [score for score in scores if score.deployment == deployment]
     if not scores:
         raise InputError(f"{store} has no profile with the three prompt lengths that holding one out takes.")
-    emit([_row(score._asdict()) for score in scores], format)
+    if format is Format.table:  # the means first, as a table shows ten rows
+        scores.sort(key=lambda score: score.deployment != _MEAN)
+    emit([_row(score._asdict()) for score in scores], format, _FIELDS)
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

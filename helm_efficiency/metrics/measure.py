@@ -1,22 +1,19 @@
 """One measure: its name, unit and direction, where its values come from, and how it is printed."""
 
 import math
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
+
+from helm_efficiency.metrics.quantities import DOLLARS_PER_1K, JOULES, SECONDS, number
 
 EFFICIENCY_GROUP = "efficiency"
 DETAILED_GROUP = "efficiency_detailed"
 """HELM's metric groups: the one shown beside scores, and the one shown on request."""
 
 
-class Shown(IntEnum):
-    """The least detailed table that a measure is printed in when nobody asks for measures by name."""
-
-    brief = 0
-    usual = 1
-    never = 2
+_ADAPTIVE = {"s": SECONDS, "$/1k": DOLLARS_PER_1K, "J": JOULES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,8 @@ class Measure:
         is_cost: Whether less of it for the same score is a trade-off: the axis of a Pareto front.
         is_published: Whether only published results have it, not scored tables.
         per_correct: Title of its cost of a correct answer; empty for measures without one.
-        shown: Least detailed table that it is printed in.
+        priority: Order in which a narrow terminal hides it, the highest number first; None where it is only shown if
+            somebody asks for it.
         shows_interval: Whether tables print its interval where there is room.
         stats: HELM stats that carry it.
     """
@@ -86,7 +84,7 @@ class Measure:
     is_cost: bool = False
     is_published: bool = False
     per_correct: str = ""
-    shown: Shown = Shown.never
+    priority: int | None = None
     shows_interval: bool = False
     stats: tuple[HelmStat, ...] = ()
 
@@ -117,6 +115,17 @@ class Measure:
         """Return its values for `ScoredRequests`; with `low` or `high`, that end of its interval."""
         return attrgetter(f"{self.source.rpartition('.')[0]}.{end}_s" if end else self.source)(scored)
 
+    def in_unit_of(self, values: Iterable[float]) -> "Measure":
+        """Return the same measure in the unit that suits some values.
+
+        >>> Measure(key="idealized_s", title="Idealized", name="time", unit="s").in_unit_of([0.002, 0.004]).heading
+        'Idealized (ms)'
+        """
+        if self.unit not in _ADAPTIVE:
+            return self
+        unit, scale = _ADAPTIVE[self.unit].unit(values)
+        return replace(self, unit=unit, scale=scale)
+
     def text(self, value: float) -> str:
         """Return a value in print; an em dash for NaN.
 
@@ -126,19 +135,3 @@ class Measure:
         if self.decimals is not None and math.isfinite(value) and abs(value) < 10:
             return f"{value * self.scale:.{self.decimals}f}"
         return number(value * self.scale)
-
-
-def number(value: float) -> str:
-    """Return three significant digits, without exponents between 0.0001 and a million; an em dash for NaN."""
-    if math.isnan(value):
-        return "—"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    magnitude = abs(value)
-    if magnitude == 0:
-        return "0"
-    if not 1e-4 <= magnitude < 1e6:
-        return f"{value:.2e}"
-    decimals = max(0, 2 - math.floor(math.log10(magnitude)))
-    text = f"{value:.{decimals}f}"
-    return f"{round(value):,}" if magnitude >= 1000 else text

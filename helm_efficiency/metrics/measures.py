@@ -7,7 +7,7 @@ TFLOP) exist only in print. This module imports nothing heavy, so that a report 
 
 from collections.abc import Iterator
 
-from helm_efficiency.metrics.measure import EFFICIENCY_GROUP, HelmStat, Measure, Shown
+from helm_efficiency.metrics.measure import EFFICIENCY_GROUP, HelmStat, Measure
 
 _SCORES = (
     Measure(
@@ -16,12 +16,10 @@ _SCORES = (
         name="score",
         decimals=3,
         higher_is_better=True,
-        shown=Shown.brief,
+        priority=1,
         shows_interval=True,
     ),
-    Measure(
-        key="win_rate", title="Win rate", name="mean win rate", decimals=3, higher_is_better=True, shown=Shown.brief
-    ),
+    Measure(key="win_rate", title="Win rate", name="mean win rate", decimals=3, higher_is_better=True, priority=7),
 )
 
 _RUNTIMES = (
@@ -33,7 +31,7 @@ _RUNTIMES = (
         source="record",
         is_as_observed=True,
         is_cost=True,
-        shown=Shown.brief,
+        priority=6,
         stats=(
             HelmStat(
                 "inference_runtime",
@@ -51,7 +49,7 @@ _RUNTIMES = (
         source="denoised.seconds",
         has_interval=True,
         is_cost=True,
-        shown=Shown.brief,
+        priority=5,
         stats=(
             HelmStat(
                 "inference_denoised_runtime",
@@ -72,7 +70,7 @@ _RUNTIMES = (
         is_on_stack=True,
         is_cost=True,
         per_correct="Time/correct",
-        shown=Shown.brief,
+        priority=2,
         shows_interval=True,
         stats=(
             HelmStat(
@@ -103,7 +101,7 @@ _RUNTIMES = (
         unit="×",
         higher_is_better=None,
         is_on_stack=True,
-        shown=Shown.usual,
+        priority=8,
     ),
 )
 
@@ -138,7 +136,8 @@ _COSTS = (
         is_on_stack=True,
         is_cost=True,
         per_correct="GPU cost/correct",
-        shown=Shown.brief,
+        priority=1,
+        shows_interval=True,
         stats=(
             HelmStat("idealized_cost_usd", "Idealized cost ($)", "Accelerator-seconds times the price."),
             # HELM's pages show three decimals, so that a request alone would cost 0.
@@ -162,7 +161,7 @@ _COSTS = (
         is_on_stack=True,
         is_cost=True,
         per_correct="Energy/correct",
-        shown=Shown.brief,
+        priority=7,
         stats=(
             HelmStat(
                 "idealized_energy_joules",
@@ -183,7 +182,7 @@ _COSTS = (
         is_as_observed=True,
         is_cost=True,
         per_correct="API cost/correct",
-        shown=Shown.brief,
+        priority=3,
         stats=(
             HelmStat("api_cost_usd", "API cost ($)", "Billed at the price on the day of the request."),
             HelmStat(
@@ -239,7 +238,7 @@ _TOKENS = (
         name="output tokens",
         higher_is_better=None,
         source="record",
-        shown=Shown.usual,
+        priority=8,
         stats=(
             HelmStat(
                 "num_output_tokens",
@@ -272,7 +271,8 @@ def _costs_of_correct_answers() -> Iterator[Measure]:
                 proportional_to=cost.fitted_to,
                 is_on_stack=cost.is_on_stack,
                 is_as_observed=cost.is_as_observed,
-                shown=Shown.usual if cost.key == "idealized_usd" else Shown.never,
+                priority=8 if cost.key == "idealized_usd" else None,
+                shows_interval=cost.key == "idealized_usd",
             )
 
 

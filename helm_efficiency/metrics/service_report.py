@@ -82,6 +82,7 @@ def flat_row(report: dict[str, Any]) -> dict[str, Any]:
         "num_requests": report["num_requests"],
         "observed_s": report["observed_s"],
         **_three(report, "denoised_s"),
+        "is_upper_bound": report.get("is_upper_bound"),
         "contended_share": report.get("contended_share"),
         **{f"observed_over_denoised_{q}": report.get("observed_over_denoised", {}).get(q) for q in ("p50", "p95")},
         **_three(report, "overhead_s"),
@@ -92,30 +93,9 @@ def flat_row(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def table_row(report: dict[str, Any]) -> dict[str, Any]:
-    """The main numbers of a report, narrow enough for a terminal."""
-    factor = report.get("provider_factor")
-    return {
-        "deployment": report["deployment"],
-        "requests": report["num_requests"],
-        "observed s": report["observed_s"],
-        "denoised s": "≤ " * report.get("is_upper_bound", False) + _with_interval(report.get("denoised_s")),
-        "contended": "" if "contended_share" not in report else f"{report['contended_share']:.0%}",
-        "decode ms/token": _with_interval(report.get("decode_s_per_token"), 1000.0),
-        **({} if factor is None else {"factor": _with_interval(factor)}),
-    }
-
-
 def _three(report: dict[str, Any], name: str) -> dict[str, float | None]:
     interval = report.get(name) or {}
     return {name: interval.get("value"), f"{name}_low": interval.get("low"), f"{name}_high": interval.get("high")}
-
-
-def _with_interval(interval: dict[str, float] | None, unit: float = 1.0) -> str:
-    if interval is None:
-        return ""
-    value, low, high = (unit * interval[name] for name in Interval._fields)
-    return f"{value:.3g} ({low:.3g}–{high:.3g})"
 
 
 def week_rows(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -261,9 +261,10 @@ def summarize(places: Places, start: StartStep) -> None:
 def report(places: Places, start: StartStep) -> str:
     """Write the leaderboard (Markdown, CSV) and the trade-off plot (PNG, PDF); the leaderboard as text."""
     from helm_efficiency.report import formats, plots
-    from helm_efficiency.report.display import Detail, display
+    from helm_efficiency.report.display import display
     from helm_efficiency.report.leaderboard import build
     from helm_efficiency.report.tables import load
+    from helm_efficiency.report.text import to_text
 
     with start("Rank and plot", 2) as advance:
         board = build(load(places.scored))
@@ -274,4 +275,4 @@ def report(places: Places, start: StartStep) -> str:
             path = places.plots / f"{SUITE}-tradeoff.{ending}"
             plots.save_and_close(plots.tradeoff(board.part()), path, source=board.source)
         advance()
-    return formats.to_text(display(board, detail=Detail.brief))
+    return to_text(display(board))

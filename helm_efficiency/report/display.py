@@ -1,56 +1,28 @@
 """A leaderboard as people read it: which columns, in which words, with which marks. Formats are laid over this."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 
 import pandas as pd
 
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
-from helm_efficiency.metrics.measure import Measure, Shown
+from helm_efficiency.metrics.measure import Measure
 from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.notes import ALL
+from helm_efficiency.report.text import Column, Display
 
-BRIEF = tuple(key for key, measure in MEASURES.items() if measure.shown is Shown.brief)
-"""Measures for a terminal of usual width."""
-
-SHOWN = tuple(key for key, measure in MEASURES.items() if measure.shown is not Shown.never)
+SHOWN = tuple(key for key, measure in MEASURES.items() if measure.priority is not None)
 """Measures in print unless others are asked for; the data formats hold all."""
+
+_MEASURED = (Tier.measured, Tier.shared)
+"""Tiers whose means may lose their intervals in a narrow terminal; those of estimates never do."""
 
 ON_FRONT = "●"
 LOWER_BOUND = "≥ "
 _UNLIKELY = 0.05
-
-
-class Detail(Enum):
-    """How much a table shows: for a narrow terminal, for a page, or with intervals."""
-
-    brief = auto()
-    usual = auto()
-    full = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """A table of text.
-
-    Attributes:
-        title: What is compared, on which stack.
-        headings: With units.
-        rows: Cells in print, best model first.
-        is_number: For each column, whether it is set flush right.
-        legend: What the marks mean, one sentence each.
-        notes: What was left out, mixed or missing, one sentence each.
-    """
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    is_number: tuple[bool, ...]
-    legend: tuple[str, ...]
-    notes: tuple[str, ...]
+_ASKED_FOR = 4
+"""Priority of a measure that is printed only because somebody asked for it."""
 
 
 def display(
@@ -59,7 +31,6 @@ def display(
     scenario: str = ALL,
     stack: str | None = None,
     measures: Sequence[str] | None = None,
-    detail: Detail = Detail.usual,
 ) -> Display:
     """One table of a leaderboard, for reading.
 
@@ -68,7 +39,6 @@ def display(
         scenario: One of its scenarios; by default all together.
         stack: One of its stacks; by default the first.
         measures: Columns; None for the usual ones that have any number.
-        detail: How much to show.
 
     Raises:
         InputError: There is no such scenario or measure.
@@ -79,12 +49,9 @@ def display(
     unknown = [name for name in measures or () if name not in MEASURES]
     if unknown:
         raise InputError(f"No measure {unknown[0]!r}. Known measures: {', '.join(MEASURES)}.")
-    columns = dict(_columns(part, board, measures or usual_measures(part, board, detail), detail))
     return Display(
         title=_title(part, scenario),
-        headings=tuple(columns),
-        rows=tuple(zip(*(cells for cells, _ in columns.values()), strict=True)),
-        is_number=tuple(is_number for _, is_number in columns.values()),
+        columns=tuple(_columns(part, board, measures or usual_measures(part, board))),
         legend=tuple(_legend(part, board)),
         notes=tuple(note.text for note in board.notes if note.scenario == scenario),
     )
@@ -112,9 +79,9 @@ def is_shown(part: pd.DataFrame, name: str) -> bool:
     return has_numbers(part, name) or has_numbers(part, MEASURES[name].lower_bound)
 
 
-def usual_measures(part: pd.DataFrame, board: Leaderboard, detail: Detail = Detail.usual) -> list[str]:
+def usual_measures(part: pd.DataFrame, board: Leaderboard) -> list[str]:
     """The measures to show: those that have any number, and what is sorted by."""
-    names = dict.fromkeys((*(BRIEF if detail is Detail.brief else SHOWN), board.options.sort))
+    names = dict.fromkeys((*SHOWN, board.options.sort))
     if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
         names.pop("win_rate", None)  # within one scenario it says what the rank says
     return [name for name in names if is_shown(part, name)]
@@ -182,32 +149,37 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
     return texts
 
 
-def _columns(
-    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], detail: Detail
-) -> Iterator[tuple[str, tuple[list[str], bool]]]:
-    """Heading, cells and alignment of each column."""
-    brief = detail is Detail.brief
+def _columns(part: pd.DataFrame, board: Leaderboard, measures: Sequence[str]) -> Iterator[Column]:
     names = list(part[board.options.by].astype(str))
-    yield "Rank", (rank_text(part, board.options.sort), True)
-    yield board.options.by.capitalize(), (short_names(names) if brief else names, False)
+    yield Column("Rank", tuple(rank_text(part, board.options.sort)))
+    yield Column(board.options.by.capitalize(), tuple(names), is_number=False)
     for measure in map(MEASURES.__getitem__, measures):
-        cells = value_text(part, measure)
-        if detail is Detail.full and measure.shows_interval:
-            cells = [f"{cell}{span}" for cell, span in zip(cells, interval_text(part, measure), strict=True)]
-        if measure.key == "idealized_s":
-            cells = [
-                f"{text} †" if count else text for text, count in zip(cells, part["num_out_of_domain"], strict=True)
-            ]
-        yield measure.heading, (cells, True)
+        priority = 0 if measure.key == board.options.sort else measure.priority or _ASKED_FOR
+        yield _measure_column(part, measure.in_unit_of(part[measure.key]), priority)
     axis = front_axis(part, board.options.sort)
     if axis is not None:
-        yield "Front", (front_text(part, axis), False)
+        yield Column("Front", tuple(front_text(part, axis)), is_number=False, priority=4)
     if len(board.scenarios) > 1 and part["num_scenarios"].nunique() > 1:
-        yield "Scenarios", ([f"{count}/{len(board.scenarios)}" for count in part["num_scenarios"]], True)
-    if part["stack_detail"].nunique() > 1 and not brief:
-        yield "On", (list(part["stack_detail"].fillna("—")), False)
-    if part["tier"].nunique(dropna=False) > 1 and not brief:
-        yield "Evidence", (list(part["tier"].fillna(Tier.none)), False)
+        of = len(board.scenarios)
+        yield Column("Scenarios", tuple(f"{count}/{of}" for count in part["num_scenarios"]), priority=3)
+    if part["stack_detail"].nunique() > 1:
+        yield Column("On", tuple(part["stack_detail"].fillna("—")), is_number=False, priority=8)
+    if part["tier"].nunique(dropna=False) > 1:
+        yield Column("Evidence", tuple(part["tier"].fillna(Tier.none)), is_number=False, priority=5)
+
+
+def _measure_column(part: pd.DataFrame, measure: Measure, priority: int) -> Column:
+    """Return a column of values; an estimate that was not measured keeps its interval however narrow the table is."""
+    plain = value_text(part, measure)
+    if measure.key == "idealized_s":
+        marks = [" †" if count else "" for count in part["num_out_of_domain"]]
+        plain = [f"{text}{mark}" for text, mark in zip(plain, marks, strict=True)]
+    if not measure.shows_interval:
+        return Column(measure.heading, tuple(plain), priority=priority)
+    spans = interval_text(part, measure)
+    cells = tuple(f"{text}{span}" for text, span in zip(plain, spans, strict=True))
+    is_estimate = measure.key == "idealized_s" and not part["tier"].dropna().isin(_MEASURED).all()
+    return Column(measure.heading, cells, cells if is_estimate else tuple(plain), priority=priority)
 
 
 def _title(part: pd.DataFrame, scenario: str) -> str:

@@ -6,18 +6,14 @@ infinite one (the cost of a correct answer where there is none) is the text `inf
 
 import json
 import re
-import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.cells import cell_len
 
 from helm_efficiency.report.board import Leaderboard
-from helm_efficiency.report.display import Display
+from helm_efficiency.report.text import Display
 
-_GAP = 2
-_LEGEND_WIDTH = 100
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|~$])")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -42,7 +38,7 @@ def to_markdown(table: Display) -> str:
         "",
         _markdown_row(table.headings),
         "|" + "|".join(" ---: " if number else " --- " for number in table.is_number) + "|",
-        *(_markdown_row(row) for row in table.rows),
+        *(_markdown_row(row) for row in table.short_rows),
         "",
         *(f"- {_markdown(sentence)}" for sentence in (*table.legend, *table.notes)),
     ]
@@ -68,7 +64,7 @@ def to_latex(table: Display) -> str:
         r"    \toprule",
         *(f"    {_latex_row(row)}" for row in (table.headings,)),
         r"    \midrule",
-        *(f"    {_latex_row(row)}" for row in table.rows),
+        *(f"    {_latex_row(row)}" for row in table.short_rows),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
@@ -82,50 +78,6 @@ def _latex_row(cells: tuple[str, ...]) -> str:
 
 def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
-
-
-def to_text(table: Display, *, width: int | None = None) -> str:
-    """A table for terminals and logs, its legend below, nothing folded.
-
-    Args:
-        table: What to write.
-        width: Of the terminal, in characters; columns that do not fit are left out, from the right, and named below.
-    """
-    columns = [
-        [*_heading_lines(heading), *(_printable(row[index]) for row in table.rows)]
-        for index, heading in enumerate(table.headings)
-    ]
-    widths = [max(map(cell_len, column)) for column in columns]
-    shown = list(range(len(columns)))
-    optional = [index for index in shown[2:] if table.is_number[index]]
-    while width is not None and sum(widths[index] + _GAP for index in shown) - _GAP > width and len(optional) > 1:
-        shown.remove(optional.pop())
-    lines = [
-        (" " * _GAP).join(_pad(columns[at][line], widths[at], right=table.is_number[at]) for at in shown).rstrip()
-        for line in range(2 + len(table.rows) if columns else 0)
-    ]
-    if columns:
-        lines.insert(2, "─" * (sum(widths[index] + _GAP for index in shown) - _GAP))
-    absent = [heading for index, heading in enumerate(table.headings) if index not in shown]
-    legend = [*table.legend, *table.notes, *([f"Left out for want of width: {', '.join(absent)}."] if absent else [])]
-    wrapped = (textwrap.fill(sentence, width or _LEGEND_WIDTH) for sentence in legend)
-    return "\n".join([table.title, "", *lines, "", *wrapped]) + "\n"
-
-
-def _heading_lines(heading: str) -> tuple[str, str]:
-    """Return a heading on two lines, broken after a comma, else before the unit."""
-    title, separator, rest = heading.partition(", " if ", " in heading else " (")
-    return title, separator.strip(" ,") + rest
-
-
-def _printable(text: str) -> str:
-    """Without line breaks and without what would steer the terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def _pad(text: str, width: int, *, right: bool) -> str:
-    blank = " " * (width - cell_len(text))
-    return blank + text if right else text + blank
 
 
 def to_csv(board: Leaderboard) -> str:

@@ -19,10 +19,11 @@ from helm_efficiency.core.tier import Tier
 from helm_efficiency.extras import needs_extra
 from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
-from helm_efficiency.report.display import Detail, Display, display, front_axis, has_numbers
+from helm_efficiency.report.display import display, front_axis, has_numbers
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables
+from helm_efficiency.report.text import Display
 from helm_efficiency.version import __version__
 
 with needs_extra("report"):
@@ -123,7 +124,7 @@ def _boards(board: Leaderboard) -> list[_Board]:
     return [
         _Board(
             stack,
-            display(board, scenario=first, stack=stack, detail=Detail.full),
+            display(board, scenario=first, stack=stack),
             tuple(display(board, scenario=name, stack=stack) for name in others),
         )
         for stack in board.stacks or [""]

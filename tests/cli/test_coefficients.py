@@ -279,9 +279,9 @@ def test_predict_a_file(fitted: Path, tmp_path: Path) -> None:
 def test_predict_for_reading_says_all_of_the_stack_and_of_the_price(fitted: Path) -> None:
     request = ["--prompt-tokens", 16, "--output-tokens", 3, "--price-list", "paper-2023"]
     lines = call("predict", "--store", fitted, "--deployment", "x/y", *request).stdout.splitlines()
-    assert lines[-2] == "Stack: a100-80gb×1"
+    assert lines[0] == "x/y on a100-80gb×1 (evidence: measured)"
     assert lines[-1] == (
-        "Price: 4.096 USD per accelerator-hour, 2023-05-03, "
+        "Price: $4.096 an accelerator-hour, 2023-05-03, "
         "Narayanan et al., arXiv 2305.02440: AWS, 8-A100 instance divided by 8"
     )
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,9 @@ def archive(data_dir: Path, tmp_path: Path) -> Path:
 
 def test_a_table_has_a_row_a_run(archive: Path) -> None:
     result = records(archive)
-    lines = [line.replace(" ", "").split("│")[1:-1] for line in result.stdout.splitlines() if line.startswith("│")]
-    assert sorted(lines) == [
-        ["arc", "5", "529", "851", "23.79", "0", "0", "usage"],
-        ["narrative_qa:model=openai_gpt2", "5", "3536", "209", "6.439", "0", "0", "harness"],
+    assert sorted(line.split() for line in result.stdout.splitlines()[-2:]) == [
+        ["arc", "5", "529", "851", "23.8", "0", "0", "usage"],
+        ["narrative_qa:model=openai_gpt2", "5", "3,536", "209", "6.44", "0", "0", "harness"],
     ]
     assert result.stderr == ""
 
@@ -108,7 +108,8 @@ def test_tokenizers(data_dir: Path, tmp_path: Path) -> None:
     uncounted = json.loads(records(lm_eval, "--count-tokens", "--format", "json").stdout)
     assert {row["prompt_provenance"] for row in uncounted} == {"missing"}
     table = records(lm_eval).stdout
-    assert "│ 10       │               │               │            │ 10      │ 0 " in table
+    assert "Tokens" not in table
+    assert re.search(r" 10 +10 +0  missing\n", table)
     result = CliRunner().invoke(app, ["records", str(lm_eval), "--tokenizer", "x"])
     assert "expected NAME=PLACE" in str(result.exception)
 

@@ -38,7 +38,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURS = "helm-efficiency "
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """Click's; typer brings a click of its own, or uses the one that is installed, by its version."""
-COLUMNS = "120"
+COLUMNS = "80"
 TOOLS = {
     "helm-efficiency": 'helm_efficiency.cli "$@"',
     "helm-run": 'helm.benchmark.run "$@"',

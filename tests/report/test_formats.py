@@ -9,24 +9,25 @@ import pytest
 from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency.errors import InputError
-from helm_efficiency.metrics.measure import number
 from helm_efficiency.metrics.measures import MEASURES
+from helm_efficiency.metrics.quantities import number
 from helm_efficiency.report import formats
-from helm_efficiency.report.display import Detail, display
+from helm_efficiency.report.display import display
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.tables import from_arrow
 from helm_efficiency.report.terminal import text_plot
+from helm_efficiency.report.text import to_text
 
 TEXT = """\
 all scenarios, idealized on a100-80gb×1 megatron fp16
 
-   Rank  Deployment  Score  Win rate  Observed  Denoised  Idealized      GPU cost  API cost  Front   Scenarios
-                                           (s)       (s)        (s)  alone ($/1k)    ($/1k)
-──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-  1 (1)  large       0.850     0.875      2.00      1.00     2.00 †          2.28  — (0/20)  ● 89%         2/2
-2 (1–2)  small       0.750     0.625      2.00     0.300      0.100         0.114  — (0/20)  ● 100%        2/2
-  3 (3)  <b>_new|$   0.450     0.250      2.00  — (0/20)   — (0/20)      — (0/20)      2.00                2/2
-      —  slow            —     0.000         —  — (0/10)          —             —  — (0/10)                1/2
+                                 Win  Observed  Denoised  Idealized     GPU cost,  API cost
+   Rank  Deployment     Score   rate       (s)       (s)        (s)  alone ($/1k)    ($/1k)  Front   Scenarios  Evidence
+────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  1 (1)  org/large      0.850  0.875      2.00      1.00     2.00 †          2.28  — (0/20)  ● 89%         2/2  measured
+2 (1–2)  org/small      0.750  0.625      2.00     0.300      0.100         0.114  — (0/20)  ● 100%        2/2  measured
+  3 (3)  api/<b>_new|$  0.450  0.250      2.00  — (0/20)   — (0/20)      — (0/20)      2.00                2/2  none
+      —  org/slow           —  0.000         —  — (0/10)          —             —  — (0/10)                1/2  measured
 
 Models are compared on 10 to 20 instances; the score is exact_match.
 Ranks are by score, with the 90 % interval of 1000 paired bootstrap draws; = is an exact tie.
@@ -36,6 +37,7 @@ Costs are in dollars for a thousand requests, or for a thousand correct answers.
 Evidence for the idealized numbers: measured 3, none 1.
 † Some requests lie outside what the stack was measured on; their prediction is an extrapolation.
 Who lacks a scenario has no mean over all: org/slow (1 of 2).
+Hidden (too narrow): Provider factor, GPU cost/correct, Output tokens. Show: --all-columns
 """
 
 MARKDOWN = r"""**boolq, idealized on a100-80gb×1 megatron fp16**
@@ -75,7 +77,6 @@ NOTHING = """\
 all scenarios
 
 Rank  Deployment
-
 ────────────────
 
 There is nothing to compare.
@@ -108,7 +109,7 @@ def board():
 
 
 def test_text(board):
-    assert formats.to_text(display(board, detail=Detail.brief)) == TEXT
+    assert to_text(display(board), width=120) == TEXT
 
 
 def test_markdown(board):
@@ -124,16 +125,17 @@ def test_plot_in_text(board):
 
 
 def test_text_leaves_out_what_does_not_fit(board):
-    text = formats.to_text(display(board, detail=Detail.brief), width=80)
+    text = to_text(display(board), width=80)
     table, _, legend = text.partition("\n\nModels are")
     assert max(map(len, text.splitlines())) <= 80
     assert "Idealized" in table
-    assert "API cost" not in table
-    assert "Left out for want of width: GPU cost, alone ($/1k), API cost ($/1k), Scenarios." in " ".join(legend.split())
+    assert "GPU cost" in table
+    assert "Observed" not in table
+    assert "Hidden (too narrow): Denoised, Evidence, Observed" in " ".join(legend.split())
 
 
 def test_intervals_are_shown_where_there_is_room(board):
-    table = display(board, scenario="boolq", detail=Detail.full)
+    table = display(board, scenario="boolq")
     assert [row[2] for row in table.rows][:2] == ["0.900 (0.700–1.000)", "0.700 (0.500–0.900)"]
 
 
@@ -156,14 +158,14 @@ def test_json_says_infinite():
 def test_names_of_any_script_keep_their_columns():
     names = ["组织/模型-1", "org/модель", "org/\u202eright\x1b[31mred", "org/नमूना"]
     board = build(from_arrow(*tables([request(name, "s", 0, 1.0) for name in names])))
-    text = formats.to_text(display(board))
+    text = to_text(display(board))
     assert "\x1b" not in text
     assert all(name in text for name in ("组织/模型-1", "org/модель", "org/नमूना"))
 
 
 def test_nothing_to_show():
     board = build(from_arrow(*tables([])))
-    assert formats.to_text(display(board)) == NOTHING
+    assert to_text(display(board)) == NOTHING
     assert json.loads(formats.to_json(board)) == []
     assert text_plot(board.part()) == "No model has both idealized runtime and score.\n"
 
@@ -183,12 +185,13 @@ def test_unknown_names(board):
         (float("-inf"), "−∞"),
         (0.0, "0"),
         (0.00012345, "0.000123"),
-        (0.000012345, "1.23e-05"),
+        (0.000012345, "0.0000123"),
         (0.1, "0.100"),
         (12.345, "12.3"),
         (123.45, "123"),
         (12345.6, "12,346"),
-        (1234567.0, "1.23e+06"),
+        (1234567.0, "1,234,567"),
+        (3e-12, "<0.000000001"),
     ],
 )
 def test_numbers_in_print(value, text):

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from helm_efficiency.errors import InputError
-from helm_efficiency.metrics.measure import number
 from helm_efficiency.metrics.measures import MEASURES
+from helm_efficiency.metrics.quantities import number
 from helm_efficiency.report.display import short_names
 from helm_efficiency.report.plots.labels import plain, write_names
 from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, caption, log_if_wide, plain_ticks, style

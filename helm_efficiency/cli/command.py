@@ -1,0 +1,83 @@
+"""What every command has: -h, -q and -v, and the options of tables where it prints one."""
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """How much a command prints.
+
+    Attributes:
+        quiet: Print no notes.
+        verbose: List what is grouped otherwise.
+        all_rows: Print every row of a table.
+        all_columns: Print every column, however wide.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    all_rows: bool = False
+    all_columns: bool = False
+
+
+_AS_USUAL = Printing()
+_PRINTING: ContextVar[Printing] = ContextVar("printing", default=_AS_USUAL)
+
+_FLAGS = {
+    "quiet": typer.Option("--quiet", "-q", help="Print no notes.", rich_help_panel="Printing"),
+    "verbose": typer.Option("--verbose", "-v", help="List what is grouped otherwise.", rich_help_panel="Printing"),
+}
+_TABLE_FLAGS = {
+    "all_rows": typer.Option("--all", help="Print every row.", rich_help_panel="Printing"),
+    "all_columns": typer.Option("--all-columns", help="Print every column, however wide.", rich_help_panel="Printing"),
+}
+
+
+def printing() -> Printing:
+    """Return how much the running command prints."""
+    return _PRINTING.get()
+
+
+class App(typer.Typer):
+    """An application whose commands share options."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """Register a command with the shared options; the function itself stays as it is."""
+        register = super().command(name, **options)
+
+        def add(function: Callable[..., None]) -> Callable[..., None]:
+            register(_with_shared_options(function))
+            return function
+
+        return add
+
+
+def _with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function with -q and -v, and where it prints a table with --all and --all-columns."""
+    signature = inspect.signature(function)
+    flags = _FLAGS | (_TABLE_FLAGS if "format" in signature.parameters else {})
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])
+        for name, option in flags.items()
+    ]
+
+    @wraps(function)
+    def run(**values: Any) -> None:
+        given = {name: values.pop(name) for name in flags}
+        token = _PRINTING.set(Printing(**given))
+        try:
+            function(**values)
+        finally:
+            _PRINTING.reset(token)
+
+    run.__annotations__ = {**function.__annotations__, **{each.name: each.annotation for each in added}}
+    shared = signature.replace(parameters=[*signature.parameters.values(), *added])
+    run.__signature__ = shared  # type: ignore[attr-defined]
+    return run

@@ -1,0 +1,85 @@
+"""Warnings about many runs, told once for all runs of one host."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_OF_REQUESTS = re.compile(r"^(\d+) of \d+ requests: ")
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """What is doubtful in one run.
+
+    Attributes:
+        run: Where the run is.
+        host: Host of its deployment, such as `together`; empty where it has none.
+        text: What is doubtful.
+    """
+
+    run: str
+    host: str
+    text: str
+
+
+def host_of(deployment: str) -> str:
+    """Return the host in the name of a deployment.
+
+    >>> host_of("together/Llama-3-8b-chat-hf")
+    'together'
+    """
+    return deployment.partition("/")[0] if "/" in deployment else ""
+
+
+def grouped(warnings: Iterable[RunWarning], num_runs: Counter[str], roots: Sequence[str]) -> list[str]:
+    """Return one line for each host and kind of warning.
+
+    Args:
+        warnings: Of all runs.
+        num_runs: Runs by host, the ones without a warning included.
+        roots: Folders that were named; a single run is named relative to them.
+
+    >>> twice = [RunWarning(f"a/{n}", "together", "20 of 20 requests: an answer is one token") for n in (1, 2)]
+    >>> grouped(twice, Counter(together=3), ["a"])
+    ['2 of 3 runs of together (40 requests): an answer is one token']
+    """
+    groups: dict[tuple[str, str], list[RunWarning]] = {}
+    for warning in warnings:
+        groups.setdefault((warning.host, _OF_REQUESTS.sub("", warning.text)), []).append(warning)
+    lines = []
+    for (host, text), found in groups.items():
+        if len(found) == 1:
+            lines.append(f"{relative(found[0].run, roots)}: {found[0].text}")
+            continue
+        counts = [int(match[1]) for each in found if (match := _OF_REQUESTS.match(each.text))]
+        requests = f" ({sum(counts):,} requests)" if counts else ""
+        of_host = f" of {host}" if host else ""
+        lines.append(f"{len(found):,} of {num_runs[host]:,} runs{of_host}{requests}: {text}")
+    return lines
+
+
+def relative(run: str, roots: Sequence[str]) -> str:
+    """Return the path of a run relative to the folder that was named; its own name where that is the folder.
+
+    >>> relative("/data/runs/v1/mmlu:model=a", ["/data/runs"])
+    'v1/mmlu:model=a'
+    """
+    for root in roots:
+        folder = root if "://" in root else os.path.abspath(root)  # noqa: PTH100 (a URL's text, not a file)
+        if run.startswith(folder.rstrip("/") + "/"):
+            return run[len(folder.rstrip("/")) + 1 :]
+        if run == folder:
+            return run.rstrip("/").rpartition("/")[2]
+    return run
+
+
+def without_path(text: str, run: str, roots: Sequence[str]) -> str:
+    """Return an error about a run that names the run once, relative to the folder.
+
+    >>> without_path("/data/runs/v1/a: no such file", "/data/runs/v1/a", ["/data/runs"])
+    'v1/a: no such file'
+    """
+    name = relative(run, roots)
+    return f"{name}: {text.removeprefix(f'{run}: ').replace(f'{run}/', '').replace(run, name)}"

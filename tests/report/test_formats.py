@@ -131,7 +131,7 @@ def test_text_leaves_out_what_does_not_fit(board):
     assert "Idealized" in table
     assert "GPU cost" in table
     assert "Observed" not in table
-    assert "Hidden (too narrow): Denoised, Evidence, Observed" in " ".join(legend.split())
+    assert "Hidden (too narrow): Front, Denoised, Evidence, Observed" in " ".join(legend.split())
 
 
 def test_intervals_are_shown_where_there_is_room(board):

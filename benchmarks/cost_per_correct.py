@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, table
 
-from helm_efficiency.core.cost import cost_per_correct
+from helm_efficiency.core.cost_per_correct import cost_per_correct
 
 INSTANCES = (20, 50, 100, 400)
 ACCURACIES = (0.05, 0.2, 0.5, 0.9)

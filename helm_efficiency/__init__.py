@@ -23,15 +23,14 @@ if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price, load_accelerators, prices_as_of
     from helm_efficiency.catalog.architectures import load_architectures
     from helm_efficiency.core.cost import (
-        CostPerCorrect,
         IdealizedCost,
         co2_g,
-        cost_per_correct,
         estimated_energy_j,
         idealized_cost,
         mean_power_w,
         serving_cost,
     )
+    from helm_efficiency.core.cost_per_correct import CostPerCorrect, cost_per_correct
     from helm_efficiency.core.fitting.fit import Fit, fit_profile
     from helm_efficiency.core.fitting.fit_all import fit_profiles
     from helm_efficiency.core.fitting.validation import validate
@@ -167,7 +166,7 @@ _HOMES: dict[str, str] = {
     "Architecture": "core.transfer.architecture",
     "CatalogError": "errors",
     "Coefficients": "metrics.efficiency",
-    "CostPerCorrect": "core.cost",
+    "CostPerCorrect": "core.cost_per_correct",
     "Denoised": "core.services.denoise",
     "Domain": "core.runtime_model",
     "EfficiencyError": "errors",
@@ -205,7 +204,7 @@ _HOMES: dict[str, str] = {
     "UnknownDeploymentError": "errors",
     "build_leaderboard": "report.leaderboard:build",
     "co2_g": "core.cost",
-    "cost_per_correct": "core.cost",
+    "cost_per_correct": "core.cost_per_correct",
     "denoise": "core.services.denoise",
     "estimated_energy_j": "core.cost",
     "find_services": "metrics.services:services",

@@ -1,4 +1,4 @@
-"""What seconds cost: accelerator-seconds, dollars, joules, and each of them for one correct answer.
+"""What seconds cost: accelerator-seconds, dollars, joules.
 
     accelerator_s = seconds * num_accelerators / batch_size
     usd           = accelerator_s / 3600 * usd_per_accelerator_hour
@@ -7,15 +7,12 @@
 Two serving profiles, each by name: `latency` is one request at a time (batch size 1, as in Narayanan et al., NeurIPS
 2023); `throughput` is a stated batch, whose requests share its accelerators. In the second, `seconds` are those of the
 whole batch.
-
-Cost of one correct answer is the mean cost of a request over the accuracy on the same requests ("cost of pass").
 """
 
 import math
 from dataclasses import dataclass
 from decimal import Decimal
 from math import fsum
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -192,83 +189,6 @@ def serving_cost(
     if batch_size > fit.coefficients.domain.max_batch_size:
         seconds = np.full_like(seconds, np.nan)
     return idealized_cost(seconds, fit.stack.num_accelerators, usd_per_accelerator_hour, batch_size=batch_size)
-
-
-class CostPerCorrect(NamedTuple):
-    """What one correct answer costs, in the unit of the costs given.
-
-    Attributes:
-        value: Mean cost over accuracy; infinite if nothing was right.
-        low: Lower end of the interval.
-        high: Upper end; infinite if nothing was right.
-        num_instances: Instances with a known cost and score.
-    """
-
-    value: float
-    low: float
-    high: float
-    num_instances: int
-
-
-def cost_per_correct(cost: ArrayLike, correct: ArrayLike, *, confidence: float = 0.9) -> CostPerCorrect:
-    """Cost of one correct answer, in whichever currency the costs are: seconds, accelerator-seconds, dollars, joules.
-
-    A score interval: the ratios r for which `mean(cost) - r * mean(correct)` is within z standard errors of 0, where
-    the variance of `correct` is taken at the accuracy that r implies, mean(cost) / r. It is the root of a quadratic,
-    needs no random numbers, keeps the covariance of cost and correctness, and for equal costs is exactly the cost
-    divided by Wilson's interval of the accuracy. Unlike a bootstrap or the delta method it is right at the ends:
-    nothing right gives a finite lower and an infinite upper end, everything right still gives an interval. Scores
-    between 0 and 1 are allowed; the interval is then too wide rather than too narrow.
-
-    Args:
-        cost: Of each instance; NaN where unknown, and the instance is left out.
-        correct: Its score in [0, 1]; NaN likewise. Same length.
-        confidence: Nominal coverage.
-
-    Returns:
-        The ratio with its interval; infinite if nothing was right, NaN if no instance has both.
-
-    Raises:
-        InputError: Different lengths, a negative cost, a score outside [0, 1], or a confidence outside (0, 1).
-
-    References:
-        Wilson 1927; Fieller 1954. Erol et al., "Cost-of-Pass", arXiv 2504.13359.
-
-    >>> cost_per_correct([2.0, 2.0, 2.0, 2.0], [1, 0, 1, 0]).value
-    4.0
-    """
-    x, y = np.asarray(cost, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise InputError(f"Costs have shape {x.shape} and scores {y.shape}, expected one of each for every instance.")
-    known = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[known], y[known]
-    if np.any(x < 0) or np.any((y < 0) | (y > 1)):
-        raise InputError("Costs must be 0 or more and scores between 0 and 1.")
-    if not 0 < confidence < 1:
-        raise InputError(f"Confidence is {confidence}, expected a fraction between 0 and 1.")
-    if not x.size:
-        return CostPerCorrect(math.nan, math.nan, math.nan, 0)
-    mean, accuracy = float(x.mean()), float(y.mean())
-    low, high = _score_interval(x, y, NormalDist().inv_cdf((1 + confidence) / 2))
-    return CostPerCorrect(mean / accuracy if accuracy else math.inf, low, high, x.size)
-
-
-def _score_interval(x: FloatArray, y: FloatArray, z: float) -> tuple[float, float]:
-    """Both roots of (x̄ - r ȳ)² = z²/n (s_xx - 2 r s_xy + r x̄ - x̄²) in r; s with divisor n."""
-    mean, accuracy = float(x.mean()), float(y.mean())
-    shrink = z * z / x.size
-    covariance = float(np.mean(x * y) - mean * accuracy)
-    a = accuracy * accuracy
-    b = 2 * mean * accuracy - 2 * shrink * covariance + shrink * mean
-    c = mean * mean * (1 + shrink) - shrink * float(x.var())
-    if a == 0:
-        return (max(c / b, 0.0) if b else math.inf), math.inf
-    root = math.sqrt(max(b * b - 4 * a * c, 0.0))
-    larger = (b + math.copysign(root, b)) / 2  # of the two numerators in size: the other one would cancel
-    if larger == 0:
-        return 0.0, 0.0
-    low, high = sorted((larger / a, c / larger))
-    return max(low, 0.0), high
 
 
 DENOISED_TRIALS = 10

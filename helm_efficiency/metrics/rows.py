@@ -1,5 +1,6 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.core.bootstrap import mean_intervals
-from helm_efficiency.core.cost import cost_per_correct
+from helm_efficiency.core.cost_per_correct import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
@@ -119,18 +120,27 @@ def run_rows(
     instances = _Instances.of(records, score_name)
     observed_s = np.array([record.observed_s for record in records], dtype=np.float64)
     costs = [_costs(each, observed_s) for each in scored]
+    factors = [_prediction_factors(each) for each in scored]
     by_stack = {(stack, name): column for stack, columns in enumerate(costs) for name, column in columns.items()}
     means = mean_intervals({**by_stack, (_ANY_STACK, "score"): instances.scores})
+    means |= {
+        (stack, name): _with_prediction_error(means[stack, name], factor)
+        for stack, by_name in enumerate(factors)
+        for name, factor in by_name.items()
+        if (stack, name) in means
+    }
     return [
         common
         | _run_on_stack(each)
         | _named_means({name: interval for (of, name), interval in means.items() if of in (stack, _ANY_STACK)})
-        | instances.per_correct(costs[stack])
+        | instances.per_correct(costs[stack], factors[stack])
         for stack, each in enumerate(scored)
     ]
 
 
 _ANY_STACK = -1
+
+_Factor = tuple[float, float]
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
@@ -143,45 +153,78 @@ class _Instances:
     """The instances of a run that have a score: without perturbed copies, each once for each train trial.
 
     Attributes:
-        scores: One each.
-        rows: The requests that belong to one of them, by their places.
-        places: The instance of each of these, by its place.
+        scores: Score of each instance.
+        questions: Index of each instance's question; the trials of one question share it.
+        rows: Indices of the requests that belong to an instance.
+        instances: Index of the instance of each of these requests.
     """
 
     scores: FloatArray
+    questions: NDArray[np.int64]
     rows: NDArray[np.int64]
-    places: NDArray[np.int64]
+    instances: NDArray[np.int64]
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord], score_name: str | None) -> Self:
         """Find them among the requests."""
-        place_of: dict[tuple[str, int, str], int] = {}
+        index_of: dict[tuple[str, int, str], int] = {}
+        question_of: dict[str, int] = {}
         scores: list[float] = []
+        questions: list[int] = []
         rows: list[int] = []
-        places: list[int] = []
+        instances: list[int] = []
         for row, record in enumerate(records):
             if score_name not in record.scores or record.perturbation:
                 continue
-            place = place_of.setdefault((record.instance_id, record.train_trial, record.split), len(scores))
-            if place == len(scores):
+            index = index_of.setdefault((record.instance_id, record.train_trial, record.split), len(scores))
+            if index == len(scores):
                 scores.append(record.scores[score_name])
+                questions.append(question_of.setdefault(record.instance_id, len(question_of)))
             rows.append(row)
-            places.append(place)
-        return cls(np.array(scores, dtype=np.float64), np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64))
+            instances.append(index)
+        indices = (np.array(numbers, dtype=np.int64) for numbers in (questions, rows, instances))
+        return cls(np.array(scores, dtype=np.float64), *indices)
 
-    def per_correct(self, costs: Mapping[str, FloatArray]) -> dict[str, float]:
-        """Cost of a correct answer in each currency, with its interval; none where scores are no fractions."""
+    def per_correct(self, costs: Mapping[str, FloatArray], factors: Mapping[str, _Factor]) -> dict[str, float]:
+        """Return the cost of a correct answer in each unit, with its interval; none where scores are not fractions."""
         if not len(self.scores) or not ((self.scores >= 0) & (self.scores <= 1)).all():
             return {}
         found: dict[str, float] = {}
+        score = self._by_question(self.scores)
         for name in PER_CORRECT:
-            cost = costs[name]
-            total = np.bincount(self.places, weights=cost[self.rows], minlength=len(self.scores))
-            ratio = cost_per_correct(total, self.scores)
+            total = np.bincount(self.instances, weights=costs[name][self.rows], minlength=len(self.scores))
+            cost = self._by_question(total.astype(np.float64))
+            ratio = cost_per_correct(cost, score, cost_factor=factors.get(name, (1.0, 1.0)))
             if ratio.num_instances:
                 found |= {f"{name}_per_correct": ratio.value, f"{name}_per_correct_low": ratio.low}
                 found[f"{name}_per_correct_high"] = ratio.high
         return found
+
+    def _by_question(self, values: FloatArray) -> FloatArray:
+        """Return the mean over the trials of each question: answers to one question are alike, and count once."""
+        return np.asarray(np.bincount(self.questions, weights=values) / np.bincount(self.questions))
+
+
+def _prediction_factors(scored: ScoredRequests) -> dict[str, _Factor]:
+    """Return, by cost, the interval of the factor that predictions of a run are off by together.
+
+    All requests of a deployment are predicted with the same coefficients, so their errors are taken as fully
+    correlated: the ends of the mean are the means of the ends.
+    """
+    by_root: dict[str, _Factor] = {}
+    for measure in _SCORED:
+        if measure.has_interval and not np.isnan(measure.values(scored)).all():
+            mean, low, high = (np.nanmean(measure.values(scored, end)) for end in ("", "low", "high"))
+            if mean > 0:
+                by_root[measure.key] = (float(low / mean), float(high / mean))
+    return {key: by_root[root] for key in RUN_COSTS if (root := MEASURES[key].fitted_to) in by_root}
+
+
+def _with_prediction_error(interval: tuple[float, float, float], factor: _Factor) -> tuple[float, float, float]:
+    """Return a mean with an interval that holds both errors: of which requests were asked, and of the prediction."""
+    mean, low, high = interval
+    below, above = math.hypot(mean - low, mean * (1.0 - factor[0])), math.hypot(high - mean, mean * (factor[1] - 1.0))
+    return mean, max(mean - below, 0.0), mean + above
 
 
 def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:

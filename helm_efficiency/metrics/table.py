@@ -11,6 +11,8 @@ import pyarrow as pa
 from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
 
 SCHEMA_VERSION = 2
+"""1: first. 2: runs lose `total_C`, and the costs of a correct answer in observed and denoised seconds; the intervals
+of their predicted means hold the error of the prediction; API costs that are bounds have a column of their own."""
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 

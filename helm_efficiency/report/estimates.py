@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
+from helm_efficiency.core.cost_per_correct import AnswerMoments, widened
 from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
 
 _Reals = npt.NDArray[np.float64]
@@ -35,6 +36,7 @@ class Estimates:
         draws: By measure, shape (R, M), models drawn jointly.
         known: By quantity, how many requests (score: instances) the mean is over, shape (M,).
         score_answered: Mean score over all instances that the model answered, compared or not, shape (M,).
+        moments: Moments of cost and score by quantity of `PER_CORRECT`, for the interval of a correct answer's cost.
         num_requests: Requests compared, shape (M,).
         num_instances: Instances compared, shape (M,).
         num_answered: Instances that the model answered, compared or not, shape (M,).
@@ -45,10 +47,25 @@ class Estimates:
     draws: dict[str, _Reals]
     known: dict[str, _Counts]
     score_answered: _Reals
+    moments: dict[str, AnswerMoments]
     num_requests: _Counts
     num_instances: _Counts
     num_answered: _Counts
     num_scenarios: _Counts
+
+    def cost_interval(self, quantity: str) -> tuple[_Reals, _Reals]:
+        """Return the 90 % interval of the cost of a correct answer, shape (M,) each.
+
+        It holds which instances were drawn and the error of the predicted runtime.
+        """
+        value = self.values[f"{quantity}_per_correct"]
+        root = MEASURES[quantity].fitted_to
+        columns = MEASURES[root].interval_columns if root else ()
+        errors = [_ratio(self.values[end], self.values[root]) for end in columns if end in self.values]
+        low, high = errors or (np.ones_like(value), np.ones_like(value))
+        factor = np.nan_to_num(low, nan=1.0), np.nan_to_num(high, nan=1.0)
+        ends = widened(value, self.moments[quantity].interval(), factor)
+        return np.where(np.isnan(value), np.nan, ends[0]), np.where(np.isnan(value), np.nan, ends[1])
 
 
 @dataclass(frozen=True)
@@ -109,9 +126,14 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
     )
     values, draws, known = _request_means(requests[rows], means, how)
     values["score"], draws["score"], known["score"] = means.of(score[rows], share[rows])
+    trials = means.counts(1 / np.maximum(np.bincount(cell, minlength=asked.size), 1)[cell[rows]])
+    correct = means.per_unit(score[rows] * share[rows], trials)
     num_requests, num_instances = np.bincount(models[rows], minlength=num_models), compared.sum(axis=1)
     per_instance = num_requests / np.maximum(num_instances, 1)
     is_answer = answered[models, instance] & ~np.isnan(score)
+    moments = {
+        name: AnswerMoments.of(means.per_unit(_reals(requests[rows], name), trials), correct) for name in PER_CORRECT
+    }
     return Estimates(
         with_ratios(values, per_instance, lower_is_better=how.lower_is_better),
         with_ratios(draws, per_instance, lower_is_better=how.lower_is_better),
@@ -120,6 +142,7 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
             np.bincount(models[is_answer], (score * share)[is_answer], num_models).astype(float),
             np.bincount(models[is_answer], share[is_answer], num_models).astype(float),
         ),
+        moments=moments,
         num_requests=num_requests,
         num_instances=num_instances,
         num_answered=answered.sum(axis=1),
@@ -148,6 +171,16 @@ class _Means:
             draws = np.full((len(self.weights), self.shape[0]), np.nan)
         return values, draws, counts.sum(axis=1).round().astype(np.int64)
 
+    def counts(self, share: _Reals) -> _Reals:
+        """Return how many units each cluster has, shape (M, C); each row counts `share` of one."""
+        return self._by_cluster(share)
+
+    def per_unit(self, column: _Reals, units: _Reals) -> _Reals:
+        """Return the mean over the units of each cluster, shape (M, C); NaN where a row is unknown or none is there."""
+        total = self._by_cluster(column)
+        result: _Reals = np.divide(total, units, out=np.full(units.shape, np.nan), where=units > 0)
+        return result
+
     def _by_cluster(self, weights: npt.NDArray[np.generic]) -> _Reals:
         flat = np.bincount(self.at, weights, self.shape[0] * self.shape[1]).astype(float)
         return flat.reshape(self.shape)
@@ -158,16 +191,15 @@ def _request_means(
 ) -> tuple[dict[str, _Reals], dict[str, _Reals], dict[str, _Counts]]:
     values, draws, known = {}, {}, {}
     for name in QUANTITIES:
-        values[name], draws[name], known[name] = means.of(requests[name].to_numpy(dtype=float, na_value=np.nan))
+        values[name], draws[name], known[name] = means.of(_reals(requests, name))
     is_bound = known["api_usd_at_least"] > known["api_usd"]  # a mean over the other requests would be of other requests
     for table in (values, draws):
         table["api_usd"] = np.where(is_bound, np.nan, table["api_usd"])
     errors: dict[str, _Reals] = {}
     for fitted in _FITTED:
-        low, high = (
-            means.of(requests[column].to_numpy(dtype=float, na_value=np.nan))[0]
-            for column in MEASURES[fitted].interval_columns
-        )
+        ends = {column: means.of(_reals(requests, column))[0] for column in MEASURES[fitted].interval_columns}
+        values |= ends
+        low, high = ends.values()
         error = how.fit_errors[fitted]
         half_width = np.where(error < 0, values[fitted] - low, high - values[fitted]) / norm.ppf((1 + LEVEL) / 2)
         factor = np.maximum(1 + error * np.nan_to_num(_ratio(half_width, values[fitted])), 0)
@@ -181,6 +213,10 @@ def _request_means(
         values[of_factor], drawn, _ = means.of(column)
         draws[of_factor] = drawn * errors[name]
     return values, draws, known
+
+
+def _reals(requests: pd.DataFrame, column: str) -> _Reals:
+    return requests[column].to_numpy(dtype=float, na_value=np.nan)
 
 
 def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estimates:
@@ -203,7 +239,11 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
         for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
     }
     known = {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known}
-    return Estimates(tables[0], tables[1], known, mean([part.score_answered for part in parts]), **totals)
+    moments = {
+        name: AnswerMoments.mean_of([part.moments[name] for part in parts], skip_missing=not common)
+        for name in parts[0].moments
+    }
+    return Estimates(tables[0], tables[1], known, mean([part.score_answered for part in parts]), moments, **totals)
 
 
 def with_ratios(

@@ -47,7 +47,11 @@ METHOD = (
         "Cost, energy",
         "Idealized runtime × accelerators × price of an accelerator, or its power. API cost: tokens × list price.",
     ),
-    ("Per correct answer", "Total over all answers ÷ sum of their scores; infinite where no answer is correct."),
+    (
+        "Per correct answer",
+        "Total over all answers ÷ sum of their scores; infinite where no answer is correct. Its interval is a score "
+        "interval, widened by the error of the predicted runtime.",
+    ),
     ("Evidence", " ".join(f"{tier}: {tier.meaning}." for tier in Tier)),
     (
         "Intervals and ranks",

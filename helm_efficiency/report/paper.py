@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
+from helm_efficiency.core.cost_per_correct import AnswerMoments
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import write_file
-from helm_efficiency.metrics.measures import MEASURES
+from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
@@ -117,6 +118,11 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
         with_ratios(draws, ones),
         known,
         score_answered=values["score"],
+        moments={
+            name: AnswerMoments.of_means(values[name], values["score"], num_instances)
+            for name in PER_CORRECT
+            if name in values
+        },
         num_requests=num_instances,
         num_instances=num_instances,
         num_answered=num_instances,

@@ -61,7 +61,10 @@ def _measure_columns(found: Estimates, options: Options) -> dict[str, Any]:
         higher = bool(MEASURES[name].higher_is_better) and not (name == "score" and options.lower_is_better)
         ranks = rank_intervals(value, draws, higher_is_better=higher)
         columns[name] = value
-        columns[f"{name}_low"], columns[f"{name}_high"] = interval(draws)
+        quantity = name.removesuffix("_per_correct")
+        is_cost_of_correct = quantity != name and quantity in found.moments
+        ends = found.cost_interval(quantity) if is_cost_of_correct else interval(draws)
+        columns[f"{name}_low"], columns[f"{name}_high"] = ends
         if name in found.known:
             columns[f"{name}_known"] = found.known[name]
         columns[f"{name}_rank"], columns[f"{name}_rank_low"], columns[f"{name}_rank_high"] = (

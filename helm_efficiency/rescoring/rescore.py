@@ -16,7 +16,16 @@ from helm_efficiency.files import locked, remove_unfinished, write_files
 from helm_efficiency.metrics.rows import run_table
 from helm_efficiency.metrics.table import run_schema
 from helm_efficiency.rescoring.plan import Plan
-from helm_efficiency.rescoring.run import RECEIPTS, REQUESTS, Matched, Outcome, Receipt, part_name, read_receipt
+from helm_efficiency.rescoring.run import (
+    RECEIPTS,
+    REQUESTS,
+    Matched,
+    Outcome,
+    Receipt,
+    part_name,
+    read_receipt,
+    rows_of,
+)
 from helm_efficiency.rescoring.workers import rescore_here, rescore_in_processes, rescore_on_cluster
 
 _WORTH_PROCESSES_BYTES = 300_000_000
@@ -133,7 +142,7 @@ def _write_runs(output: Path) -> None:
     schema = schema.with_metadata((schema.metadata or {}) | trace(_receipts(output)))
 
     def write(target: BinaryIO) -> None:
-        rows = itertools.chain.from_iterable(receipt.rows for receipt in _receipts(output))
+        rows = itertools.chain.from_iterable(map(rows_of, _receipts(output)))
         with pq.ParquetWriter(target, schema) as writer:
             while block := list(itertools.islice(rows, _ROWS_AT_ONCE)):
                 writer.write_table(run_table(block).replace_schema_metadata(schema.metadata))

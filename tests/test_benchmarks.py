@@ -28,7 +28,7 @@ def test_so_is_the_table_of_the_denoising_page() -> None:
 
 
 def test_raw_results_name_no_machine_and_no_path() -> None:
-    for path in _harness.RESULTS.glob("*.json"):
+    for path in _harness.RESULTS.rglob("*.json"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\"/|/(home|root|tmp|work|Users)/", text), path
     facts = {"system", "processor", "cores", "memory_gib", "load_before"}

@@ -28,7 +28,7 @@ def doctor(*, store: StoreOption = DEFAULT_STORE, format: FormatOption = Format.
     """
     from helm_efficiency.profiling.doctor import examine
 
-    findings = [*examine(), _examine_plugin(), _examine_store(store)]
+    findings = [*examine(), _examine_plugin(), _examine_vllm_client(), _examine_store(store)]
     remedies = [f"{each.what}: {each.remedy}" for each in findings if each.remedy]
     emit([asdict(finding) for finding in findings], format, _FIELDS, whole=True)
     if format is Format.table:
@@ -46,6 +46,15 @@ def _examine_plugin() -> "Finding":
     if "helm_efficiency" in names:
         return Finding("HELM plugin", "ok", "registered")
     return Finding("HELM plugin", "missing", "not registered", "pip install helm-efficiency (rather than copying it)")
+
+
+def _examine_vllm_client() -> "Finding":
+    """Whether HELM can ask a vLLM server for completions."""
+    from helm_efficiency.helm_plugin.vllm_client import INSTEAD, vllm_client_problem
+    from helm_efficiency.profiling.doctor import Finding
+
+    problem = vllm_client_problem()
+    return Finding("HELM VLLMClient", "missing" if problem else "ok", problem or "constructed", INSTEAD * bool(problem))
 
 
 def _examine_store(path: Path) -> "Finding":

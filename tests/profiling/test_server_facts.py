@@ -12,11 +12,11 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
-from helm_efficiency.profiling.endpoint.client import Endpoint
+from helm_efficiency.profiling.endpoint.client import Endpoint, Reply
 from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.server import ServerFacts, ask_server, is_cpu_only
-from helm_efficiency.profiling.endpoint.timing import EndpointTimer
+from helm_efficiency.profiling.endpoint.timing import EndpointTimer, warm_up
 from helm_efficiency.profiling.noise import Repetitions
 
 ACCELERATOR = "cpu" if is_cpu_only() else "unknown"
@@ -166,7 +166,9 @@ def test_counters_of_the_engine_stand_beside_the_client_s_times(server: RawServe
     before = {"running": 2.0, "hits": 5.0, "count": 10.0, "queue": 1.0, "prefill": 2.0, "decode": 3.0}
     after = {"running": 0.0, "hits": 21.0, "count": 14.0, "queue": 1.8, "prefill": 2.4, "decode": 3.04}
     server.pages["/metrics"] = [page(METRICS.format(**values).encode()) for values in (before, after)]
-    engine = timed(server, Cell(8, 4)).engine
+    result = timed(server, Cell(8, 4))
+    engine = result.engine
+    assert result.note == "5 requests of other clients were in its way"
     assert engine["queue_s"] == pytest.approx(0.2) and engine["prefill_s"] == pytest.approx(0.1)
     assert engine["decode_s"] == pytest.approx(0.01), "of 4 requests that ended"
     assert (engine["cached_tokens"], engine["others"]) == (16, 5), "3 ended beside ours, 2 were there before"
@@ -186,3 +188,22 @@ def test_times_that_come_with_an_answer_are_kept(server: RawServer) -> None:
     result = timed(server, Cell(8, 4))
     assert (result.engine["prefill_s"], result.engine["decode_s"]) == (0.25, 0.03) and "queue_s" not in result.engine
     assert "1 prompts partly from the server's prefix cache (up to 3 tokens)" in result.note
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked", "said"),
+    [
+        ([0.21, 0.20], 2, ""),
+        (
+            [12.3, 4.0, 0.21, 0.20],
+            4,
+            "the first request took 12 s and later ones 0.2 s: the server compiled",
+        ),
+        ([0.04, 0.01, 0.01], 3, ""),
+        ([64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0], 6, "the first request took 64 s and later ones 2 s"),
+    ],
+)
+def test_warm_ups_go_on_while_the_server_becomes_faster(seconds: list[float], asked: int, said: str) -> None:
+    rounds = iter([(Reply(each, 8, 4),) for each in seconds])
+    assert warm_up(lambda: next(rounds), 1).startswith(said)
+    assert len(list(rounds)) == len(seconds) - asked

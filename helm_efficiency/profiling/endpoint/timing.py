@@ -71,7 +71,7 @@ class EndpointTimer:
             return self._round(cell, prompts)
 
         try:
-            warm_up = _warm_up(ask, self._repetitions.num_warmups)
+            compiled = warm_up(ask, self._repetitions.num_warmups)
             self._clock.start()
             rounds: list[Round] = []
             while self._repetitions.wants_more([_seconds(replies) for replies in rounds]):
@@ -82,7 +82,8 @@ class EndpointTimer:
         replies = [reply for replies in rounds for reply in replies]
         engine = self._clock.stop(replies)
         seconds = [_seconds(replies) for replies in rounds]
-        notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), warm_up, told]
+        busy = f"{engine.others} requests of other clients were in its way" if engine and engine.others else ""
+        notes = [noise_note(seconds, wanted_fraction=self._repetitions.max_spread_fraction), compiled, told, busy]
         return CellResult(
             cell,
             tuple(_measurement(replies) for replies in rounds),
@@ -108,7 +109,7 @@ class EndpointTimer:
         raise CellRefusedError(f"the server turns away some of {cell.batch_size} requests sent together.")
 
 
-def _warm_up(ask: Callable[[], Round], num_warmups: int) -> str:
+def warm_up(ask: Callable[[], Round], num_warmups: int) -> str:
     """Ask as often as wanted, and on while the server becomes faster; what there is to say of it."""
     seconds = [_seconds(ask()) for _ in range(num_warmups)]
     while seconds and len(seconds) < num_warmups + _MOST_WARMUPS:

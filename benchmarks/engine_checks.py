@@ -1,0 +1,139 @@
+"""One engine end to end: what it says of itself, its profile, HELM against it, and whether all count alike."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from engine_servers import Server, model_folder, running
+
+ENGINES = ("vllm", "llama.cpp", "transformers-serve")
+CLIENTS = {
+    "completions": ("helm.clients.openai_client.OpenAILegacyCompletionsClient", "openai_model_name"),
+    "chat": ("helm.clients.vllm_client.VLLMChatClient", "vllm_model_name"),
+}
+COUNTERS = {
+    "vllm": ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"),
+    "llama.cpp": ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
+}
+_PROFILE_S = 90
+_RUNNER = "helm_efficiency.helm_plugin.plugin.EfficiencyRunner"
+
+
+def check(engine: str, size: str = "8M") -> dict[str, Any]:
+    """One engine end to end: what it says of itself, its profile, and HELM against it with both clients."""
+    begun = time.monotonic()
+    with running(engine, size) as server, tempfile.TemporaryDirectory() as scratch:
+        started_s = time.monotonic() - begun
+        store = Path(scratch) / "prod_env" / "efficiency.sqlite"
+        found = profile(server, store)
+        helm = {name: run_helm(server, name, store, model_folder(size)) for name in CLIENTS}
+    return {"engine": engine, "started_s": started_s, **found, "helm": helm}
+
+
+def profile(server: Server, store: Path, *options: str) -> dict[str, Any]:
+    """Profile a server as a user would, with no option that it could tell itself, and fit."""
+    named = [server.model] if server.engine == "transformers-serve" else []
+    deployment = ["--deployment", "local/completions", "--store", str(store)]
+    more = options or ("--concurrency", "1,4", "--budget-seconds", str(_PROFILE_S))
+    begun = time.monotonic()
+    told = command("profile", *named, "--base-url", server.base_url, *deployment, *more, "--format", "json")
+    seconds = time.monotonic() - begun
+    cells = json.loads(told.stdout)
+    fits = json.loads(command("fit", "--store", str(store), "--format", "json").stdout)
+    return {
+        "stack": cells[0]["stack"],
+        "profile_s": seconds,
+        "exit_code": told.returncode,
+        "cells": cells,
+        "fits": fits,
+    }
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ours; 1 means that it ended early or something is missing, which the results show."""
+    done = subprocess.run(
+        [sys.executable, "-m", "helm_efficiency.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(f"{arguments[0]} failed: {done.stderr[-2000:]}")
+    return done
+
+
+def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str, Any]:
+    """HELM's own command with one of its clients and our runner; its counts beside those of the server."""
+    home = store.parent
+    write_deployment(home, server, client, model)
+    before = counted(server)
+    entry = f"efficiency_probe:trials=2,session=0,model=local/{client},probe=16+128x1+8"
+    arguments = ["--run-entries", entry, "--suite", client, "--output-path", str(home.parent / "out")]
+    arguments += ["--local-path", str(home), "--max-eval-instances", "100", "--num-threads", "1"]
+    settings = {"HELM_EFFICIENCY_STORE": str(store), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "helm.benchmark.run", *arguments, "--runner-class-name", _RUNNER],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | settings,
+        cwd=home.parent,
+    )
+    runs = list((home.parent / "out" / "runs" / client).glob("efficiency_probe*/stats.json"))
+    if not runs:
+        return {"failed": (re.findall(r"^.*Error.*$", done.stdout + done.stderr, re.MULTILINE) or ["?"])[-1][:300]}
+    stats = {stat["name"]["name"]: stat for stat in json.loads(runs[0].read_text())}
+    wanted = ("num_prompt_tokens", "num_output_tokens", "inference_runtime", "inference_idealized_runtime")
+    sums = {name: stats.get(name, {}).get("sum") for name in (*wanted, "inference_denoised_runtime")}
+    after = counted(server)
+    return {**sums, "requests": stats.get("num_output_tokens", {}).get("count"), "server": grown(before, after)}
+
+
+def write_deployment(home: Path, server: Server, client: str, model: Path) -> None:
+    """HELM's configuration files for a server."""
+    class_name, argument = CLIENTS[client]
+    args = {"base_url": server.base_url, argument: server.model}
+    if client == "completions":
+        args["api_key"] = "EMPTY"
+    name = f"local/{client}"
+    tokenizer = {"class_name": "helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"}
+    tokenizer |= {"args": {"pretrained_model_name_or_path": str(model)}}
+    contents = {
+        "model_deployments": {
+            "model_deployments": [
+                {
+                    "name": name,
+                    "tokenizer_name": name,
+                    "max_sequence_length": 2000,
+                    "client_spec": {"class_name": class_name, "args": args},
+                }
+            ]
+        },
+        "tokenizer_configs": {
+            "tokenizer_configs": [
+                {"name": name, "tokenizer_spec": tokenizer, "end_of_text_token": "</s>", "prefix_token": "<s>"}
+            ]
+        },
+    }
+    home.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        (home / f"{file}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def counted(server: Server) -> dict[str, float]:
+    """Prompt and output tokens that the server counted by now, where it has counters."""
+    names = COUNTERS.get(server.engine.partition("-")[0], ())
+    page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text if names else ""
+    found = {name: re.findall(rf"^{re.escape(name)}(?:{{.*}})? ([0-9.e+]+)$", page, re.MULTILINE) for name in names}
+    kinds = ("prompt_tokens", "output_tokens")
+    return {kind: sum(map(float, values)) for kind, values in zip(kinds, found.values(), strict=False)}
+
+
+def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """What was counted between two readings."""
+    return {name: value - before[name] for name, value in after.items()}

@@ -1,0 +1,18 @@
+"""Whether HELM's client for vLLM's completions works: that of crfm-helm 0.5.16 cannot be constructed."""
+
+INSTEAD = (
+    "in model_deployments.yaml, class_name helm.clients.openai_client.OpenAILegacyCompletionsClient with base_url, "
+    "openai_model_name and api_key (any text), or VLLMChatClient for chat; see docs/engines.md"
+)
+
+
+def vllm_client_problem() -> str:
+    """Why `VLLMClient` cannot be constructed, by constructing one; empty if it can. Nothing is asked of any server."""
+    try:
+        from helm.clients.vllm_client import VLLMClient
+        from helm.common.cache import BlackHoleCacheConfig
+
+        VLLMClient(None, "none", BlackHoleCacheConfig(), base_url="http://127.0.0.1:9/v1", vllm_model_name="none")
+    except (ImportError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return ""

@@ -76,14 +76,25 @@ _LONGEST_END = 300
 
 
 def one_line(text: str) -> str:
-    """Text as a terminal may show it: what would break the line or steer the terminal is written as an escape.
-
-    Names of files and models come from strangers, and so do values, which may be pages long: of those the middle is
-    left out.
+    """Return text as one line for a terminal: unprintable characters as escapes, pages without their middle.
 
     >>> one_line("no such file: a\\nb")
     'no such file: a\\\\nb'
     """
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE - _LONGEST_END]} … {text[-_LONGEST_END:]}"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return text with an escape for each character that would break the line, steer a terminal or turn what follows.
+
+    Names of files and models come from strangers. Whatever shows them, as text, Markdown, LaTeX, CSV, HTML or a figure,
+    passes them through here.
+
+    >>> printable("llama\\x1b[2J")
+    'llama\\\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helm_efficiency.errors import printable
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.text import Display
 
@@ -50,8 +51,8 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
 
 
 def _markdown(text: str) -> str:
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(escaped.split()))
+    escaped = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", escaped)
 
 
 def to_latex(table: Display) -> str:
@@ -77,12 +78,22 @@ def _latex_row(cells: tuple[str, ...]) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
 def to_csv(board: Leaderboard) -> str:
-    """All rows and columns, and in each row what it is traced back by."""
-    return _rounded(board.table).assign(made_with=board.source).to_csv(index=False, lineterminator="\n")
+    """Return all rows and columns, and in each row what it is traced back by.
+
+    Names are written as they are but for what is not printable: a cell may begin with = or @, as some names do.
+    """
+    table = _rounded(board.table).assign(made_with=board.source)
+    texts = table.select_dtypes(exclude="number").columns
+    shown = table.assign(**{name: table[name].map(_csv_text) for name in texts})
+    return shown.to_csv(index=False, lineterminator="\n")
+
+
+def _csv_text(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
 
 def to_records(board: Leaderboard) -> list[dict[str, Any]]:
@@ -96,7 +107,7 @@ def to_records(board: Leaderboard) -> list[dict[str, Any]]:
 
 def to_json(board: Leaderboard) -> str:
     """All rows and columns as a list of objects."""
-    return json.dumps(to_records(board), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(to_records(board), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

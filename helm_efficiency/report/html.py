@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from helm_efficiency.core.tier import Tier
+from helm_efficiency.errors import printable
 from helm_efficiency.extras import needs_extra
 from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
@@ -92,6 +93,7 @@ def to_html(
         loader=PackageLoader("helm_efficiency.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         keep_trailing_newline=True,
     )
     script = _template_text("report.js")
@@ -110,8 +112,13 @@ def to_html(
     )
 
 
+def _shown(value: Any) -> Any:
+    """Return what the template writes: text without what is not printable; markup of our own as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _dumps(value: Any, **_: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _template_text(name: str) -> str:
@@ -163,14 +170,14 @@ def _data(board: Leaderboard) -> dict[str, Any]:
         axes = [axis.key, *(name for name in axes if name != axis.key)]
     parts = [
         _part(part, names, measures, evidence, board.options.by)
-        | {"label": name if len(board.stacks) < 2 else f"{name}, {stack}"}
+        | {"label": printable(name if len(board.stacks) < 2 else f"{name}, {stack}")}
         for stack in board.stacks
         for name in _names(board)
         if len(part := board.part(name, stack))
     ]
     return {
-        "names": names,
-        "evidence": evidence,
+        "names": [printable(name) for name in names],
+        "evidence": [printable(text) for text in evidence],
         "measures": {name: {"label": MEASURES[name].axis_label} for name in measures},
         "axes": axes,
         "heights": [name for name in _HEIGHTS if name in measures],

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from helm_efficiency.errors import printable
 from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.report.display import short_names
 
@@ -50,7 +51,7 @@ def text_plot(
         f"{'':>{_MARGIN}}  {MEASURES[x].axis_label}{', logarithmic' if log else ''}",
         "",
     ]
-    names = short_names([str(name) for name in shown["deployment"]])
+    names = short_names([printable(str(name)) for name in shown["deployment"]])
     lines += [f"  {key} {name}" for key, name in zip(keys, names, strict=True) if key != "·"]
     return "\n".join([*lines, "  upper case: on the Pareto front"]) + "\n"
 

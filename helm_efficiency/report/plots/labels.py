@@ -16,6 +16,7 @@ import numpy.typing as npt
 from matplotlib import patheffects
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
+from helm_efficiency.errors import printable
 from helm_efficiency.report.plots.style import INK, MUTED
 
 _Reals = npt.NDArray[np.float64]
@@ -34,7 +35,7 @@ _LONG_WORD = re.compile(r"(\S{50})\S{12,}(\S{20})")
 
 
 def plain(name: str) -> str:
-    """A name that matplotlib does not take for mathematics, of a length that can be drawn.
+    """Return a name that matplotlib does not take for mathematics, printable and of a length that can be drawn.
 
     >>> plain("cheap$")
     'cheap\\\\$'
@@ -42,7 +43,7 @@ def plain(name: str) -> str:
     71
     """
     shortened = _LONG_WORD.sub(r"\1…\2", name)
-    return "".join(c if c.isprintable() else "�" for c in shortened).replace("$", r"\$")
+    return printable(shortened).replace("$", r"\$")
 
 
 @dataclass

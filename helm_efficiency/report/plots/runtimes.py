@@ -109,7 +109,7 @@ def stacks(
         panel: Axes = plt.subplots(figsize=(6, 5.4))[1] if axes is None else axes
         lines = _ratio_lines(panel, points) if len(points) else []
         panel.plot(*points.T, "o", ms=8, mfc="white", mec=COLOURS[0], mew=1.4, zorder=4)
-        panel.set(xlabel=f"{m.axis_label}, {names[0]}", ylabel=f"{m.axis_label}, {names[1]}")
+        panel.set(xlabel=f"{m.axis_label}, {plain(names[0])}", ylabel=f"{m.axis_label}, {plain(names[1])}")
         panel.set_title(plain(_scenario(first)))
         if alone:
             caption(

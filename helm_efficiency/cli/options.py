@@ -16,7 +16,7 @@ import typer
 from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.tables import Field, as_display
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
-from helm_efficiency.errors import one_line
+from helm_efficiency.errors import one_line, printable
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog
@@ -98,10 +98,7 @@ def emit(
     elif format is Format.json:
         sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
     else:
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        _write_csv(iter(rows), list(dict.fromkeys(column for row in rows for column in row)))
 
 
 def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequence[Field]) -> None:
@@ -113,7 +110,8 @@ def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequenc
     if format is Format.json:
         _write_json(left)
     elif format is Format.csv:
-        _write_csv(left)
+        first_row = next(left, {})
+        _write_csv(itertools.chain([first_row] if first_row else [], left), list(first_row))
     elif not printing().all_rows:
         first = list(itertools.islice(left, _FEW_ROWS + 1))
         _print_table(first, fields, num_rows=len(first) + sum(1 for _ in left))
@@ -138,11 +136,12 @@ def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
     sys.stdout.write("]\n" if first is None else "\n]\n")
 
 
-def _write_csv(rows: Iterator[Mapping[str, Any]]) -> None:
-    first = next(rows, None)
-    writer = csv.DictWriter(sys.stdout, list(first or ()), lineterminator="\n")
+def _write_csv(rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write texts as they are but for what is not printable: a cell may begin with = or @, as some names do."""
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(itertools.chain([] if first is None else [first], rows))
+    for row in rows:
+        writer.writerow({key: printable(value) if isinstance(value, str) else value for key, value in row.items()})
 
 
 def _print_table(

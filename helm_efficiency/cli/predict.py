@@ -19,7 +19,7 @@ from helm_efficiency.cli.options import (
 )
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
-from helm_efficiency.errors import InputError
+from helm_efficiency.errors import InputError, one_line
 from helm_efficiency.metrics.quantities import COUNT, DOLLARS_PER_1K, SECONDS
 from helm_efficiency.metrics.quantities import number as printed
 
@@ -92,7 +92,7 @@ def _show(rows: list[dict[str, Any]], fit: "Fit", price: "Price | None") -> None
         sys.stdout.write(f"All {len(rows):,} requests: {printed(total)} s\n")
     if price is not None:
         hourly = f"${price.usd_per_accelerator_hour} an accelerator-hour"
-        sys.stdout.write(f"Price: {hourly}, {price.date.isoformat()}, {price.source}\n")
+        sys.stdout.write(f"Price: {hourly}, {price.date.isoformat()}, {one_line(price.source)}\n")
 
 
 def _read_requests(path: Path) -> tuple[list[int], list[int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.cli.options import Format, emit, note
 from helm_efficiency.cli.tables import Field
+from helm_efficiency.errors import one_line
 from helm_efficiency.metrics.quantities import BYTES, COUNT, JOULES, PERCENT, SECONDS
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def progress() -> "Iterator[Tell]":
         def tell(deployment: str, result: "CellResult") -> None:
             nonlocal count
             count += 1
-            bar.update(task, description=f"{deployment}: {count} cells, last {result.cell} {result.note}")
+            description = f"{deployment}: {count} cells, last {result.cell} {result.note}"
+            bar.update(task, description=one_line(description))
 
         yield tell
 

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 from helpers import scored_tables as scored
+from helpers.odd_places import copy_to_change
 from helpers.run_commands import call
 
+from helm_efficiency.core.fitting.fit import fit_profile
+from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.store import Store
+
 HOSTILE = (
-    "\x1b]52;c;ZXZpbA==\x07 "  # writes into the clipboard
-    "\x1b[2J\x1b[H \x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\ "  # clears the screen; a link
-    "\x9b2J\x9d52;c;x\x9c\x90 "  # the same in single characters
-    "\u202eevil\u2066\u2069\u200f\u061c "  # directions
-    "a\x00b\x7f \ufeff\u200b\u00ad\U000e0041 "
+    "\x1b]52;c;ZXZpbA==\x07"  # writes into the clipboard
+    "\x1b[2J\x1b[H\x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\"  # clears the screen; a link
+    "\x9b2J\x9d52;c;x\x9c\x90"  # the same in single characters
+    "\u202eevil\u2066\u2069\u200f\u061c"  # directions
+    "a\x00b\x7f\ufeff\u200b\u00ad\U000e0041"
     "a\nb\rc\u2028d\x85e\x0bf\tg"
 )
 
@@ -69,6 +74,34 @@ def test_pages_and_figures_steer_nothing(folder: Path, tmp_path: Path) -> None:
         if code == 0:
             require_printable(figure.read_text(encoding="utf-8"))
 
+
+@pytest.mark.parametrize("format", ["table", "csv", "json"])
+def test_records_and_predictions_steer_no_terminal(data_dir: Path, tmp_path: Path, format: str) -> None:
+    """A run, a price and its source, each with hostile names."""
+    real = next((data_dir / "helm_runs" / "small").rglob("run_spec.json")).parent
+    run = copy_to_change(real, tmp_path / "v1" / "run")
+    spec = json.loads((run / "run_spec.json").read_bytes())
+    spec["adapter_spec"] |= {"model": f"m{HOSTILE}", "model_deployment": f"d{HOSTILE}"}
+    (run / "run_spec.json").write_text(json.dumps(spec | {"name": f"r:x={HOSTILE}"}))
+    prices, store = tmp_path / "p.yaml", tmp_path / "s.sqlite"
+    prices.write_text(json.dumps({"prices": [PRICE | {"source": f"an invoice {HOSTILE}"}]}))
+    measured = tuple(Measurement(p, o, 0.01 + p * 1e-4 + o * 0.02) for p in (1, 64, 1024) for o in (1, 16))
+    profile = Profile(f"me/{HOSTILE}", Stack("a100-80gb-x", "a100-80gb"), measured)
+    Store(store).put_all([profile], [fit_profile(profile)])
+    predicted = ("--deployment", profile.deployment, "--prompt-tokens", 10, "--output-tokens", 2, "--prices", prices)
+    for command in (
+        ("records", run.parent),
+        ("show", "--store", store),
+        ("predict", "--store", store, *predicted),
+        ("rescore", run.parent, "--store", store, "--output", tmp_path / "out", "--jobs", 1, "--force", "--explain"),
+    ):
+        code, stdout, stderr = call(*command, "--format", format)
+        assert code in (0, 1), stderr
+        require_printable(stdout)
+        require_printable(stderr)
+
+
+PRICE = {"accelerator": "a100-80gb", "usd_per_accelerator_hour": 1.1, "date": "2026-06-30"}
 
 FORMULAS = ["=cmd|'/C calc'!A0", "+1", "-1+1", "@cf/meta/llama-2-7b"]
 

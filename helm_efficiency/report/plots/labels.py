@@ -42,8 +42,7 @@ def plain(name: str) -> str:
     >>> len(plain("x" * 5000))
     71
     """
-    shortened = _LONG_WORD.sub(r"\1…\2", name)
-    return printable(shortened).replace("$", r"\$")
+    return _LONG_WORD.sub(r"\1…\2", printable(name)).replace("$", r"\$")
 
 
 @dataclass

@@ -48,11 +48,13 @@ _SAME_ARCHITECTURE = frozenset(
 
 _DTYPE_OF_WORD = {
     **dict.fromkeys(("fp4", "nvfp4", "mxfp4"), "fp4"),
-    **dict.fromkeys(("int4", "4bit", "w4a16", "awq", "gptq"), "int4"),
+    "fp8": "fp8",
     **dict.fromkeys(("int8", "8bit", "w8a8"), "int8"),
-    **{word: word for word in ("fp8", "bf16", "fp16")},
+    **dict.fromkeys(("int4", "4bit", "w4a16", "awq", "gptq"), "int4"),
+    "bf16": "bf16",
+    "fp16": "fp16",
 }
-"""Precision of the weights by the word in a model's name that states it."""
+"""Precision of the weights by the word in a name that states it; the first that is there counts."""
 
 DEFAULT_DTYPE = "bf16"
 """Precision of a checkpoint whose entry says nothing: most are in bf16, the older ones in fp16, which is as wide."""
@@ -135,10 +137,9 @@ class ArchitectureCatalog:
             >>> [catalog.dtype_of(name) for name in ("deepseek-r1", "Qwen/Qwen3-32B-FP8", "llama-3-8b")]
             ['fp8', 'fp8', 'bf16']
         """
-        words = re.split(r"[-_ ./]+", name.lower())
-        stated = [_DTYPE_OF_WORD[word] for word in words if word in _DTYPE_OF_WORD]
-        if stated:
-            return stated[-1]
+        stated = dtype_in_name(name)
+        if stated is not None:
+            return stated
         entry = self.entries.get(name) or self.of_model(name)
         return DEFAULT_DTYPE if entry is None else entry.dtype
 
@@ -146,6 +147,17 @@ class ArchitectureCatalog:
         """The catalog with more entries; one of a name that is there replaces it."""
         added = {entry.architecture.name: entry for entry in entries}
         return ArchitectureCatalog(MappingProxyType({**self.entries, **added}), self.excluded)
+
+
+def dtype_in_name(name: str) -> str | None:
+    """Return the precision of the weights that a name states, or None.
+
+    Example:
+        >>> [dtype_in_name(name) for name in ("nvidia/DeepSeek-V3.1-NVFP4", "awq.4bit (fp16 compute)", "llama")]
+        ['fp4', 'int4', None]
+    """
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    return next((dtype for word, dtype in _DTYPE_OF_WORD.items() if word in words), None)
 
 
 @cache

@@ -32,7 +32,7 @@ _FIELDS = (
 @app.command("import")
 def import_files(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Megatron logs, CSV, JSON; or the word helm-packaged.")
+        list[str], typer.Argument(metavar="FILE...", help="Logs, CSV, JSON of many tools; or the word helm-packaged.")
     ],
     *,
     deployment: Annotated[str | None, typer.Option(help="Whose; replaces what the files say.")] = None,
@@ -48,8 +48,9 @@ def import_files(
 ) -> None:
     """Bring measurements or coefficients from elsewhere into the store: all of the files, or none.
 
-    Reads the logs of the paper, CSV of measurements, the table of Splitwise, JSON as export and profile write it, and
-    coefficients of HELM: helm-packaged names the two tables inside the installed crfm-helm.
+    Reads the logs of the paper, CSV of measurements, the table of Splitwise, JSON as export and profile write it,
+    results of benchmark tools (vLLM, SGLang, GuideLLM, AIPerf, inference-perf, trtllm-bench, InferenceMAX,
+    optimum-benchmark, llama-bench), and coefficients of HELM: helm-packaged names the two tables inside crfm-helm.
 
     Example: helm-efficiency import train.csv --deployment me/model --stack a100-80gb
     """

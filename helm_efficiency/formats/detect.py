@@ -11,6 +11,7 @@ from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.files import require_size
+from helm_efficiency.formats.benchmarks.tools import read_tool_file
 from helm_efficiency.formats.helm_tables import PACKAGED, is_table, packaged_fits, read_table
 from helm_efficiency.formats.measurement_files import load_json, profiles_from_json, read_profiles
 from helm_efficiency.formats.stack_names import accelerator_of
@@ -88,6 +89,8 @@ def _read(file: str, deployment: str | None, stack_name: str | None, accelerator
             raise InputError(f"{PACKAGED} has names of its own: leave out --deployment and --stack.")
         return Found(fits=tuple(packaged_fits()))
     path = Path(file)
+    if of_tool := read_tool_file(path, deployment=deployment, stack_name=stack_name):
+        return Found(tuple(_on_known_accelerator(profile, accelerators) for profile in of_tool))
     if _is_json(path):
         data = load_json(path)
         if is_table(data):

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 import transformers
 
+from helm_efficiency.catalog.device_names import accelerator_key
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.files import require_size
 from helm_efficiency.profiling.devices import (
     DTYPES,
-    accelerator_key,
     describe_device,
     find_device,
     find_dtype,

@@ -1,0 +1,1 @@
+"""Read the result files of benchmark tools, one module for each family of tools."""

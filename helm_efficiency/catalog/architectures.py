@@ -103,7 +103,7 @@ class ArchitectureCatalog:
         names = [(name, entry) for entry in self.entries.values() for name in (*entry.helm_models, *entry.other_names)]
         object.__setattr__(self, "_by_model", dict(names))
         named = [*names, *((name, entry) for name, entry in self.entries.items())]
-        object.__setattr__(self, "_by_key", {_key_of(name): entry for name, entry in reversed(named)})
+        object.__setattr__(self, "_by_key", {name_key(name): entry for name, entry in reversed(named)})
 
     def find(self, name: str) -> CatalogEntry:
         """Look one up by the architecture's name, or by a model or deployment that has it (see `of_model`).
@@ -127,7 +127,7 @@ class ArchitectureCatalog:
         the last slash is compared without case and hyphens and without words that do not change the architecture
         (`instruct`, `chat`, `hf`, `turbo`, `fp8`, a context length …), so that `groq/llama3-70b-8192` is Llama 3 70B.
         """
-        return self._by_model.get(name) or self._by_key.get(_key_of(name))
+        return self._by_model.get(name) or self._by_key.get(name_key(name))
 
     def dtype_of(self, name: str) -> str:
         """Return the precision of a model's own weights: the one in its name, else that of its checkpoint, else bf16.
@@ -197,7 +197,7 @@ def load_user_architectures(path: Path) -> ArchitectureCatalog:
 
 
 @cache
-def _key_of(name: str) -> str:
+def name_key(name: str) -> str:
     """Family and size from the name of a model or deployment: `llama370b` of `groq/llama3-70b-8192`."""
     last = re.sub(r"\bv(\d)p(\d)", r"\1.\2", name.rsplit("/", 1)[-1].lower())
     return "".join(word for word in re.split(r"[-_ ]+", last) if word not in _SAME_ARCHITECTURE)

@@ -28,6 +28,7 @@ app = App(
 
 _COMMAND_MODULES: tuple[str, ...] = (
     "quickstart",
+    "estimate",
     "transfer",
     "predict",
     "cost",

@@ -1,6 +1,5 @@
 """accelerators: list accelerators and prices, or how many of each a model needs."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,15 +13,18 @@ from helm_efficiency.cli.options import (
     PricesOption,
     day_of,
     emit,
+    load_catalog,
     note,
 )
 from helm_efficiency.cli.tables import Field
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
 from helm_efficiency.metrics.quantities import COUNT, PLAIN
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
     from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.core.transfer.placement import Serving
+    from helm_efficiency.metrics.known_models import require_model
 
 
 _LISTED = (
@@ -80,9 +82,10 @@ def accelerators(
     chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]
     priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
     if fits is not None:
-        architecture, own_dtype = _model(fits)
-        own = own_dtype if dtype == "auto" else dtype
-        rows = _placements(architecture, Serving(own, context_tokens, batch_size), priced, only=key is not None)
+        model = require_model(fits, load_catalog(DEFAULT_ARCHITECTURES), None)
+        assert model.architecture is not None  # without a store there is nothing else to know a model by
+        own = model.dtype if dtype == "auto" else dtype
+        rows = _placements(model.architecture, Serving(own, context_tokens, batch_size), priced, only=key is not None)
         emit(rows, format, _PLACED, title=f"Accelerators that hold the model, cheapest first ({own})")
     elif key is not None:
         emit(_figures(known[chosen[0]]), format, _FIGURES, whole=True)
@@ -173,29 +176,6 @@ def _placements(
             }
         )
     return sorted(rows, key=lambda row: (row["usd_per_hour"] is None, row["usd_per_hour"] or 0.0))
-
-
-def _model(name: str) -> "tuple[Architecture, str]":
-    """Return the sizes of a model and the precision of its own weights, from its config.json or from the catalog."""
-    import json
-
-    from helm_efficiency.catalog.architectures import load_architectures
-    from helm_efficiency.core.transfer.architecture import Architecture
-    from helm_efficiency.core.transfer.transformers_config import weights_dtype
-    from helm_efficiency.errors import FileFormatError
-    from helm_efficiency.files import read_bytes
-
-    config = Path(name)
-    if config.suffix != ".json" and not config.exists():
-        catalog = load_architectures()
-        return catalog.find(name).architecture, catalog.dtype_of(name)
-    try:
-        values = json.loads(read_bytes(config))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileFormatError(f"{config}: not the config.json of a model ({str(error).splitlines()[0]}).") from error
-    if not isinstance(values, dict):
-        raise FileFormatError(f"{config}: expected the config.json of a model, an object.")
-    return Architecture.from_transformers_config(values, name=config.stem), weights_dtype(values) or "bf16"
 
 
 def _scaled(value: float | None, unit: float) -> float | None:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
+from helm_efficiency.cli.hardware import Prices, find_fit
 from helm_efficiency.cli.options import (
     Format,
     FormatOption,
+    OnOption,
     PriceDateOption,
     PriceListOption,
     PricesOption,
@@ -45,6 +47,7 @@ def cost(
     prompt_tokens: Annotated[int, typer.Option(help="Tokens fed to prefill.")],
     output_tokens: Annotated[int, typer.Option(help="Tokens generated.")],
     stack: Annotated[str | None, typer.Option(help="On which stack; needed if there are several.")] = None,
+    on: OnOption = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Of the throughput profile; by default the largest that was measured.")
     ] = None,
@@ -68,15 +71,15 @@ def cost(
     from helm_efficiency.core.cost import mean_power_w
     from helm_efficiency.store import Store
 
-    opened = Store(store, create=False)
-    fit = opened.fit(deployment, stack)
+    fit = find_fit(deployment, stack, on, store=store, prices=Prices(prices))
     accelerator = find_accelerator(fit.stack.accelerator, load_accelerators(prices))
     price = accelerator.price(day_of(price_date), price_list)
     if price is None:
         note(
             f"{accelerator.key} has no price in the list {price_list!r} by that day: see helm-efficiency accelerators."
         )
-    profiles = opened.profiles(deployment=deployment, stack=fit.stack.name)
+    opened = Store(store, create=False) if store.exists() else None
+    profiles = opened.profiles(deployment=deployment, stack=fit.stack.name) if opened else []
     power_w = mean_power_w(profiles[0]) if profiles else None
     batch = batch_size or fit.coefficients.domain.max_batch_size
     sizes = {"latency": 1} | ({"throughput": batch} if batch > 1 else {})

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.tables import Field, as_display
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
-from helm_efficiency.errors import one_line, printable
+from helm_efficiency.errors import InputError, one_line, printable
 
 if TYPE_CHECKING:
     from helm_efficiency.catalog.architectures import ArchitectureCatalog
@@ -55,6 +56,11 @@ ArchitecturesOption = Annotated[
 DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of this deployment only.")]
 StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
 
+OnOption = Annotated[
+    str | None,
+    typer.Option("--on", metavar="[N]xACCELERATOR", help="Instead of a stack in the store, such as 4xh100-sxm:vllm."),
+]
+
 
 class Format(StrEnum):
     """How data is written to stdout."""
@@ -72,6 +78,21 @@ def day_of(moment: datetime | None) -> date | None:
     return None if moment is None else moment.date()
 
 
+def counts_of(text: str, *, or_none: bool = False) -> tuple[int, ...]:
+    """Return the counts in a list with commas.
+
+    Raises:
+        InputError: It holds something else, or nothing.
+    """
+    try:
+        counts = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise InputError(f"{text!r}: expected counts such as 1,256,1024.") from error
+    if not (counts or or_none):
+        raise InputError(f"{text!r}: expected at least one count, such as 1,256,1024.")
+    return counts
+
+
 def load_catalog(path: Path) -> "ArchitectureCatalog":
     """Read the packaged catalog and, if it is there, the user's own file."""
     from helm_efficiency.catalog.architectures import load_architectures, load_user_architectures
@@ -82,7 +103,13 @@ def load_catalog(path: Path) -> "ArchitectureCatalog":
 
 
 def emit(
-    rows: Sequence[Mapping[str, Any]], format: Format, fields: Sequence[Field], *, title: str = "", whole: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    format: Format,
+    fields: Sequence[Field],
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    whole: bool = False,
 ) -> None:
     """Write rows of one shape to stdout: all of them for programs, the first ten as a table for people.
 
@@ -91,10 +118,11 @@ def emit(
         format: How.
         fields: Columns of the table; CSV and JSON have every key of the rows.
         title: Line above the table.
+        notes: Sentences below the table.
         whole: Whether a table has all rows even without --all, as the figures of one thing.
     """
     if format is Format.table:
-        _print_table(list(rows), fields, title=title, whole=whole)
+        _print_table(list(rows), fields, title=title, notes=notes, whole=whole)
     elif format is Format.json:
         sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
     else:
@@ -149,14 +177,15 @@ def _print_table(
     fields: Sequence[Field],
     *,
     title: str = "",
+    notes: Sequence[str] = (),
     num_rows: int | None = None,
     whole: bool = False,
 ) -> None:
     total = len(rows) if num_rows is None else num_rows
     shown = rows if whole or printing().all_rows or total <= _FEW_ROWS else rows[:_TOP_ROWS]
-    print_display(as_display(shown, fields, title=title, all_columns=printing().all_columns))
-    if total > len(shown):
-        sys.stdout.write(f"… {total - len(shown):,} more: --all\n")
+    table = as_display(shown, fields, title=title, all_columns=printing().all_columns)
+    more = (f"… {total - len(shown):,} more: --all",) if total > len(shown) else ()
+    print_display(replace(table, notes=(*more, *notes)))
 
 
 def print_display(table: "Display") -> None:

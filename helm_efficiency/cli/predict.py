@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
+from helm_efficiency.cli.hardware import Prices, find_fit
 from helm_efficiency.cli.options import (
     Format,
     FormatOption,
+    OnOption,
     PriceDateOption,
     PriceListOption,
     PricesOption,
@@ -18,6 +20,7 @@ from helm_efficiency.cli.options import (
     note,
 )
 from helm_efficiency.cli.tables import Field
+from helm_efficiency.cli.workloads import read_requests
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, one_line
 from helm_efficiency.metrics.quantities import COUNT, DOLLARS_PER_1K, SECONDS
@@ -38,10 +41,6 @@ _FIELDS = (
 )
 
 
-_MOST_DIGITS = 15
-"""Of a count of tokens; Python refuses to read thousands of them."""
-
-
 @app.command()
 def predict(
     *,
@@ -52,6 +51,7 @@ def predict(
         Path | None, typer.Option(help="Instead: a CSV with the columns prompt_tokens,output_tokens.")
     ] = None,
     stack: Annotated[str | None, typer.Option(help="On which stack; needed if there are several.")] = None,
+    on: OnOption = None,
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
     price_list: PriceListOption = "on-demand",
@@ -63,15 +63,15 @@ def predict(
     Example: helm-efficiency predict --deployment together/bloom --prompt-tokens 512 --output-tokens 16
     """
     from helm_efficiency.catalog.accelerators import load_accelerators
-    from helm_efficiency.store import Store
 
     if requests is not None and (prompt_tokens, output_tokens) == (None, None):
-        asked = _read_requests(requests)
+        asked = read_requests(requests)
     elif requests is None and prompt_tokens is not None and output_tokens is not None:
         asked = ([prompt_tokens], [output_tokens])
     else:
         raise InputError("Name one request with --prompt-tokens and --output-tokens, or a file with --requests.")
-    fit = Store(store, create=False).fit(deployment, stack)
+    prices_of = Prices(prices, price_list, price_date)
+    fit = find_fit(deployment, stack, on, store=store, prices=prices_of)
     accelerator = load_accelerators(prices).get(fit.stack.accelerator)
     price = accelerator.price(price_date.date() if price_date else None, price_list) if accelerator else None
     rows = _predicted(fit, *asked, price=price)
@@ -93,25 +93,6 @@ def _show(rows: list[dict[str, Any]], fit: "Fit", price: "Price | None") -> None
     if price is not None:
         hourly = f"${price.usd_per_accelerator_hour} an accelerator-hour"
         sys.stdout.write(f"Price: {hourly}, {price.date.isoformat()}, {one_line(price.source)}\n")
-
-
-def _read_requests(path: Path) -> tuple[list[int], list[int]]:
-    """Prompt and output tokens of each row."""
-    from helm_efficiency.errors import FileFormatError
-    from helm_efficiency.formats.csv_measurements import read_rows
-
-    columns = ("prompt_tokens", "output_tokens")
-    counts: tuple[list[int], list[int]] = ([], [])
-    for number, row in read_rows(path, required=columns, known=columns):
-        for column, values in zip(columns, counts, strict=True):
-            if not row[column].isdecimal() or len(row[column]) > _MOST_DIGITS:
-                raise FileFormatError(
-                    f"{path}, line {number}: {column} is {row[column][:30]!r}, expected a whole number, 0 or more."
-                )
-            values.append(int(row[column]))
-    if not counts[0]:
-        raise FileFormatError(f"{path}: no rows, expected at least one request.")
-    return counts
 
 
 def _predicted(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, note
+from helm_efficiency.cli.options import Format, FormatOption, StoreOption, counts_of, note
 from helm_efficiency.cli.profiling_output import progress, show
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
@@ -101,7 +101,7 @@ def profile(
             extra = _json_object(extra_body)
             options = EndpointOptions(base_url, model or "", chat, stream, api_key_env, extra, timeout_seconds)
             given = (stack, _given(accelerator, "unknown"), engine[0] if engine else "", _given(dtype))
-            sessions = run.endpoint(options, given, concurrency=_counts(concurrency), shared_prompts=shared_prompts)
+            sessions = run.endpoint(options, given, concurrency=counts_of(concurrency), shared_prompts=shared_prompts)
         elif model is None:
             raise InputError("Nothing to profile: name a model, or a file with --campaign.")
         elif simulated:
@@ -228,9 +228,9 @@ def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, t
     from helm_efficiency.profiling.choice import CellChoice
 
     return CellChoice(
-        _counts(prompt_tokens, or_none=True),
-        _counts(output_tokens),
-        _counts(batch_sizes),
+        counts_of(prompt_tokens, or_none=True),
+        counts_of(output_tokens),
+        counts_of(batch_sizes),
         target_error_fraction=target_error,
     )
 
@@ -238,17 +238,6 @@ def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, t
 def _given(option: str, default: str = "auto") -> str:
     """Return an option's value, empty for its default."""
     return "" if option == default else option
-
-
-def _counts(text: str, *, or_none: bool = False) -> tuple[int, ...]:
-    """Counts from a list with commas."""
-    try:
-        counts = tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise InputError(f"{text!r}: expected counts such as 1,256,1024.") from error
-    if not (counts or or_none):
-        raise InputError(f"{text!r}: expected at least one count, such as 1,256,1024.")
-    return counts
 
 
 def _json_object(text: str) -> Mapping[str, Any]:

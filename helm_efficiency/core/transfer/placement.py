@@ -105,7 +105,7 @@ def place(architecture: Architecture, serving: Serving, *, memory_bytes: float, 
         InputError: It fits on no number of nodes up to one for each layer.
     """
     for tensor, pipeline in _counts(node_size, architecture.num_layers):
-        placement = _placement(architecture, serving, memory_bytes, tensor, pipeline)
+        placement = place_on(architecture, serving, memory_bytes, (tensor, pipeline))
         if placement.margin_bytes >= 0:
             return placement
     most = architecture.num_layers * node_size
@@ -126,9 +126,16 @@ def _counts(node_size: int, most_nodes: int) -> Iterator[tuple[int, int]]:
         yield node_size, nodes
 
 
-def _placement(
-    architecture: Architecture, serving: Serving, memory_bytes: float, tensor: int, pipeline: int
-) -> Placement:
+def place_on(architecture: Architecture, serving: Serving, memory_bytes: float, ways: tuple[int, int]) -> Placement:
+    """Return a model on stated accelerators, whether it fits or not.
+
+    Args:
+        architecture: The model.
+        serving: What it is served with.
+        memory_bytes: Capacity of one accelerator.
+        ways: Accelerators of a node that share each layer, and nodes that share the layers.
+    """
+    tensor, pipeline = ways
     weights = architecture.num_parameters() * BYTES_PER_PARAMETER[serving.dtype]
     cache = serving.batch_size * architecture.kv_bytes(serving.context_tokens, serving.kv_bytes_per_element)
     heads = 1 if architecture.kv_lora_rank else architecture.num_kv_heads

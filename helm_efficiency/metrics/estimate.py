@@ -1,0 +1,228 @@
+"""What a workload takes and costs on some hardware: alone and under load, from the best coefficients there are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from helm_efficiency.catalog.accelerators import Price
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.serving.lengths import Lengths
+from helm_efficiency.core.serving.load import Load
+from helm_efficiency.core.serving.served import Served
+from helm_efficiency.core.serving.server import Server, kv_cache_tokens
+from helm_efficiency.core.serving.steady_state import solve
+from helm_efficiency.core.serving.steps import StepTimes
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER, Serving, place_on
+from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+
+_SECONDS_AN_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Requests that are to be served.
+
+    Attributes:
+        prompt_tokens: Prompt tokens of each request.
+        output_tokens: Output tokens of each request.
+        load: How many are sent at a time; None for one at a time.
+    """
+
+    prompt_tokens: FloatArray
+    output_tokens: FloatArray
+    load: Load | None = None
+
+    @classmethod
+    def of(cls, prompt_tokens: ArrayLike, output_tokens: ArrayLike, load: Load | None = None) -> "Workload":
+        """Return a workload of one kind of request, or of several.
+
+        Raises:
+            InputError: No request, or a request without prompt or output.
+        """
+        p, o = (np.ravel(x).astype(np.float64) for x in np.broadcast_arrays(prompt_tokens, output_tokens))
+        if not p.size or p.min() < 1 or o.min() < 1:
+            raise InputError("A workload needs requests of at least one prompt and one output token.")
+        return cls(p, o, load)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Mean seconds of the requests of a workload.
+
+    Attributes:
+        ttft_s: Seconds from sending a request to its first output token.
+        tpot_s: Seconds of each further output token; NaN where no request has a second one.
+        request_s: Seconds from sending a request to its last output token.
+        output_tok_per_s: Output tokens a second, of all accelerators together.
+        accelerator_s: Accelerators' seconds that a request takes, its share of idle time included.
+        concurrency: Requests in flight.
+        limited_by: What keeps more requests from running at once; empty for nothing.
+    """
+
+    ttft_s: float
+    tpot_s: float
+    request_s: float
+    output_tok_per_s: float
+    accelerator_s: float
+    concurrency: float
+    limited_by: str = ""
+
+
+def times_alone(fit: Fit, workload: Workload) -> Times:
+    """Return the times of requests that are sent one at a time."""
+    p, o = workload.prompt_tokens, workload.output_tokens
+    request_s = float(np.mean(fit.coefficients.predict(p, o).seconds))
+    ttft_s = float(np.mean(fit.coefficients.predict(p, np.ones_like(o)).seconds))
+    steps = float(np.mean(o - 1.0))
+    return Times(
+        ttft_s=ttft_s,
+        tpot_s=(request_s - ttft_s) / steps if steps else np.nan,
+        request_s=request_s,
+        output_tok_per_s=float(np.mean(o)) / request_s,
+        accelerator_s=request_s * fit.stack.num_accelerators,
+        concurrency=1.0,
+    )
+
+
+def times_at_load(fit: Fit, workload: Workload, server: Server) -> Times | None:
+    """Return the times of requests on a server under load; None where no load keeps the service level.
+
+    Raises:
+        InsufficientMeasurementsError: The coefficients are of one batch size.
+        InputError: A load that the server cannot take.
+    """
+    assert workload.load is not None
+    lengths = Lengths.of(workload.prompt_tokens, workload.output_tokens)
+    served = solve(StepTimes.from_coefficients(fit.coefficients), lengths, workload.load, server=server)
+    return None if served is None else _times(served, workload)
+
+
+def _times(served: Served, workload: Workload) -> Times:
+    shares = served.accelerator_s(workload.prompt_tokens, workload.output_tokens)
+    in_flight = served.requests_per_s * served.request_s.mean if served.clients is None else served.clients
+    return Times(
+        ttft_s=served.ttft_s.mean,
+        tpot_s=served.tpot_s.mean,
+        request_s=served.request_s.mean,
+        output_tok_per_s=served.output_tok_per_s_per_accelerator * served.server.num_accelerators,
+        accelerator_s=float(np.mean(shares)),
+        concurrency=in_flight,
+        limited_by=served.limited_by,
+    )
+
+
+def server_of(fit: Fit, architecture: Architecture | None, workload: Workload, memory_bytes: float | None) -> Server:
+    """Return the server of a stack: its scheduling, and the key-value cache that is left beside the weights."""
+    stack = fit.stack
+    if architecture is None or memory_bytes is None or stack.dtype not in BYTES_PER_PARAMETER:
+        return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators)
+    context = int(np.mean(workload.prompt_tokens + workload.output_tokens))
+    serving = Serving(dtype=stack.dtype, context_tokens=context)
+    placement = place_on(architecture, serving, memory_bytes, (stack.tensor_parallel, stack.pipeline_parallel))
+    tokens = kv_cache_tokens(architecture, placement, context_tokens=context)
+    return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=max(tokens, context))
+
+
+def estimate_row(fit: Fit, workload: Workload, times: Times, price: Price | None) -> dict[str, Any]:
+    """Return one row of an estimate.
+
+    The interval is that of the coefficients, as a share of the number: a server under load is as uncertain as its
+    passes. Dollars have the interval of the requests.
+    """
+    alone = fit.coefficients.predict(workload.prompt_tokens, workload.output_tokens)
+    whole = _relative(alone)
+    first = _relative(fit.coefficients.predict(workload.prompt_tokens, np.ones_like(workload.output_tokens)))
+    usd_per_s = None if price is None else float(price.usd_per_accelerator_hour) / _SECONDS_AN_HOUR
+    usd = None if usd_per_s is None else times.accelerator_s * usd_per_s
+    tokens = float(np.mean(workload.prompt_tokens + workload.output_tokens))
+    accelerators = fit.stack.num_accelerators
+    return {
+        "model": fit.deployment,
+        "stack": fit.stack.name,
+        "tier": fit.tier.value,
+        "accelerator": fit.stack.accelerator,
+        "engine": fit.stack.engine,
+        "dtype": fit.stack.dtype,
+        "num_accelerators": accelerators,
+        "prompt_tokens": _count(workload.prompt_tokens),
+        "output_tokens": _count(workload.output_tokens),
+        "num_requests": len(workload.prompt_tokens),
+        "concurrency": times.concurrency,
+        **_three("ttft", times.ttft_s, first),
+        **_three("tpot", times.tpot_s, whole),
+        **_three("request", times.request_s, whole),
+        "output_tok_per_s": times.output_tok_per_s,
+        "output_tok_per_s_per_accelerator": times.output_tok_per_s / accelerators,
+        **_dollars("usd_per_1k_requests", usd, 1e3, whole),
+        **_dollars("usd_per_1m_tokens", usd, 1e6 / tokens, whole),
+        "usd_per_accelerator_hour": None if price is None else float(price.usd_per_accelerator_hour),
+        "price_date": None if price is None else price.date.isoformat(),
+        "price_source": None if price is None else price.source,
+        "in_domain": bool(np.all(alone.in_domain)),
+        "limited_by": times.limited_by or None,
+    }
+
+
+def estimate_rows(
+    fits: Sequence[Fit],
+    workloads: Iterable[Workload],
+    *,
+    architecture: Architecture | None,
+    memory_bytes: float | None,
+    price: Price | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield one row a workload, each from the strongest evidence that can tell it.
+
+    Args:
+        fits: Coefficients of the model on the hardware, the strongest evidence first.
+        workloads: What is asked of it.
+        architecture: Sizes of the model, for the key-value cache; None for a cache without limit.
+        memory_bytes: Memory of one accelerator; None for a cache without limit.
+        price: Price of one accelerator; None leaves dollars missing.
+
+    Raises:
+        InsufficientMeasurementsError: None of the coefficients can tell a load.
+    """
+    for workload in workloads:
+        if workload.load is None or workload.load.clients == 1:
+            yield estimate_row(fits[0], workload, times_alone(fits[0], workload), price)
+            continue
+        fit = next((fit for fit in fits if len(fit.coefficients.batch_knots) > 1), None)
+        if fit is None:
+            raise InsufficientMeasurementsError(
+                f"{fits[0].deployment} was measured one request at a time on {fits[0].stack.name}, which says nothing "
+                "of several. Profile batches (--batch-sizes 1,8,32), or ask for --concurrency 1."
+            )
+        server = server_of(fit, architecture, workload, memory_bytes)
+        times = times_at_load(fit, workload, server)
+        if times is not None:
+            yield estimate_row(fit, workload, times, price)
+
+
+def _relative(predicted: Any) -> tuple[float, float]:
+    """Return the ends of the interval of a mean as shares of it; errors of requests go together."""
+    mean = float(np.mean(predicted.seconds))
+    return float(np.mean(predicted.low_s)) / mean, float(np.mean(predicted.high_s)) / mean
+
+
+def _three(name: str, seconds: float, ends: tuple[float, float]) -> dict[str, float | None]:
+    if np.isnan(seconds):
+        return {f"{name}_s": None, f"{name}_low_s": None, f"{name}_high_s": None}
+    return {f"{name}_s": seconds, f"{name}_low_s": seconds * ends[0], f"{name}_high_s": seconds * ends[1]}
+
+
+def _dollars(name: str, usd: float | None, number: float, ends: tuple[float, float]) -> dict[str, float | None]:
+    if usd is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: usd * number, f"{name}_low": usd * number * ends[0], f"{name}_high": usd * number * ends[1]}
+
+
+def _count(tokens: FloatArray) -> float:
+    """Return a mean count, whole where all requests are alike."""
+    mean = float(np.mean(tokens))
+    return int(mean) if mean.is_integer() else mean

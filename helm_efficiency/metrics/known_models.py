@@ -1,0 +1,206 @@
+"""Which model a name means, and the best coefficients that there are for it on some hardware.
+
+`estimate`, `predict`, `cost` and `transfer` all take the same names: a deployment in the store, a model of HELM or of
+the architecture catalog, a Hugging Face id, or the path of a config.json.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from helm_efficiency.catalog.accelerators import Accelerator
+from helm_efficiency.catalog.architectures import ArchitectureCatalog
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.tier import Tier
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.model import Parallel
+from helm_efficiency.errors import CatalogError, InputError
+from helm_efficiency.metrics.transfer_fits import StackTransfer, load_transfer, roofline
+from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
+
+_TIERS = list(Tier)
+_USUAL_ENGINE = "vllm"
+"""Engine where none is named: what most public measurements of served models were made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that was named.
+
+    Attributes:
+        name: As it was named.
+        architecture: Its sizes; None where only measurements of it are known.
+        dtype: Number format of its checkpoint.
+    """
+
+    name: str
+    architecture: Architecture | None
+    dtype: str = "bf16"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Hardware and software to estimate on.
+
+    Attributes:
+        accelerator: Accelerator of the catalog.
+        num_accelerators: How many one instance of the model occupies; None for the fewest that hold it.
+        engine: Serving engine; empty for any, vLLM preferred.
+        dtype: Number format of the weights; empty for that of the checkpoint.
+    """
+
+    accelerator: Accelerator
+    num_accelerators: int | None = None
+    engine: str = ""
+    dtype: str = ""
+
+    def admits(self, stack: Stack) -> bool:
+        """Return whether a stack is this hardware and software."""
+        asked = (self.num_accelerators, self.engine, self.dtype)
+        has = (stack.num_accelerators, stack.engine, stack.dtype)
+        keys = {self.accelerator.key, *self.accelerator.aliases}
+        return stack.accelerator in keys and all(not a or a == h for a, h in zip(asked, has, strict=True))
+
+
+def find_model(name: str, catalog: ArchitectureCatalog, store: Store | None) -> KnownModel | None:
+    """Return the model of a name; None where nobody has its sizes or measurements, as of a closed one.
+
+    Args:
+        name: Deployment, model of HELM, architecture, Hugging Face id, or path of a config.json.
+        catalog: Architectures by name.
+        store: Measurements and coefficients; None for none.
+
+    Raises:
+        InputError: A path that cannot be read.
+    """
+    if Path(name).exists() or name.endswith(".json"):
+        return _from_config(name)
+    entry = catalog.entries.get(name) or catalog.of_model(name)
+    if entry is not None:
+        return KnownModel(name, entry.architecture, catalog.dtype_of(name))
+    for profile in store.profiles(deployment=name) if store else ():
+        return KnownModel(name, profile.architecture)
+    return KnownModel(name, None) if store and store.fits(deployment=name) else None
+
+
+def require_model(name: str, catalog: ArchitectureCatalog, store: Store | None) -> KnownModel:
+    """Return the model of a name, as `find_model` does.
+
+    Raises:
+        InputError: Nobody has its sizes or measurements; names the most similar ones.
+    """
+    found = find_model(name, catalog, store)
+    if found is None:
+        raise InputError(unknown_text(name, catalog, store))
+    return found
+
+
+def unknown_text(name: str, catalog: ArchitectureCatalog, store: Store | None) -> str:
+    """Return why a name is not known, and what to write instead."""
+    like = " or ".join(near_names(name, catalog, store))
+    reason = catalog.excluded.get(name, "neither in the store nor in the catalog")
+    advice = f"Did you mean {like}? " if like else ""
+    return f"{name!r}: {reason}. {advice}For a model of your own, name its config.json."
+
+
+def _from_config(path: str) -> KnownModel:
+    from helm_efficiency.core.transfer.transformers_config import weights_dtype
+    from helm_efficiency.profiling.model_configs import read_config
+
+    values, _, name = read_config(path)
+    return KnownModel(name, Architecture.from_transformers_config(values, name=name), weights_dtype(values) or "bf16")
+
+
+def near_names(name: str, catalog: ArchitectureCatalog, store: Store | None) -> list[str]:
+    """Return the known names most like one that is not known, best first."""
+    known = {*catalog.entries, *(model for entry in catalog.entries.values() for model in entry.helm_models)}
+    known |= {fit.deployment for fit in store.fits()} if store else set()
+    by_last = {each.rpartition("/")[2].lower(): each for each in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(name.rpartition("/")[2].lower(), by_last, n=3, cutoff=0.6)
+    return [by_last[last] for last in close]
+
+
+def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[Fit]:
+    """Return all coefficients of a model on some hardware, the strongest evidence first.
+
+    Args:
+        model: From `find_model`.
+        hardware: Where.
+        store: Measurements and coefficients; None for none.
+
+    Raises:
+        InputError: There are none; says why.
+    """
+    found = [fit for fit in _stored(model, store) if hardware.admits(fit.stack)]
+    reasons: list[str] = []
+    if model.architecture is not None:
+        more, reasons = _transferred(model, model.architecture, hardware, store)
+        found += more
+    if not found:
+        where = hardware.accelerator.key
+        raise InputError(f"No estimate of {model.name} on {where}: {' '.join(reasons) or 'no sizes known.'}")
+    return sorted(
+        found, key=lambda fit: (_TIERS.index(fit.tier), _is_unusual(fit, hardware), fit.stack.num_accelerators)
+    )
+
+
+def _is_unusual(fit: Fit, hardware: Hardware) -> tuple[bool, bool]:
+    """Return whether a fit is of another engine than the usual one, or of no checkpoint's own number format."""
+    return (not hardware.engine and fit.stack.engine != _USUAL_ENGINE, "native" not in fit.stack.name)
+
+
+def _stored(model: KnownModel, store: Store | None) -> list[Fit]:
+    if store is None:
+        return []
+    return [fit for fit in store.fits(deployment=model.name) if not fit.stack.name.startswith(SERVICE_STACK_PREFIX)]
+
+
+def _transferred(
+    model: KnownModel, architecture: Architecture, hardware: Hardware, store: Store | None
+) -> tuple[list[Fit], list[str]]:
+    """Return what stacks' profiles and the datasheet say of the model, and the reasons of those that say nothing."""
+    fits: list[Fit] = []
+    reasons: list[str] = []
+    for make in _transfers(model, hardware, store):
+        try:
+            fits.append(make().fit(model.name, architecture, _spread(hardware, architecture)))
+        except (InputError, CatalogError) as error:
+            reasons.append(str(error))
+    return fits, reasons
+
+
+def _transfers(model: KnownModel, hardware: Hardware, store: Store | None) -> Iterator[Callable[[], StackTransfer]]:
+    """Yield what makes the transfer model of each profiled stack of this kind, then that of the datasheet."""
+    stacks = {profile.stack for profile in store.profiles() if profile.architecture} if store else set()
+    for stack_name in sorted({stack.name for stack in stacks if _is_kind_of(stack, hardware)}):
+        assert store is not None
+        yield partial(load_transfer, store, stack_name)
+    dtype = hardware.dtype or model.dtype
+    name = f"{hardware.accelerator.key}-roofline-{dtype}"
+    unmeasured = Stack(name, hardware.accelerator.key, engine=hardware.engine or _USUAL_ENGINE, dtype=dtype)
+    yield partial(roofline, unmeasured, accelerators={hardware.accelerator.key: hardware.accelerator})
+
+
+def _is_kind_of(stack: Stack, hardware: Hardware) -> bool:
+    """Return whether a profiled stack is of this kind of hardware, however many accelerators were profiled."""
+    keys = {hardware.accelerator.key, *hardware.accelerator.aliases}
+    return (
+        stack.accelerator in keys
+        and hardware.engine in ("", stack.engine)
+        and hardware.dtype in ("", stack.dtype)
+        and not stack.name.startswith(SERVICE_STACK_PREFIX)
+    )
+
+
+def _spread(hardware: Hardware, architecture: Architecture) -> Parallel | None:
+    """Return how a stated number of accelerators share the model: within a node by tensor, over nodes by layer."""
+    number = hardware.num_accelerators
+    if number is None:
+        return None
+    tensor = min(number, hardware.accelerator.node_size)
+    if number % tensor or number // tensor > architecture.num_layers:
+        raise InputError(f"{number} accelerators: expected up to {tensor}, or whole nodes of {tensor}.")
+    return Parallel(tensor, number // tensor)

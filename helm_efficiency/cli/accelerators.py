@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Accelerator, Price
     from helm_efficiency.core.transfer.architecture import Architecture
     from helm_efficiency.core.transfer.placement import Serving
-    from helm_efficiency.metrics.known_models import require_model
 
 
 _LISTED = (
@@ -77,6 +76,7 @@ def accelerators(
     """
     from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
     from helm_efficiency.core.transfer.placement import Serving
+    from helm_efficiency.metrics.known_models import require_model
 
     known = load_accelerators(prices)
     chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]

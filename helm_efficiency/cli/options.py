@@ -62,6 +62,13 @@ OnOption = Annotated[
 ]
 
 
+NOTHING_IN_CACHE = (
+    "--cache {caches}: none of the requests is in it. Name the folder with the caches of the hosts that were asked, "
+    "such as prod_env/cache, of the machine that made these runs."
+)
+"""What is said where a request cache helped no request."""
+
+
 class Format(StrEnum):
     """How data is written to stdout."""
 

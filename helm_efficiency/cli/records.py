@@ -13,7 +13,7 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
-from helm_efficiency.cli.options import Format, FormatOption, emit_each, note
+from helm_efficiency.cli.options import NOTHING_IN_CACHE, Format, FormatOption, emit_each, note
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative
 from helm_efficiency.errors import InputError
@@ -32,6 +32,12 @@ _FIELDS = (
     Field("missing", "Without counts", COUNT, 4),
     Field("doubtful", "Doubtful", COUNT, 5),
     Field("counted_by", "Counted by", None, 3),
+)
+
+
+_NO_TOKENIZER = (
+    "Nothing was counted: no tokenizer of these models is on this machine. Name one with --tokenizer NAME=FOLDER, or "
+    "put the model's own into the local Hugging Face cache."
 )
 
 
@@ -68,6 +74,7 @@ def records(
     caches = RequestCaches.of(cache)
     counts = {"runs": 0, "problems": 0}
     hosts: Counter[str] = Counter()
+    counted_by: Counter[str] = Counter()
     warnings: list[RunWarning] = []
 
     def tell(problem: object) -> None:
@@ -79,6 +86,7 @@ def records(
             counts["runs"] += 1
             host = host_of(run.records[0].deployment) if run.records else ""
             hosts[host] += 1
+            counted_by.update(who for r in run.records for who in (r.prompt_provenance, r.output_provenance))
             warnings.extend(RunWarning(str(run.source), host, warning) for warning in run.warnings)
             if every_eval_ever is not None:
                 _write(run, every_eval_ever, organization, tell)
@@ -95,6 +103,10 @@ def records(
     each = [f"{relative(warning.run, roots)}: {warning.text}" for warning in warnings]
     for line in each if printing().verbose else grouped(warnings, hosts, roots):
         note(line)
+    if cache and not counted_by["usage"]:
+        note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))
+    if tokenizers is not None and counted_by["missing"] and not counted_by["tokenizer"]:
+        note(_NO_TOKENIZER)
     if counts["problems"] or not counts["runs"]:
         note(f"{counts['runs']} runs read, {counts['problems']} problems.")
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.options import (
+    NOTHING_IN_CACHE,
     ApiPricesOption,
     Format,
     FormatOption,
@@ -130,6 +131,8 @@ def rescore(
         outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
     summary = summarize(outcomes, seconds=time.monotonic() - began)
     _report(summary, outcomes, roots=paths, format=format, explain=explain)
+    if cache and not any(outcome.num_usage for outcome in outcomes):
+        note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))
     if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
 

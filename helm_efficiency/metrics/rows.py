@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.catalog.score_scales import counts_correct_answers
 from helm_efficiency.core.bootstrap import mean_intervals
 from helm_efficiency.core.cost_per_correct import cost_per_correct
 from helm_efficiency.core.runtime_model import FloatArray
@@ -95,8 +96,8 @@ def run_rows(
 ) -> list[dict[str, Any]]:
     """Rows of the runs table: the records of one run on each stack.
 
-    The mean score is that of the answered questions themselves, without perturbed copies, each counted once for each
-    train trial; so is the cost of a correct answer.
+    The mean score is that of the answered questions themselves, each counted once for each train trial: without
+    perturbed copies and, where there is a test split, without other splits. So is the cost of a correct answer.
     """
     if not records:
         return []
@@ -153,12 +154,14 @@ class _Instances:
     """The instances of a run that have a score: without perturbed copies, each once for each train trial.
 
     Attributes:
+        score_name: Name of the run's main score.
         scores: Score of each instance.
         questions: Index of each instance's question; the trials of one question share it.
         rows: Indices of the requests that belong to an instance.
         instances: Index of the instance of each of these requests.
     """
 
+    score_name: str | None
     scores: FloatArray
     questions: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -173,8 +176,9 @@ class _Instances:
         questions: list[int] = []
         rows: list[int] = []
         instances: list[int] = []
+        splits = {record.split for record in records}
         for row, record in enumerate(records):
-            if score_name not in record.scores or record.perturbation:
+            if score_name not in record.scores or record.perturbation or ("test" in splits and record.split != "test"):
                 continue
             index = index_of.setdefault((record.instance_id, record.train_trial, record.split), len(scores))
             if index == len(scores):
@@ -183,11 +187,12 @@ class _Instances:
             rows.append(row)
             instances.append(index)
         indices = (np.array(numbers, dtype=np.int64) for numbers in (questions, rows, instances))
-        return cls(np.array(scores, dtype=np.float64), *indices)
+        return cls(score_name, np.array(scores, dtype=np.float64), *indices)
 
     def per_correct(self, costs: Mapping[str, FloatArray], factors: Mapping[str, _Factor]) -> dict[str, float]:
-        """Return the cost of a correct answer in each unit, with its interval; none where scores are not fractions."""
-        if not len(self.scores) or not ((self.scores >= 0) & (self.scores <= 1)).all():
+        """Return the cost of a correct answer in each unit; none where scores do not count right answers."""
+        is_fraction = ((self.scores >= 0) & (self.scores <= 1)).all()
+        if not len(self.scores) or not is_fraction or not counts_correct_answers([self.score_name]):
             return {}
         found: dict[str, float] = {}
         score = self._by_question(self.scores)

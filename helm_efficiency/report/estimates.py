@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm, rankdata
 
+from helm_efficiency.catalog.score_scales import counts_correct_answers, is_lower_better, on_one_scale
 from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
 from helm_efficiency.core.cost_per_correct import AnswerMoments, widened
 from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
@@ -41,6 +42,8 @@ class Estimates:
         num_instances: Instances compared, shape (M,).
         num_answered: Instances that the model answered, compared or not, shape (M,).
         num_scenarios: Scenarios that the model answered any instance of, shape (M,).
+        score_names: Names of the scores.
+        lower_is_better: Direction of the score.
     """
 
     values: dict[str, _Reals]
@@ -52,6 +55,8 @@ class Estimates:
     num_instances: _Counts
     num_answered: _Counts
     num_scenarios: _Counts
+    score_names: tuple[str, ...] = ()
+    lower_is_better: bool = False
 
     def cost_interval(self, quantity: str) -> tuple[_Reals, _Reals]:
         """Return the 90 % interval of the cost of a correct answer, shape (M,) each.
@@ -130,13 +135,17 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
     correct = means.per_unit(score[rows] * share[rows], trials)
     num_requests, num_instances = np.bincount(models[rows], minlength=num_models), compared.sum(axis=1)
     per_instance = num_requests / np.maximum(num_instances, 1)
+    score_names = tuple(sorted(requests["score_name"].dropna().unique()))
+    for table in (values, draws):
+        table["correct"] = np.where(counts_correct_answers(score_names), table["score"], np.nan)
+    lower_is_better = how.lower_is_better or is_lower_better(score_names)
     is_answer = answered[models, instance] & ~np.isnan(score)
     moments = {
         name: AnswerMoments.of(means.per_unit(_reals(requests[rows], name), trials), correct) for name in PER_CORRECT
     }
     return Estimates(
-        with_ratios(values, per_instance, lower_is_better=how.lower_is_better),
-        with_ratios(draws, per_instance, lower_is_better=how.lower_is_better),
+        with_ratios(values, per_instance, lower_is_better=lower_is_better),
+        with_ratios(draws, per_instance, lower_is_better=lower_is_better),
         known,
         score_answered=_ratio(
             np.bincount(models[is_answer], (score * share)[is_answer], num_models).astype(float),
@@ -147,6 +156,8 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
         num_instances=num_instances,
         num_answered=answered.sum(axis=1),
         num_scenarios=present.astype(np.int64),
+        score_names=score_names,
+        lower_is_better=lower_is_better,
     )
 
 
@@ -220,7 +231,10 @@ def _reals(requests: pd.DataFrame, column: str) -> _Reals:
 
 
 def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estimates:
-    """Mean over scenarios, each counting the same.
+    """Return the mean over scenarios, each counting the same.
+
+    Scores of different scales are mapped to 0 (worst) to 1 (best) first; where the catalog does not know a scale, there
+    is no mean score.
 
     Args:
         scenarios: At least one.
@@ -228,22 +242,35 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
     """
     parts = list(scenarios)
     mean = _mean if common else _mean_of_known
+    names = tuple(sorted({name for part in parts for name in part.score_names}))
+    comparable = on_one_scale(names)
     tables = []
     for name in ("values", "draws"):
         columns = [getattr(part, name) for part in parts]
         table = {key: mean([column[key] for column in columns]) for key in columns[0]}
+        table["score"] = mean([comparable(part.score_names, getattr(part, name)["score"]) for part in parts])
+        if "correct" in table and not counts_correct_answers(names):
+            table["correct"] = np.full_like(table["score"], np.nan)
         table["win_rate"] = _mean_of_known([column["win_rate"] for column in columns])
         tables.append(table | _ratios(table))
     totals = {
         name: np.sum([getattr(part, name) for part in parts], axis=0)
         for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
     }
-    known = {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known}
     moments = {
         name: AnswerMoments.mean_of([part.moments[name] for part in parts], skip_missing=not common)
         for name in parts[0].moments
     }
-    return Estimates(tables[0], tables[1], known, mean([part.score_answered for part in parts]), moments, **totals)
+    return Estimates(
+        tables[0],
+        tables[1],
+        {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known},
+        mean([comparable(part.score_names, part.score_answered) for part in parts]),
+        moments,
+        **totals,
+        score_names=names,
+        lower_is_better=all(part.lower_is_better for part in parts),
+    )
 
 
 def with_ratios(
@@ -260,9 +287,10 @@ def with_ratios(
 
 
 def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
-    score = np.where((table["score"] >= 0) & (table["score"] <= 1), table["score"], np.nan)
+    correct = table.get("correct", table["score"])  # published results are accuracies
+    correct = np.where((correct >= 0) & (correct <= 1), correct, np.nan)
     per_correct = {
-        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], score, inf=True)
+        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], correct, inf=True)
         for name in PER_CORRECT
         if f"{name}_per_instance" in table
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from helm_efficiency.catalog.score_scales import ScoreKind, have_one_scale, score_scale
 from helm_efficiency.report.estimates import Estimates
 
 ALL = "all scenarios"
@@ -30,11 +31,26 @@ def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
         notes.append(Note(str(row.scenario), text))
     names = sorted(runs["score_name"].dropna().unique())
     if len(names) > 1:
-        text = f"The score is a mean of different scores ({', '.join(names)}); the win rate does not mix them."
-        notes.append(Note(ALL, text))
+        notes.append(Note(ALL, _scores_text(names)))
     for reason, rows in runs[runs["reason"].notna()].groupby("reason", sort=True):
         notes.append(Note(ALL, f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}."))
     return notes
+
+
+def _scores_text(names: list[str]) -> str:
+    """Say how scores of several names are averaged."""
+    if have_one_scale(names):
+        return f"The score is a mean of different scores ({', '.join(names)}); the win rate does not mix them."
+    without = [name for name in names if (scale := score_scale(name)) is None or scale.kind is ScoreKind.open]
+    if without:
+        return (
+            f"There is no mean score over scores of different scales ({', '.join(names)}), as it is not known where "
+            f"{_some(without)} ends. Compare by win rate, which does not mix them: --sort win_rate."
+        )
+    return (
+        f"Scores of different scales ({', '.join(names)}) are mapped to 0 (worst) to 1 (best) for the mean over all; "
+        "the win rate does not mix them."
+    )
 
 
 def comparison_notes(

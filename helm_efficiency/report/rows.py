@@ -46,19 +46,19 @@ def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Opti
     columns: dict[str, Any] = {
         "scenario": scenario,
         **{name: getattr(found, name) for name in COUNTS if hasattr(found, name)},
-        **_measure_columns(found, options),
+        **_measure_columns(found, lower_is_better=options.lower_is_better or found.lower_is_better),
     }
     table = pd.concat([identity.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
     table = table[identity["num_failed"].notna().to_numpy()].astype(dict.fromkeys(COUNTS, "int64"))
     return table.sort_values([f"{options.sort}_rank", options.by], na_position="last")
 
 
-def _measure_columns(found: Estimates, options: Options) -> dict[str, Any]:
+def _measure_columns(found: Estimates, *, lower_is_better: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {"score_answered": found.score_answered}
-    score_sign = -1.0 if options.lower_is_better else 1.0
+    score_sign = -1.0 if lower_is_better else 1.0
     for name in found.values.keys() & MEASURES.keys():
         value, draws = found.values[name], found.draws[name]
-        higher = bool(MEASURES[name].higher_is_better) and not (name == "score" and options.lower_is_better)
+        higher = bool(MEASURES[name].higher_is_better) and not (name == "score" and lower_is_better)
         ranks = rank_intervals(value, draws, higher_is_better=higher)
         columns[name] = value
         quantity = name.removesuffix("_per_correct")

@@ -61,6 +61,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         status: Whether it was scored now, had been scored before, or could not be.
         num_requests: Requests in it.
         num_bytes: Size of its files.
+        num_usage: Requests of which the provider's own token counts are known.
         matches: What its deployments were matched to.
         missing: How many requests have no idealized runtime, by reason.
         warnings: What is doubtful in it.
@@ -71,6 +72,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     status: Literal["scored", "unchanged", "failed"]
     num_requests: int = 0
     num_bytes: int = 0
+    num_usage: int = 0
     matches: tuple[Matched, ...] = ()
     missing: dict[str, int] = {}
     warnings: tuple[str, ...] = ()
@@ -199,6 +201,7 @@ def _score(
         status="scored",
         num_requests=len(records),
         num_bytes=sum(size for size, _ in states.values()),
+        num_usage=sum("usage" in (record.prompt_provenance, record.output_provenance) for record in records),
         matches=tuple(itertools.chain.from_iterable(map(_matched, runs, scored))),
         missing=dict(Counter(reason for its in scored for each in its for reason in each.reasons if reason)),
         warnings=tuple(warning for run in runs for warning in run.warnings),

@@ -6,17 +6,22 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helm.common.key_value_store import SqliteKeyValueStore
+from helpers.archives import A100, coefficients_of
 from helpers.odd_places import copy_to_change
+from helpers.written_runs import write_answers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.errors import InputError
+from helm_efficiency.store import Store
 
 
 def records(*arguments: object, code: int = 0) -> Any:
@@ -122,3 +127,19 @@ def test_every_eval_ever(archive: Path, tmp_path: Path) -> None:
     assert sorted(back, key=str) == sorted(rows, key=str)
     (archive / "v1" / "narrative_qa" / "per_instance_stats.json").unlink()
     assert "no request has a main score" in records(archive, "--every-eval-ever", target, code=1).stderr
+
+
+def test_a_cache_or_tokenizer_that_helps_nothing_is_told(tmp_path: Path) -> None:
+    write_answers(tmp_path / "runs" / "v1" / "qa", "openai/gpt-4o-2024-11-20", ["", ""])
+    (tmp_path / "cache").mkdir()
+    sqlite3.connect(tmp_path / "cache" / "accounts.sqlite").close()
+    runs, cache = str(tmp_path / "runs"), str(tmp_path / "cache")
+    told = CliRunner().invoke(app, ["records", runs, "--cache", cache, "--count-tokens"])
+    assert f"--cache {cache}: none of the requests is in it." in " ".join(told.stderr.split())
+    assert "no tokenizer of these models is on this machine" in " ".join(told.stderr.split())
+    store = tmp_path / "s.sqlite"
+    Store(store).put_fit(Fit("openai/gpt-4o-2024-11-20", A100, coefficients_of()))
+    command = ["rescore", runs, "--store", str(store), "--output", str(tmp_path / "out"), "--cache", cache]
+    assert f"--cache {cache}: none of the requests is in it." in " ".join(
+        CliRunner().invoke(app, command).stderr.split()
+    )

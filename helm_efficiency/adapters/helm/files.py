@@ -4,7 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
+
+from msgspec.json import Decoder
 
 from helm_efficiency.adapters.helm import format as fmt
 from helm_efficiency.adapters.json_stream import Part, Parts, decode, list_parts, read_whole
@@ -16,6 +18,8 @@ PER_INSTANCE_STATS, STATS = "per_instance_stats.json", "stats.json"
 
 REQUEST_STATES = "request_states"
 """The key of the list of requests in `scenario_state.json`."""
+
+Entry = TypeVar("Entry")
 
 OpenFile = Callable[[str], BinaryIO]
 """Opens one file, given its path, to read its bytes; raises FileNotFoundError where there is none, else OSError."""
@@ -59,21 +63,19 @@ class RunFiles(NamedTuple):
         with opened:
             return decode(read_whole(opened, file=file), fmt.RUN_SPEC, file=file)
 
-    def states(self) -> Iterator[fmt.ScenarioState]:
-        """`scenario_state.json` in parts, of which the last has the adapter's spec.
-
-        Raises:
-            InputError: There is none.
-        """
+    def states(self) -> Iterator[fmt.ScenarioState] | None:
+        """`scenario_state.json` in parts, of which the last has the adapter's spec; None if there is none."""
         opened = self._opened(SCENARIO_STATE)
-        if opened is None:
-            raise InputError(f"{self.folder}/{SCENARIO_STATE}: not there, so the run has no requests to read.")
-        return _decoded_states(opened, file=f"{self.folder}/{SCENARIO_STATE}")
+        return None if opened is None else _decoded_states(opened, file=f"{self.folder}/{SCENARIO_STATE}")
 
     def stats(self) -> Iterator[list[fmt.PerInstanceStats]] | None:
         """`per_instance_stats.json` in parts, if there is one."""
+        return self.stats_as(fmt.PER_INSTANCE_STATS)
+
+    def stats_as(self, decoder: Decoder[list[Entry]]) -> Iterator[list[Entry]] | None:
+        """`per_instance_stats.json` in parts, decoded as asked for; None if there is none."""
         opened = self._opened(PER_INSTANCE_STATS)
-        return None if opened is None else _decoded_stats(opened, file=f"{self.folder}/{PER_INSTANCE_STATS}")
+        return None if opened is None else _decoded_stats(opened, decoder, file=f"{self.folder}/{PER_INSTANCE_STATS}")
 
     def _opened(self, name: str) -> BinaryIO | None:
         file = f"{self.folder}/{name}"
@@ -116,10 +118,10 @@ def _last_of(parts: Parts, error: FileFormatError) -> Part:
         raise error from None
 
 
-def _decoded_stats(opened: BinaryIO, *, file: str) -> Iterator[list[fmt.PerInstanceStats]]:
+def _decoded_stats(opened: BinaryIO, decoder: Decoder[list[Entry]], *, file: str) -> Iterator[list[Entry]]:
     with opened:
         for part in list_parts(opened, file=file):
-            yield decode(part.text, fmt.PER_INSTANCE_STATS, file=_place(part, file))
+            yield decode(part.text, decoder, file=_place(part, file))
 
 
 def _place(part: Part, file: str) -> str:

@@ -1,14 +1,16 @@
 """HELM run folders, of every version since 2022: one folder in, its request records out.
 
-Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json` (the requests; needed) and
-`per_instance_stats.json` (HELM's token counts and the scores; without it both are missing).
+Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json` (the requests) and
+`per_instance_stats.json` (HELM's token counts and the scores): one of the two is enough.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from helm_efficiency.adapters.folders import walk
 from helm_efficiency.adapters.helm import format as fmt
@@ -24,6 +26,7 @@ from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.instance_stats import group_requests, stats_by_key
 from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.helm.stats_only import ENTRIES, requests_from_stats
 from helm_efficiency.adapters.record import Doubt, HarnessRun, RequestRecord, RunIdentity
 from helm_efficiency.adapters.token_counts import (
     RequestShape,
@@ -35,6 +38,7 @@ from helm_efficiency.adapters.token_counts import (
 )
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.catalog.helm_metadata import main_score
+from helm_efficiency.errors import InputError
 
 RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
 """A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
@@ -93,13 +97,21 @@ def read_run(
 
     Raises:
         FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
-        InputError: `scenario_state.json` is missing, or a file cannot be read; names it.
+        InputError: Both `scenario_state.json` and `per_instance_stats.json` are missing, or a file cannot be read.
     """
     files = RunFiles(str(folder).rstrip("/"), open_file)
-    asked = _read_asked(files)
-    identity = _identity(files, asked)
-    counted = _read_counted(files, asked, identity)
-    facts = _better_facts(files, counted.facts, identity, caches, tokenizers)
+    states = files.states()
+    if states is not None:
+        asked = _read_asked(files, states)
+        identity = _identity(files, asked)
+        counted = _read_counted(files, asked, identity)
+        facts = _better_facts(files, counted.facts, identity, caches, tokenizers)
+    else:
+        asked, counted = _read_stats_only(files)
+        identity = _identity(files, asked)
+        facts = counted.facts
+        if hides_reasoning(identity.deployment, identity.model, asked.states, facts):
+            facts = [replace(its, doubts=("reasoning_not_counted",)) for its in facts]
     records = _records(asked.states, facts, counted.scores, identity)
     spec = asked.spec
     available = set().union(*{id(scores): scores for scores in counted.scores}.values())
@@ -115,7 +127,7 @@ def read_run(
         states=tuple(asked.states),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
-        warnings=tuple(_warnings(records, has_stats=counted.has_stats)),
+        warnings=tuple(_warnings(records, has_states=states is not None, has_stats=counted.has_stats)),
     )
 
 
@@ -128,12 +140,12 @@ class _Asked(NamedTuple):
     shapes: list[RequestShape]
 
 
-def _read_asked(files: RunFiles) -> _Asked:
+def _read_asked(files: RunFiles, parts: Iterable[fmt.ScenarioState]) -> _Asked:
     adapter_spec = None
     states: list[fmt.RequestState] = []
     shapes: list[RequestShape] = []
     known: dict[str | None, str | None] = {}
-    for part in files.states():
+    for part in parts:
         shapes += map(shape_of, part.request_states)
         states += [_without_texts(state, known) for state in part.request_states]
         adapter_spec = part.adapter_spec or adapter_spec
@@ -203,6 +215,23 @@ def _read_counted(files: RunFiles, asked: _Asked, identity: RunIdentity) -> _Cou
     return _Counted(facts, scores, by_key is not None)
 
 
+def _read_stats_only(files: RunFiles) -> tuple[_Asked, _Counted]:
+    """Read a run without `scenario_state.json`.
+
+    Raises:
+        InputError: There is no `per_instance_stats.json` either.
+    """
+    parts = files.stats_as(ENTRIES)
+    if parts is None:
+        raise InputError(
+            f"{files.folder}/{SCENARIO_STATE}: not there, nor is {PER_INSTANCE_STATS}: there are no requests to read."
+        )
+    spec = files.spec() or fmt.RunSpec(name=files.place[1])
+    found = requests_from_stats(parts, spec.adapter_spec)
+    asked = _Asked(spec, spec.adapter_spec.method or "", found.states, [])
+    return asked, _Counted(found.facts, found.scores, has_stats=True)
+
+
 def _better_facts(
     files: RunFiles,
     facts: list[TokenFacts],
@@ -217,7 +246,7 @@ def _better_facts(
         tokenizers = tokenizers if is_there else None
     if caches is None and tokenizers is None:
         return facts
-    states = chain.from_iterable(part.request_states for part in files.states())
+    states = chain.from_iterable(part.request_states for part in files.states() or ())
     return [
         _better(its_facts, state, identity, caches, tokenizers) for its_facts, state in zip(facts, states, strict=True)
     ]
@@ -259,7 +288,9 @@ _NO_REQUEST = fmt.Request()
 _NO_SCORES: dict[str, float] = {}
 
 
-def _warnings(records: tuple[RequestRecord, ...], *, has_stats: bool) -> Iterator[str]:
+def _warnings(records: tuple[RequestRecord, ...], *, has_states: bool, has_stats: bool) -> Iterator[str]:
+    if not has_states:
+        yield "no scenario_state.json: tokens, times and scores are HELM's sums; dates, texts and failures are unknown"
     if not has_stats:
         yield "no per_instance_stats.json: HELM's prompt tokens and the scores are missing"
     for doubt, meaning in _MEANINGS.items():

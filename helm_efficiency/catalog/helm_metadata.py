@@ -101,7 +101,7 @@ def _table() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
 
 BOOKKEEPING_PREFIXES = (
     *("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_"),
-    *("idealized_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
+    *("idealized_", "loaded_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
 )
 """Stats whose names begin so count, time, price or calibrate; they do not score an answer. The second line is ours."""
 

@@ -15,6 +15,16 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
+from helm_efficiency.cli.load_options import (
+    ConcurrencyOption,
+    DisaggregatedOption,
+    PrefixCacheOption,
+    RateOption,
+    SloOption,
+    SpeculateOption,
+    busy_server,
+    refuse_disaggregated,
+)
 from helm_efficiency.cli.options import (
     NOTHING_IN_CACHE,
     ApiPricesOption,
@@ -74,6 +84,12 @@ def rescore(
     price_list: PriceListOption = "on-demand",
     price_date: PriceDateOption = None,
     api_prices: ApiPricesOption = None,
+    slo: SloOption = None,
+    concurrency: ConcurrencyOption = None,
+    rate: RateOption = None,
+    speculate: SpeculateOption = None,
+    prefix_cache: PrefixCacheOption = False,
+    disaggregated: DisaggregatedOption = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Put back what --in-place changed; nothing is scored.")] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
@@ -94,6 +110,8 @@ def rescore(
         return
     if output is None:
         raise InputError("--output is missing: the folder for the tables, such as --output scored.")
+    refuse_disaggregated(disaggregated)
+    busy = busy_server(slo, concurrency, rate, speculate=speculate, prefix_cache=prefix_cache)
     from helm_efficiency.rescoring.forkserver import begin_to_load
 
     if jobs > 1 and scheduler is None:
@@ -119,6 +137,7 @@ def rescore(
         force=force,
         caches=cache,
         pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
+        busy=busy,
     )
     with working("Looking for runs"):
         sources = find_sources(paths, besides=output)

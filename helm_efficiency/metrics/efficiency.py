@@ -17,6 +17,7 @@ from helm_efficiency.core.cost import mean_power_w
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
 from helm_efficiency.core.tier import Tier
+from helm_efficiency.metrics.at_load import DEFAULT_BUSY_SERVER, BusyServer, Loaded, Requests, loaded
 from helm_efficiency.metrics.pricing import ApiUsd, Pricing
 from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
@@ -43,6 +44,10 @@ class ScoredRequests:
         num_accelerators: Accelerators that the model occupies on the stack.
         usd_per_accelerator_hour: Price of one of them.
         energy_j: Energy of those accelerators, where the profile measured their power.
+        loaded_s: Seconds on a busy server.
+        loaded_accelerator_s: Accelerator-seconds that the request pays for there.
+        load: Load of that server; empty for none.
+        load_reasons: Why a record that has an idealized runtime has no numbers at load; empty where it has them.
         api_usd: What the provider billed, at the price on the day of the request.
         api_usd_today: The same tokens at the price of the day of scoring.
         api_usd_at_least: Lower bound of `api_usd`, where token counts are too low; else the same.
@@ -57,6 +62,10 @@ class ScoredRequests:
     num_accelerators: FloatArray
     usd_per_accelerator_hour: FloatArray
     energy_j: FloatArray
+    loaded_s: FloatArray
+    loaded_accelerator_s: FloatArray
+    load: str
+    load_reasons: tuple[str, ...]
     api_usd: FloatArray
     api_usd_today: FloatArray
     api_usd_at_least: FloatArray
@@ -76,6 +85,11 @@ class ScoredRequests:
         """Accelerator-seconds times the price."""
         return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
 
+    @property
+    def loaded_usd(self) -> FloatArray:
+        """Accelerator-seconds at load times the price."""
+        return self.loaded_accelerator_s * self.usd_per_accelerator_hour / 3600.0
+
     def part(self, rows: slice) -> "ScoredRequests":
         """Those of some of the records."""
         return replace(
@@ -87,6 +101,9 @@ class ScoredRequests:
             num_accelerators=self.num_accelerators[rows],
             usd_per_accelerator_hour=self.usd_per_accelerator_hour[rows],
             energy_j=self.energy_j[rows],
+            loaded_s=self.loaded_s[rows],
+            loaded_accelerator_s=self.loaded_accelerator_s[rows],
+            load_reasons=self.load_reasons[rows],
             api_usd=self.api_usd[rows],
             api_usd_today=self.api_usd_today[rows],
             api_usd_at_least=self.api_usd_at_least[rows],
@@ -194,6 +211,7 @@ def score_requests(
     *,
     stacks: Sequence[str | None],
     pricing: Pricing | None = None,
+    busy: BusyServer | None = DEFAULT_BUSY_SERVER,
 ) -> list[ScoredRequests]:
     """Score requests on one stack or several.
 
@@ -202,6 +220,7 @@ def score_requests(
         coefficients: Fits to look them up in.
         stacks: Names of the stacks; None scores observed services only.
         pricing: Prices; None leaves dollars missing.
+        busy: Load of a server that the records of each deployment are also scored under; None for none.
 
     Returns:
         Arrays parallel to the records, for each stack.
@@ -226,6 +245,7 @@ def score_requests(
         fits = [match.fit if match else None for match in choices]
         idealized = asked.predict(fits)
         num_accelerators = asked.numbers(fits, lambda fit: fit.stack.num_accelerators)
+        at_load, load_reasons = asked.at_load(fits, busy)
         power_w = asked.numbers(fits, lambda fit: coefficients.power_w.get((fit.stack.name, fit.deployment), np.nan))
         scored.append(
             ScoredRequests(
@@ -240,6 +260,10 @@ def score_requests(
                     fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)
                 ),
                 energy_j=idealized.seconds * num_accelerators * power_w,
+                loaded_s=at_load.seconds,
+                loaded_accelerator_s=at_load.accelerator_s,
+                load="" if busy is None else str(busy),
+                load_reasons=load_reasons,
                 api_usd=api_usd.on_the_day,
                 api_usd_today=api_usd.today,
                 api_usd_at_least=api_usd.at_least,
@@ -258,6 +282,8 @@ class _Asked:
         prompt_tokens: Of each request; NaN where nobody counted.
         output_tokens: Likewise.
         decoded_tokens: Likewise; see `decoded_tokens`.
+        completions: Completions of each request; one where nobody counted.
+        cached_tokens: Prompt tokens that the provider's cache held; none where nobody counted.
     """
 
     of_whom: tuple[tuple[str, str], ...]
@@ -265,6 +291,8 @@ class _Asked:
     prompt_tokens: FloatArray
     output_tokens: FloatArray
     decoded_tokens: FloatArray
+    completions: FloatArray
+    cached_tokens: FloatArray
 
     @classmethod
     def by(cls, records: Sequence[RequestRecord]) -> Self:
@@ -274,6 +302,8 @@ class _Asked:
             [record.prompt_tokens for record in records],
             [record.output_tokens for record in records],
             [decoded_tokens(record) for record in records],
+            [max(record.num_completions, 1) for record in records],
+            [record.cache_read_tokens or 0 for record in records],
         )
         tokens = [np.array(column, dtype=np.float64) for column in counts]  # None becomes NaN
         return cls(tuple(places), np.array(choice, dtype=np.intp), *tokens)
@@ -302,6 +332,23 @@ class _Asked:
                 tokens = self.prompt_tokens[rows].astype(np.int64), self.decoded_tokens[rows].astype(np.int64)
                 seconds[rows], low_s[rows], high_s[rows], in_domain[rows] = fit.coefficients.predict(*tokens)
         return Prediction(seconds, low_s, high_s, in_domain)
+
+    def at_load(self, fits: Sequence[Fit | None], busy: BusyServer | None) -> tuple[Loaded, tuple[str, ...]]:
+        """Serve each deployment's requests together; NaN and the reason where that cannot be."""
+        seconds, accelerator_s = (np.full(len(self.choice), np.nan) for _ in range(2))
+        reasons = [""] * len(self.choice)
+        if busy is None:
+            return Loaded(seconds, accelerator_s), tuple(reasons)
+        known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
+        columns = (self.prompt_tokens, self.decoded_tokens, self.completions, self.cached_tokens)
+        for place, fit in enumerate(fits):
+            rows = np.flatnonzero(known & (self.choice == place))
+            if fit is not None and len(rows):
+                (seconds[rows], accelerator_s[rows]), reason = loaded(fit, Requests(*(c[rows] for c in columns)), busy)
+                if reason:
+                    for row in rows.tolist():
+                        reasons[row] = f"{fit.deployment} at load: {reason}"
+        return Loaded(seconds, accelerator_s), tuple(reasons)
 
 
 def _reason(match: Match | None, of_whom: tuple[str, str], stack: str | None) -> str:

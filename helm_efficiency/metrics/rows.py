@@ -77,6 +77,8 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     choice = index_array(scored.choice)
     columns = {name: text_array(values).take(choice) for name, values in texts.items()}
     columns["reason"] = text_array([reason or None for reason in scored.reasons])
+    columns["load"] = text_array([scored.load or None] * len(scored.reasons))
+    columns["load_reason"] = text_array([reason or None for reason in scored.load_reasons])
     columns["num_accelerators"] = number_array(scored.num_accelerators, pa.int64())
     columns["usd_per_accelerator_hour"] = number_array(scored.usd_per_accelerator_hour, pa.float64())
     for measure in _SCORED:
@@ -247,6 +249,8 @@ def _run_on_stack(scored: ScoredRequests) -> dict[str, Any]:
         "tier": match.fit.tier if match else Tier.none,
         "matched_by": match and match.matched_by,
         "reason": next((reason for reason in scored.reasons if reason), None),
+        "load": scored.load or None,
+        "load_reason": next((reason for reason in scored.load_reasons if reason), None),
         "num_scored": int(is_scored.sum()),
         "num_out_of_domain": int((is_scored & ~scored.idealized.in_domain).sum()),
     }

@@ -52,6 +52,8 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "tier": _TEXT,  # a value of `Tier`
     "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
     "reason": _TEXT,  # why a number is missing; null where none is
+    "load": _TEXT,  # load of the busy server; null for none
+    "load_reason": _TEXT,  # why a number at load is missing though the others are not
     "in_domain": _FLAG,
     "num_accelerators": _COUNT,
     "usd_per_accelerator_hour": _REAL,
@@ -79,6 +81,8 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "tier": _TEXT,
     "matched_by": _TEXT,
     "reason": _TEXT,
+    "load": _TEXT,
+    "load_reason": _TEXT,
     "score_name": _TEXT,  # the run's main score
     "num_requests": _COUNT,
     "num_instances": _COUNT,

@@ -10,6 +10,7 @@ from typing import Any
 
 from helm_efficiency.adapters.sources import FileState, state_of
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.at_load import DEFAULT_BUSY_SERVER, BusyServer
 from helm_efficiency.metrics.efficiency import Coefficients
 from helm_efficiency.metrics.pricing import Pricing
 from helm_efficiency.metrics.table import SCHEMA_VERSION
@@ -37,6 +38,7 @@ class Plan:
         force: Score again what has not changed.
         caches: HELM's request cache files with their states, for the provider's own token counts.
         fit_hashes: Hash of each fit by stack and deployment, services under the empty stack.
+        busy: Load of the server that requests are also scored on.
     """
 
     coefficients: Coefficients
@@ -47,6 +49,7 @@ class Plan:
     force: bool = False
     caches: tuple[tuple[Path, FileState], ...] = ()
     fit_hashes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    busy: BusyServer = DEFAULT_BUSY_SERVER
 
     def basis(self, deployments: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """All that the numbers of a run depend on besides its files.
@@ -58,6 +61,7 @@ class Plan:
             "version": [__version__, SCHEMA_VERSION],
             "stacks": list(self.stacks),
             "target": str(self.target),
+            "load": str(self.busy),
             "prices": _sha256(repr((self.pricing.api.own, self.pricing.api.context))),
             "caches": [[str(file), *state] for file, state in self.caches],
             "fits": [self._fits(deployment, model) for deployment, model in deployments],
@@ -85,6 +89,7 @@ def make_plan(
     force: bool = False,
     caches: Sequence[Path] = (),
     pricing: Pricing | None = None,
+    busy: BusyServer = DEFAULT_BUSY_SERVER,
 ) -> Plan:
     """A plan for coefficients and prices.
 
@@ -96,6 +101,7 @@ def make_plan(
         force: Score again what has not changed.
         caches: Folders of HELM's request caches.
         pricing: Prices; today's if None.
+        busy: Load of the server that requests are also scored on.
 
     Returns:
         The plan; relative paths are those of the folder it was made in.
@@ -127,6 +133,7 @@ def make_plan(
         force,
         tuple((file, state_of(file)) for folder in caches for file in _cache_files(folder)),
         hashes,
+        busy,
     )
 
 

@@ -188,7 +188,10 @@ def _score(
     """What is to be written of a run, and what it was made from."""
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
-    scored = [score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing) for run in runs]
+    scored = [
+        score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing, busy=plan.busy)
+        for run in runs
+    ]
     rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
     tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
     contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}

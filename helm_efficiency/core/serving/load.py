@@ -105,3 +105,7 @@ class Load:
         if self.clients is not None:
             return f"{self.clients:g} client" + "s" * (self.clients != 1)
         return str(self.level) if self.requests_per_s is None else f"{self.requests_per_s:g} requests/s"
+
+
+DEFAULT_LOAD = Load()
+"""The highest rate that keeps the default service level."""

@@ -1,0 +1,154 @@
+"""What requests take and cost on a busy, well-run server, each among the other requests of its run.
+
+A request alone on whole accelerators is an equal footing for runtime, and the wrong one for cost: servers batch. Here
+the requests of a run come to one server as a stated load, by default the highest rate that keeps a service level, and
+share its accelerators' time out among themselves (see `core.serving`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from helm_efficiency.catalog.accelerators import load_accelerators
+from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.serving.lengths import Lengths
+from helm_efficiency.core.serving.load import DEFAULT_LOAD, Load
+from helm_efficiency.core.serving.served import Served
+from helm_efficiency.core.serving.server import Server, Speculation, kv_cache_tokens
+from helm_efficiency.core.serving.steady_state import solve
+from helm_efficiency.core.serving.steps import StepTimes
+from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER, WORKSPACE_FRACTION, Placement
+from helm_efficiency.errors import CatalogError, EfficiencyError, InputError
+
+
+@dataclass(frozen=True, slots=True)
+class BusyServer:
+    """How requests come to a server, and what it does to be quick.
+
+    Attributes:
+        load: Clients, a rate, or a service level to keep.
+        speculation: Speculative decoding; None for none.
+        prefix_cache: Whether prompt tokens that the provider's cache held need no prefill here either.
+    """
+
+    load: Load = DEFAULT_LOAD
+    speculation: Speculation | None = None
+    prefix_cache: bool = False
+
+    def __str__(self) -> str:
+        """Words for a heading.
+
+        >>> str(BusyServer(Load(clients=8), Speculation(3, 0.7), prefix_cache=True))
+        '8 clients, 3 drafted tokens of which 70 % are accepted, prefix cache'
+        """
+        words = [str(self.load)]
+        if self.speculation is not None:
+            accepted = f"{100 * self.speculation.acceptance_fraction:g} %"
+            words.append(f"{self.speculation.draft_tokens} drafted tokens of which {accepted} are accepted")
+        return ", ".join(words + ["prefix cache"] * self.prefix_cache)
+
+
+DEFAULT_BUSY_SERVER = BusyServer()
+"""The highest rate that keeps the default service level."""
+
+
+class Requests(NamedTuple):
+    """Token counts of the requests of one deployment, an entry each.
+
+    Attributes:
+        prompt_tokens: Prompt tokens.
+        output_tokens: Output tokens of the longest completion.
+        completions: Completions of the request.
+        cached_tokens: Prompt tokens that the provider's cache held.
+    """
+
+    prompt_tokens: FloatArray
+    output_tokens: FloatArray
+    completions: FloatArray
+    cached_tokens: FloatArray
+
+
+class Loaded(NamedTuple):
+    """What requests take at load, an entry each; NaN where it cannot be told.
+
+    Attributes:
+        seconds: Mean seconds from sending the request to its last token.
+        accelerator_s: Accelerator-seconds that the request pays for.
+    """
+
+    seconds: FloatArray
+    accelerator_s: FloatArray
+
+
+def server_of(fit: Fit, *, context_tokens: float, speculation: Speculation | None = None) -> Server:
+    """Return the server that a stack makes for a model.
+
+    Args:
+        fit: Coefficients, of a model that the catalog knows.
+        context_tokens: Typical length of a whole request.
+        speculation: Speculative decoding; None for none.
+
+    Raises:
+        CatalogError: The memory, the model or the dtype is not known: its cache could hold any number of requests.
+        InputError: The weights leave no room for a cache.
+    """
+    stack = fit.stack
+    accelerator = load_accelerators().get(stack.accelerator)
+    if accelerator is None or accelerator.memory_bytes is None:
+        raise CatalogError(f"memory of {stack.accelerator} unknown")
+    entry = load_architectures().of_model(fit.deployment)
+    if entry is None:
+        raise CatalogError(f"architecture of {fit.deployment} unknown")
+    bytes_per_parameter = BYTES_PER_PARAMETER.get({"mxfp4": "fp4"}.get(stack.dtype, stack.dtype))
+    if bytes_per_parameter is None:
+        raise CatalogError(f"bytes of a weight unknown: dtype {stack.dtype!r}")
+    placement = Placement(
+        tensor_parallel=max(stack.num_accelerators // stack.pipeline_parallel, 1),
+        pipeline_parallel=stack.pipeline_parallel,
+        weights_bytes=entry.architecture.num_parameters() * bytes_per_parameter / stack.num_accelerators,
+        kv_cache_bytes=0.0,
+        workspace_bytes=WORKSPACE_FRACTION * accelerator.memory_bytes,
+        memory_bytes=accelerator.memory_bytes,
+    )
+    kv_tokens = kv_cache_tokens(entry.architecture, placement, context_tokens=max(round(context_tokens), 1))
+    if kv_tokens < context_tokens:
+        raise InputError("the weights leave no room for a request")
+    server = Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=kv_tokens)
+    return server if speculation is None else server.with_speculation(speculation)
+
+
+def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loaded]:
+    """Bring requests to the server of a stack, and share its time out to them.
+
+    The completions of a request share its prompt: one prefills it, the others find it in the cache.
+
+    Raises:
+        EfficiencyError: There is no such server, load, or measurement of batches; the message says which.
+    """
+    if len(fit.coefficients.batch_knots) < 2:
+        raise InputError("measured at one batch size alone")
+    p, o, completions, cached = requests
+    q = np.minimum(cached, p) if busy.prefix_cache else np.zeros_like(p)
+    twins = np.repeat(np.arange(len(p)), (completions - 1.0).astype(np.int64))
+    again = np.maximum(p[twins] - 1.0, 0.0)
+    lengths = Lengths.of(np.r_[p, p[twins]], np.r_[o, o[twins]], np.r_[q, again])
+    context = lengths.mean(lengths.prompt_tokens + lengths.output_tokens)
+    server = server_of(fit, context_tokens=context, speculation=busy.speculation)
+    served = solve(StepTimes.from_coefficients(fit.coefficients), lengths, busy.load, server=server)
+    if served is None:
+        raise InputError(f"one request alone breaks {busy.load}")
+    shares = served.split_accelerator_s(np.r_[p, p[twins]], np.r_[o, o[twins]], np.r_[q, again])
+    accelerator_s = shares[: len(p)] + np.bincount(twins, weights=shares[len(p) :], minlength=len(p))
+    return served, Loaded(served.times_s(p, o, q)[1], accelerator_s)
+
+
+def loaded(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Loaded, str]:
+    """Return what requests take at load and an empty text, or NaN and the reason."""
+    try:
+        return serve(fit, requests, busy)[1], ""
+    except EfficiencyError as error:
+        nothing = np.full(len(requests.prompt_tokens), np.nan)
+        return Loaded(nothing, nothing), str(error)

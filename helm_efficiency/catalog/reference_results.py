@@ -7,6 +7,7 @@ the sources among it, in `data/paper_2023.yaml`.
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 
@@ -41,12 +42,12 @@ class PaperStack:
 
     Attributes:
         detail: Accelerator, engine and dtype.
-        usd_per_accelerator_hour: As billed by the paper.
+        usd_per_accelerator_hour: Exact price, as billed by the paper.
         price_source: Whose price that is.
     """
 
     detail: str
-    usd_per_accelerator_hour: float
+    usd_per_accelerator_hour: Decimal
     price_source: str
 
 
@@ -110,7 +111,10 @@ def paper_2023() -> PaperResults:
     folder = files("helm_efficiency.catalog") / "data"
     facts = yaml.safe_load((folder / "paper_2023.yaml").read_text(encoding="utf-8"))
     rows = csv.DictReader((folder / "paper_2023.csv").read_text(encoding="utf-8").splitlines())
-    stacks = {name: PaperStack(**stack) for name, stack in facts["stacks"].items()}
+    stacks = {
+        name: PaperStack(**stack | {"usd_per_accelerator_hour": Decimal(str(stack["usd_per_accelerator_hour"]))})
+        for name, stack in facts["stacks"].items()
+    }
     models = {
         model["name"]: PaperModel(
             name=model["name"],

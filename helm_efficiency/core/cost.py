@@ -73,7 +73,18 @@ def idealized_cost(
         return IdealizedCost(accelerator_s, None)
     if not usd_per_accelerator_hour > 0:
         raise InputError(f"The price is {usd_per_accelerator_hour} dollars an hour, expected more than 0.")
-    return IdealizedCost(accelerator_s, accelerator_s * float(usd_per_accelerator_hour / SECONDS_PER_HOUR))
+    return IdealizedCost(accelerator_s, accelerator_usd(accelerator_s, usd_per_accelerator_hour))
+
+
+def accelerator_usd(accelerator_s: ArrayLike, usd_per_accelerator_hour: Decimal) -> FloatArray:
+    """Return the dollars of accelerator-seconds, shaped like them: the one place that turns a price into dollars.
+
+    The price stays exact until here; that of one second is rounded to the nearest float64.
+
+    >>> accelerator_usd([3600.0, 7200.0], Decimal("4.096")).tolist()
+    [4.096, 8.192]
+    """
+    return np.asarray(accelerator_s, dtype=np.float64) * float(usd_per_accelerator_hour / SECONDS_PER_HOUR)
 
 
 def exact_usd(accelerator_s: float, usd_per_accelerator_hour: Decimal) -> Decimal:

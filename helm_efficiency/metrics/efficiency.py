@@ -6,6 +6,7 @@ adapter call it, so that they give the same numbers.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.architectures import load_architectures
-from helm_efficiency.core.cost import mean_power_w
+from helm_efficiency.core.cost import accelerator_usd, mean_power_w
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.runtime_model import FloatArray, Prediction
 from helm_efficiency.core.tier import Tier
@@ -42,7 +43,7 @@ class ScoredRequests:
         idealized: Idealized seconds.
         denoised: Denoised seconds of the deployment's own service.
         num_accelerators: Accelerators that the model occupies on the stack.
-        usd_per_accelerator_hour: Price of one of them.
+        prices: Exact dollars an hour of one of them, by choice; None where no price is known.
         energy_j: Energy of those accelerators, where the profile measured their power.
         loaded_s: Seconds on a busy server.
         loaded_accelerator_s: Accelerator-seconds that the request pays for there.
@@ -60,7 +61,7 @@ class ScoredRequests:
     idealized: Prediction
     denoised: Prediction
     num_accelerators: FloatArray
-    usd_per_accelerator_hour: FloatArray
+    prices: tuple[Decimal | None, ...]
     energy_j: FloatArray
     loaded_s: FloatArray
     loaded_accelerator_s: FloatArray
@@ -82,8 +83,18 @@ class ScoredRequests:
 
     @property
     def idealized_usd(self) -> FloatArray:
-        """Accelerator-seconds times the price."""
-        return self.accelerator_s * self.usd_per_accelerator_hour / 3600.0
+        """Dollars of the accelerator-seconds."""
+        accelerator_s, usd = self.accelerator_s, np.full(len(self.choice), np.nan)
+        for index, price in enumerate(self.prices):
+            if price is not None:
+                rows = self.choice == index
+                usd[rows] = accelerator_usd(accelerator_s[rows], price)
+        return usd
+
+    @property
+    def usd_per_accelerator_hour(self) -> FloatArray:
+        """Price of one accelerator for an hour, rounded to a float64."""
+        return np.array([np.nan if price is None else float(price) for price in self.prices])[self.choice]
 
     @property
     def loaded_usd(self) -> FloatArray:
@@ -99,7 +110,6 @@ class ScoredRequests:
             idealized=_part(self.idealized, rows),
             denoised=_part(self.denoised, rows),
             num_accelerators=self.num_accelerators[rows],
-            usd_per_accelerator_hour=self.usd_per_accelerator_hour[rows],
             energy_j=self.energy_j[rows],
             loaded_s=self.loaded_s[rows],
             loaded_accelerator_s=self.loaded_accelerator_s[rows],
@@ -256,9 +266,7 @@ def score_requests(
                 idealized=idealized,
                 denoised=denoised,
                 num_accelerators=num_accelerators,
-                usd_per_accelerator_hour=asked.numbers(
-                    fits, lambda fit: usd_per_hour.get(fit.stack.accelerator, np.nan)
-                ),
+                prices=tuple(None if fit is None else usd_per_hour.get(fit.stack.accelerator) for fit in fits),
                 energy_j=idealized.seconds * num_accelerators * power_w,
                 loaded_s=at_load.seconds,
                 loaded_accelerator_s=at_load.accelerator_s,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,18 +35,18 @@ class Pricing:
 
     Attributes:
         day: Whose prices.
-        usd_per_accelerator_hour: By accelerator; absent where no price is known.
+        usd_per_accelerator_hour: Exact price by accelerator; absent where no price is known.
         api: Prices of APIs, on the day of a request and on `day`.
 
     Example:
         >>> from datetime import date
         >>> from helm_efficiency import Pricing
         >>> Pricing.as_of(date(2023, 12, 1), price_list="paper-2023").usd_per_accelerator_hour["a100-80gb"]
-        4.096
+        Decimal('4.096')
     """
 
     day: date
-    usd_per_accelerator_hour: Mapping[str, float]
+    usd_per_accelerator_hour: Mapping[str, Decimal]
     api: ApiPrices
 
     @classmethod
@@ -69,7 +70,7 @@ class Pricing:
             FileFormatError: A file has a bad row.
         """
         prices = prices_as_of(load_accelerators(accelerator_file), day, price_list)
-        usd = {name: float(price.usd_per_accelerator_hour) for name, price in prices.items()}
+        usd = {name: price.usd_per_accelerator_hour for name, price in prices.items()}
         return cls(day, usd, load_api_prices(api_file))
 
     def api_usd(self, records: Sequence[RequestRecord]) -> ApiUsd:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
+from helm_efficiency.core.cost import accelerator_usd
 from helm_efficiency.core.cost_per_correct import AnswerMoments
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import write_file
@@ -103,7 +104,7 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
         "denoised_s": _column(results, lambda result: result.denoised_s),
         "idealized_s": idealized,
         "accelerator_s": idealized * accelerators,
-        "idealized_usd": idealized * accelerators * paper.stacks[stack].usd_per_accelerator_hour / 3600,
+        "idealized_usd": accelerator_usd(idealized * accelerators, paper.stacks[stack].usd_per_accelerator_hour),
         "flops": _column(results, lambda result: result.flops),
         "parameters": np.array([model.parameters for model in models]),
     }
@@ -145,7 +146,8 @@ def differences() -> pd.DataFrame:
     for result in paper.results:
         model = paper.models[result.model]
         mean_s = result.idealized_s["a100"]
-        mean_usd = mean_s * model.num_accelerators["a100"] * stack.usd_per_accelerator_hour / 3600
+        accelerator_s = mean_s * model.num_accelerators["a100"]
+        mean_usd = float(accelerator_usd(accelerator_s, stack.usd_per_accelerator_hour))
         rows.append(
             {
                 "scenario": result.scenario,

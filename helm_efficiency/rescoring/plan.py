@@ -76,7 +76,8 @@ class Plan:
                 fit = match.fit
                 price = self.pricing.usd_per_accelerator_hour.get(fit.stack.accelerator)
                 power_w = self.coefficients.power_w.get((fit.stack.name, fit.deployment))
-                used.append([match.matched_by, self.fit_hashes[fit.stack.name, fit.deployment], price, power_w])
+                sha256 = self.fit_hashes[fit.stack.name, fit.deployment]
+                used.append([match.matched_by, sha256, price and str(price), power_w])
         return used
 
 

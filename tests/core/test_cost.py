@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.core.cost import (
+    accelerator_usd,
     co2_g,
     estimated_energy_j,
     exact_usd,
@@ -23,6 +26,8 @@ from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import InputError
+from helm_efficiency.metrics.efficiency import Coefficients, score_requests
+from helm_efficiency.metrics.pricing import Pricing
 
 STACK = Stack("a100-80gb", "a100-80gb", 4)
 FIT = Fit("a/b", STACK, RuntimeCoefficients("linear", ((1, 0.5), (100, 0.5)), 0.25, Domain(1, 100, 1, 64, 8)))
@@ -33,6 +38,22 @@ def test_idealized_cost_by_hand() -> None:
     cost = idealized_cost([9.0, 0.0], 4, Decimal("4.096"))
     assert cost.accelerator_s.tolist() == [36.0, 0.0]
     assert cost.usd is not None and cost.usd.tolist() == pytest.approx([0.04096, 0.0], rel=1e-15)
+
+
+def test_dollars_are_the_same_to_the_last_bit_wherever_they_are_asked() -> None:
+    numbers = RuntimeCoefficients("linear", ((1, 0.0123), (1000, 0.1)), 0.0217, Domain(1, 1000, 1, 64))
+    fit = Fit("me/model", Stack("a100", "a100-80gb", 3), numbers)
+    asked = {"harness": "m", "suite": "s", "run": "r", "scenario": "q", "model": "m", "deployment": "me/model"}
+    lengths = [(p, o) for p in range(1, 1000, 7) for o in (1, 9, 64)]
+    records = [RequestRecord(**asked, instance_id="1", prompt_tokens=p, output_tokens=o) for p, o in lengths]
+    pricing = Pricing.as_of(date(2023, 12, 1), price_list="paper-2023")
+    (scored,) = score_requests(records, Coefficients.from_fits([fit]), stacks=["a100"], pricing=pricing)
+    prompts, outputs = np.array(lengths).T
+    price = pricing.usd_per_accelerator_hour["a100-80gb"]
+    assert price == Decimal("4.096")
+    served = serving_cost(fit, prompts, outputs, usd_per_accelerator_hour=price)
+    assert served.usd is not None and served.usd.tolist() == scored.idealized_usd.tolist()
+    assert accelerator_usd(scored.accelerator_s, price).tolist() == scored.idealized_usd.tolist()
 
 
 def test_a_batch_shares_its_accelerators() -> None:

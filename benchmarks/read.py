@@ -22,7 +22,8 @@ from typing import Any
 from _harness import Benchmark, Options, Results, cpu_seconds, main, python_program, table, times, usage_of
 
 from helm_efficiency.adapters.helm import format as helm_format
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.helm.runs import read_run
+from helm_efficiency.adapters.sources import find_sources
 
 DECODERS = {
     "run_spec.json": helm_format.RUN_SPEC,
@@ -31,10 +32,9 @@ DECODERS = {
 }
 READ_ALL = """
 import sys
-from pathlib import Path
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
-for folder in find_runs(Path(sys.argv[1])):
-    read_run(folder)
+from helm_efficiency.adapters.sources import read_runs
+for run in read_runs([sys.argv[1]]):
+    pass
 """
 WAYS = {
     "plain decode": "plain typed decode",
@@ -46,13 +46,13 @@ WAYS = {
 
 def measure(options: Options) -> Results:
     """CPU seconds a round by way of reading, and peak memory in MB."""
-    folders = list(find_runs(options.real_data / "helm_runs"))
+    folders = [Path(source.url) for source in find_sources([str(options.real_data / "helm_runs")])]
     rounds = 2 if options.quick else 10
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         copies, repeats = (3, 6) if options.quick else (30, 60)
         large = write_archive(folders, root, copies=copies, times=repeats)
-        runs = list(find_runs(root))
+        runs = find_sources([str(root)])
         return {
             "real_runs": {"num_runs": len(folders), **speeds(folders, rounds)},
             "large_run": speeds([large], rounds),

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from helm_efficiency.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from helm_efficiency.adapters.adapters import Adapter, read_runs
+    from helm_efficiency.adapters.adapters import Adapter
     from helm_efficiency.adapters.frame import records_frame
     from helm_efficiency.adapters.helm.request_cache import RequestCaches
     from helm_efficiency.adapters.record import HarnessRun, RequestRecord
-    from helm_efficiency.adapters.sources import find_sources
+    from helm_efficiency.adapters.sources import find_sources, read_runs
     from helm_efficiency.catalog.accelerators import Accelerator, Price, load_accelerators, prices_as_of
     from helm_efficiency.catalog.architectures import load_architectures
     from helm_efficiency.core.cost import (
@@ -228,7 +228,7 @@ _HOMES: dict[str, str] = {
     "plot_tradeoff": "report.plots.tradeoff:tradeoff",
     "prices_as_of": "catalog.accelerators",
     "read_coefficient_files": "formats.detect",
-    "read_runs": "adapters.adapters",
+    "read_runs": "adapters.sources",
     "records_frame": "adapters.frame",
     "rescore": "rescoring.rescore",
     "roofline": "metrics.transfer_fits",

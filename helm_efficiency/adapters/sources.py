@@ -4,7 +4,7 @@ import contextlib
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,14 +13,14 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from msgspec import Struct
 
-from helm_efficiency.adapters import adapters as archives
-from helm_efficiency.adapters.adapters import Harness
+from helm_efficiency.adapters.adapters import HEAD_BYTES, Harness, harness_of, installed_adapters, read_log
+from helm_efficiency.adapters.folders import walk
 from helm_efficiency.adapters.helm.files import open_local
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.helm.runs import RUN_FILES, read_run
 from helm_efficiency.adapters.record import HarnessRun
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
-from helm_efficiency.errors import FileFormatError, InputError
+from helm_efficiency.errors import FileFormatError, InputError, failing_alone
 
 FileState = tuple[int, str]
 """Size in bytes, and what else changes when the file does: time, version or checksum, as its file system tells."""
@@ -32,8 +32,8 @@ class Source(Struct, frozen=True):
     """One run folder of HELM, or one log file of another harness.
 
     Attributes:
-        harness: Whose.
-        url: Absolute path, or address with its protocol.
+        harness: Harness that wrote it.
+        url: Path, or address with its protocol.
     """
 
     harness: Harness
@@ -147,28 +147,72 @@ def state_of(path: Path) -> FileState:
 
 
 def read_source(
-    source: Source, files: Files, *, caches: RequestCaches | None, tokenizers: LocalTokenizers | None
+    source: Source,
+    files: Files | None = None,
+    *,
+    caches: RequestCaches | None = None,
+    tokenizers: LocalTokenizers | None = None,
 ) -> tuple[HarnessRun, ...]:
-    """The runs of a source; nearly always one.
+    """Read the runs of a source; nearly always one.
 
     Args:
-        source: What it is.
-        files: Its files.
+        source: Run folder or log file.
+        files: Its files, where they are open already.
         caches: HELM's request caches.
         tokenizers: For requests that nobody counted.
 
     Raises:
-        FileFormatError: A file is damaged; names the file and the place.
+        FileFormatError: A file is damaged; names it and the line or value.
         InputError: A file is missing or cannot be read.
     """
+    files = files or source.open()
     if source.harness == HELM:
         return (read_run(files.path, open_file=files.open, caches=caches, tokenizers=tokenizers),)
     with files.local_file() as path:
-        return archives.read_source(source.harness, path, tokenizers=tokenizers)
+        return read_log(source.harness, path, tokenizers=tokenizers)
 
 
-def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
-    """All runs at or below some places, each once, sorted within a place.
+def read_runs(
+    places: Iterable[Path | str],
+    *,
+    caches: RequestCaches | None = None,
+    tokenizers: LocalTokenizers | None = None,
+    on_error: Callable[[InputError], None] | None = None,
+) -> Iterator[HarnessRun]:
+    """Read every run at or below some paths or addresses, one after the other; no model is called.
+
+    Args:
+        places: Run folders, logs, or folders of them, of HELM, Inspect, lm-eval, Every Eval Ever, LLMPerf or an
+            installed adapter; addresses as text.
+        caches: HELM's request caches, for the provider's own token counts.
+        tokenizers: For requests that nobody counted.
+        on_error: Called for a run that cannot be read, which is then passed over; None raises instead.
+
+    Raises:
+        FileFormatError: A file is damaged, and there is no `on_error`; names it and the line or value.
+        InputError: A path does not exist, a file is of no harness, or an adapter cannot be loaded; or, without
+            `on_error`, a run cannot be read.
+
+    Example:
+        >>> from helm_efficiency import read_runs
+        >>> sum(len(run.records) for run in read_runs(["benchmark_output/runs"]))
+        300
+    """
+    for source in iter_sources(map(str, places)):
+        try:
+            with failing_alone(source.url):
+                runs = read_source(source, caches=caches, tokenizers=tokenizers)
+        except (InputError, OSError) as error:
+            problem = error if isinstance(error, InputError) else InputError(f"{source.url} cannot be read: {error}.")
+            if on_error is None:
+                raise problem from error
+            on_error(problem)
+        else:
+            yield from runs
+
+
+def find_sources(places: Iterable[str], *, besides: Path | None = None) -> list[Source]:
+    """Return all runs at or below some paths or addresses, each once, sorted below each.
 
     Args:
         places: Paths or addresses.
@@ -178,7 +222,7 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         For `rescore`.
 
     Raises:
-        InputError: A place is not there, or cannot be listed, or an address has a password in it.
+        InputError: A path is not there, or cannot be listed, or an address has a password in it.
 
     Example:
         >>> from pathlib import Path
@@ -186,19 +230,65 @@ def find_sources(places: Iterable[str], *, besides: Path) -> list[Source]:
         >>> len(find_sources(["benchmark_output/runs"], besides=Path("scored")))
         15
     """
-    own = besides.resolve()
-    found: dict[str, Source] = {}
+    own = None if besides is None else besides.resolve()
+    absolute = (place if "://" in place else str(Path(place).absolute()) for place in places)
+    return [
+        source
+        for source in iter_sources(absolute)
+        if own is None or source.local_path is None or not source.local_path.resolve().is_relative_to(own)
+    ]
+
+
+def iter_sources(places: Iterable[str]) -> Iterator[Source]:
+    """Yield the runs at or below some paths or addresses, each once, as they are found.
+
+    Files inside a HELM run folder are its own. A folder that cannot be listed is taken for HELM's, so that reading it
+    reports why.
+
+    Raises:
+        InputError: A path is not there, a file is of no harness, an adapter cannot be loaded, or an address has a
+            password in it.
+    """
+    found: set[str] = set()
     for place in places:
-        for source in _remote(place) if "://" in place else _local(place):
+        for source in _remote(place) if "://" in place else _local(Path(place)):
             path = source.local_path
-            if path is None or not path.resolve().is_relative_to(own):
-                real = source.url if path is None else str(path.resolve())
-                found.setdefault(source.url if real == source.url else real, source)  # one text where they are alike
-    return list(found.values())
+            real = source.url if path is None else str(path.resolve())
+            if real not in found:
+                found.add(source.url if real == source.url else real)  # one text where they are alike
+                yield source
 
 
-def _local(place: str) -> Iterator[Source]:
-    return (Source(harness, str(path)) for harness, path in archives.find_sources(Path(place).absolute()))
+def _local(root: Path) -> Iterator[Source]:
+    adapters = installed_adapters()
+    if root.is_file():
+        harness = harness_of(root.name, partial(_head, root), adapters)
+        if harness is None:
+            raise InputError(
+                f"{root} is no log of Inspect, LLMPerf or an installed adapter, no results of lm-eval and no lines of "
+                "Every Eval Ever."
+            )
+        yield Source(harness, str(root))
+        return
+    for folder, files in walk(root):
+        if files is None or not RUN_FILES.isdisjoint(files):
+            yield Source(HELM, str(folder))
+            continue
+        for name in files:
+            harness = harness_of(name, partial(_head, folder / name), adapters)
+            if harness is not None:
+                yield Source(harness, str(folder / name))
+
+
+def _head(file: Path) -> bytes:
+    """Return the first bytes of a file, none where it cannot be read."""
+    try:
+        if not file.is_file():  # a pipe would wait for a writer
+            return b""
+        with file.open("rb") as opened:
+            return opened.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 _PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
@@ -213,7 +303,7 @@ def _remote(place: str) -> Iterator[Source]:
     try:
         filesystem, root = url_to_fs(place)
         if isinstance(filesystem, LocalFileSystem):
-            yield from _local(root)
+            yield from _local(Path(root))
             return
         files = sorted(filesystem.find(root))
     except (ImportError, ValueError, OSError) as error:
@@ -223,11 +313,11 @@ def _remote(place: str) -> Iterator[Source]:
     folders = {posixpath.dirname(file) for file in files if posixpath.basename(file) in RUN_FILES}
     for folder in sorted(folders):
         yield Source(HELM, filesystem.unstrip_protocol(folder))
-    adapters = archives.installed_adapters()
+    adapters = installed_adapters()
     for file in files:
         if posixpath.dirname(file) in folders:
             continue
-        head = partial(filesystem.cat_file, file, start=0, end=archives.HEAD_BYTES)
-        harness = archives.harness_of(posixpath.basename(file), head, adapters)
+        head = partial(filesystem.cat_file, file, start=0, end=HEAD_BYTES)
+        harness = harness_of(posixpath.basename(file), head, adapters)
         if harness is not None:
             yield Source(harness, filesystem.unstrip_protocol(file))

@@ -1,6 +1,5 @@
 """coverage: count the deployments that have an idealized runtime on a stack."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +34,8 @@ _DEPLOYMENTS = (
 @app.command()
 def coverage(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", help="HELM runs; by default all of HELM.")
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Runs, local or remote; by default all that HELM knows."),
     ] = None,
     *,
     stack: StackOption = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit, note
+from helm_efficiency.cli.options import Format, FormatOption, PathsArgument, StoreOption, emit, note
 from helm_efficiency.cli.progress import bar, working
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
@@ -51,7 +51,7 @@ _WEEKS = (
 
 @app.command()
 def denoise(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them.")],
+    paths: PathsArgument,
     *,
     store: StoreOption = DEFAULT_STORE,
     deployment: Annotated[list[str], typer.Option(help="Only these; may be repeated.")] = [],  # noqa: B006
@@ -81,9 +81,7 @@ def denoise(
     with working("Reading runs"):
         found = [s for s in services(_records(paths, cache, problems)) if not deployment or s.deployment in deployment]
     if not found and not problems:
-        raise InputError(
-            f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(map(str, paths))}."
-        )
+        raise InputError(f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(paths)}.")
     into = Store(store)
     reports = []
     with bar("Denoising services", len(found)) as advance:
@@ -108,10 +106,10 @@ def denoise(
         raise typer.Exit(1)
 
 
-def _records(paths: list[Path], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
+def _records(paths: list[str], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
     """Records of every run that can be read; the others are put among the problems."""
-    from helm_efficiency.adapters.adapters import read_runs
     from helm_efficiency.adapters.helm.request_cache import RequestCaches
+    from helm_efficiency.adapters.sources import read_runs
 
     caches = RequestCaches.of(cache) if cache else None
     problems.extend(caches.problems if caches else ())
@@ -138,7 +136,7 @@ def _report(
 
 
 def _idealized(service: "Service", store: "Store", stack: str | None) -> "Fit | None":
-    """Coefficients of the service's model on a stack, by default on the stack that the store has most of."""
+    """Coefficients of the service's model on a stack, by default on the stack with most profiled deployments."""
     from helm_efficiency.metrics.efficiency import Coefficients
 
     coefficients = Coefficients.from_store(store)

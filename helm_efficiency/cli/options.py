@@ -53,6 +53,9 @@ PriceDateOption = Annotated[
 ArchitecturesOption = Annotated[
     Path, typer.Option("--architectures", help="Your own architectures, beside the packaged ones.", show_default=True)
 ]
+PathsArgument = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them; or gs://, s3://, https:// …")
+]
 DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of this deployment only.")]
 StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
 

@@ -13,7 +13,7 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
-from helm_efficiency.cli.options import NOTHING_IN_CACHE, Format, FormatOption, emit_each, note
+from helm_efficiency.cli.options import NOTHING_IN_CACHE, Format, FormatOption, PathsArgument, emit_each, note
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative
 from helm_efficiency.errors import InputError
@@ -43,7 +43,7 @@ _NO_TOKENIZER = (
 
 @app.command()
 def records(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them.")],
+    paths: PathsArgument,
     *,
     cache: Annotated[
         list[Path], typer.Option(help="HELM's request caches, for the provider's token counts: prod_env/cache.")
@@ -65,8 +65,8 @@ def records(
 
     Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
     """
-    from helm_efficiency.adapters.adapters import find_sources, read_runs
     from helm_efficiency.adapters.helm.request_cache import RequestCaches
+    from helm_efficiency.adapters.sources import iter_sources, read_runs
     from helm_efficiency.adapters.tokenizers import LocalTokenizers
 
     named = dict(_pair(text) for text in tokenizer)
@@ -96,12 +96,11 @@ def records(
     for problem in caches.problems:
         tell(problem)
     for path in paths:  # what cannot be read at all is told before anything is written
-        next(find_sources(path), None)
+        next(iter_sources([path]), None)
     with _progress(shown=format is Format.table or not sys.stdout.isatty()) as show:
         emit_each(rows(), format, _FIELDS)
-    roots = [str(path) for path in paths]
-    each = [f"{relative(warning.run, roots)}: {warning.text}" for warning in warnings]
-    for line in each if printing().verbose else grouped(warnings, hosts, roots):
+    each = [f"{relative(warning.run, paths)}: {warning.text}" for warning in warnings]
+    for line in each if printing().verbose else grouped(warnings, hosts, paths):
         note(line)
     if cache and not counted_by["usage"]:
         note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))

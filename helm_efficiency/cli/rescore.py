@@ -30,6 +30,7 @@ from helm_efficiency.cli.options import (
     ApiPricesOption,
     Format,
     FormatOption,
+    PathsArgument,
     PriceDateOption,
     PriceListOption,
     PricesOption,
@@ -72,11 +73,14 @@ _MATCHES = (
 
 @app.command()
 def rescore(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, suites or archives; or gs://, s3:// …")],
+    paths: PathsArgument,
     *,
     output: Annotated[Path | None, typer.Option(help="Folder for the tables and the re-scored suites.")] = None,
     store: StoreOption = DEFAULT_STORE,
-    stack: Annotated[list[str], typer.Option(help="On which stack; may be repeated. Default: the best covered.")] = [],  # noqa: B006
+    stack: Annotated[
+        list[str],
+        typer.Option(help="Stack to score on; may repeat. Default: the one with most profiled deployments."),
+    ] = [],  # noqa: B006
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786.")] = None,
     cache: Annotated[list[Path], typer.Option(help="Folder of HELM's request caches; they hold usage.")] = [],  # noqa: B006

@@ -38,7 +38,7 @@ def read_lengths(path: Path) -> tuple[list[int], list[int]]:
     """
     if not path.is_dir():
         return read_requests(path)
-    from helm_efficiency.adapters.adapters import read_runs
+    from helm_efficiency.adapters.sources import read_runs
 
     prompt_tokens, output_tokens = [], []
     for run in read_runs([path]):

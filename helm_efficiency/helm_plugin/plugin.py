@@ -5,8 +5,8 @@
 
 All three end in `EfficiencyMetric`, which runs a run's own metrics, drops the efficiency stats that HELM made, and adds
 ours. Which store and stack: the arguments of the metric, else the environment variables HELM_EFFICIENCY_STORE and
-HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most deployments. Prices of the user's own:
-the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
+HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most profiled deployments. Prices of the
+user's own: the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
 """
 
 import os

@@ -3,13 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.sources import read_runs
 from helm_efficiency.catalog.architectures import ArchitectureCatalog
 from helm_efficiency.catalog.helm_metadata import HelmDeployment
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.errors import EfficiencyError, failing_alone
 from helm_efficiency.metrics.efficiency import Coefficients
 
 
@@ -77,38 +75,31 @@ def summarize_coverage(rows: Sequence[Covered]) -> list[dict[str, object]]:
 
 
 def archive_deployments(
-    paths: Iterable[Path], known: Iterable[HelmDeployment]
+    paths: Iterable[str], known: Iterable[HelmDeployment]
 ) -> tuple[list[HelmDeployment], dict[str, int], list[str]]:
-    """Deployments that the HELM runs under some folders asked.
+    """Find the deployments that the runs at or below some paths or addresses asked.
 
     Returns:
         The deployments, requests of each, and a line for each run that could not be read.
 
     Raises:
-        InputError: A path is not a folder.
+        InputError: A path does not exist, or an address cannot be read.
     """
     by_name = {deployment.name: deployment for deployment in known}
     by_model = {deployment.model: deployment for deployment in by_name.values()}
     found: dict[str, HelmDeployment] = {}
     counts: Counter[str] = Counter()
     failed: list[str] = []
-    for path in paths:
-        for folder in find_runs(path):
-            try:
-                with failing_alone(str(folder)):
-                    run = read_run(folder)
-            except EfficiencyError as error:
-                failed.append(str(error))
-                continue
-            like = by_name.get(run.deployment) or by_model.get(run.model)
-            found[run.deployment] = HelmDeployment(
-                name=run.deployment,
-                model=run.model,
-                is_open=like.is_open if like else True,
-                other_than_text=like.other_than_text if like else "",
-                num_parameters=like.num_parameters if like else None,
-            )
-            counts[run.deployment] += len(run.records)
+    for run in read_runs(paths, on_error=lambda error: failed.append(str(error))):
+        like = by_name.get(run.deployment) or by_model.get(run.model)
+        found[run.deployment] = HelmDeployment(
+            name=run.deployment,
+            model=run.model,
+            is_open=like.is_open if like else True,
+            other_than_text=like.other_than_text if like else "",
+            num_parameters=like.num_parameters if like else None,
+        )
+        counts[run.deployment] += len(run.records)
     return list(found.values()), dict(counts), failed
 
 

@@ -169,7 +169,7 @@ class Coefficients:
         return replace(cls.from_fits(store.fits()), power_w=power_w)
 
     def default_stack(self) -> str | None:
-        """The stack with most profiled deployments, then with most deployments, then the first by name."""
+        """Return the stack with most profiled deployments; of equals that with most deployments, or first by name."""
 
         def order(stack: str) -> tuple[int, int, str]:
             fits = self.idealized[stack].values()

@@ -231,7 +231,7 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 def _denoise(places: Places, store: Store) -> None:
     """Service models from the latencies that the runs hold; a service that they do not determine has none."""
-    from helm_efficiency.adapters.adapters import read_runs
+    from helm_efficiency.adapters.sources import read_runs
     from helm_efficiency.core.services.denoise import denoise
     from helm_efficiency.metrics.services import service_fit, services
 

@@ -96,7 +96,7 @@ def make_plan(
 
     Args:
         coefficients: All that are known.
-        stacks: Names of stacks; the one with most deployments if empty.
+        stacks: Names of stacks; the one with most profiled deployments if empty.
         output: Folder of the tables and the copied suites.
         target: Where the stats of HELM runs go.
         force: Score again what has not changed.

@@ -53,12 +53,14 @@ def _undisturbed() -> Iterator[None]:
     A run is hundreds of thousands of objects without a cycle among them, and walking them takes as long as the work.
     Its sums are small, and threads of BLAS that wait for the next one take as much of the processor as the work.
     """
+    was_collecting = gc.isenabled()
     gc.disable()
     try:
         with threadpool_limits(1, user_api="blas"):
             yield
     finally:
-        gc.enable()
+        if was_collecting:
+            gc.enable()
 
 
 def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) -> Iterator[Outcome]:

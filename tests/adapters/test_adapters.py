@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from helm_efficiency.adapters.adapters import find_sources, installed_adapters, read_source
+from helm_efficiency.adapters.adapters import installed_adapters
+from helm_efficiency.adapters.sources import Source, find_sources, read_source
 from helm_efficiency.errors import InputError
 
 MODULE = """
@@ -36,9 +37,9 @@ def test_a_log_is_claimed_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (logs / "a.json").write_text('mine "status" "eval"')  # Inspect's, for who knows no better
     (logs / "b.json").write_text('{"status": "success", "eval": {}}')
     (logs / "c.txt").write_text("mine")
-    found = list(find_sources(logs))
-    assert found == [("theirs", logs / "a.json"), ("inspect", logs / "b.json")]
-    (run,) = read_source(*found[0])
+    found = find_sources([str(logs)])
+    assert found == [Source("theirs", str(logs / "a.json")), Source("inspect", str(logs / "b.json"))]
+    (run,) = read_source(found[0])
     assert run.name == "a"
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from helm_efficiency.adapters.adapters import read_runs
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
+from helm_efficiency.adapters.sources import read_runs
 from helm_efficiency.errors import FileFormatError, InputError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from helm_efficiency.adapters.adapters import find_sources, read_source
 from helm_efficiency.adapters.every_eval_ever import read_every_eval_ever, write_every_eval_ever
 from helm_efficiency.adapters.record import HarnessRun, RequestRecord
+from helm_efficiency.adapters.sources import Source, iter_sources, read_source
 from helm_efficiency.errors import FileFormatError, InputError
 
 RECORD = RequestRecord(
@@ -220,12 +220,12 @@ def test_one_door_to_all_harnesses(data_dir: Path, tmp_path: Path) -> None:
     write_every_eval_ever(RUN, tmp_path / "eee", organization="us", retrieved_at=1.5)
     for name in ("x.txt", "other.json", "other.jsonl"):
         (tmp_path / name).write_text("{}")
-    sources = list(find_sources(tmp_path))
+    sources = list(iter_sources([str(tmp_path)]))
     counts: dict[str, tuple[int, int]] = {}
-    for harness, path in sources:
-        runs = read_source(harness, path)
-        files, records = counts.get(harness, (0, 0))
-        counts[harness] = (files + 1, records + sum(len(run.records) for run in runs))
+    for source in sources:
+        runs = read_source(source)
+        files, records = counts.get(source.harness, (0, 0))
+        counts[source.harness] = (files + 1, records + sum(len(run.records) for run in runs))
     assert counts == {
         "helm": (18, 325),
         "inspect": (4, 10),
@@ -233,9 +233,9 @@ def test_one_door_to_all_harnesses(data_dir: Path, tmp_path: Path) -> None:
         "every-eval-ever": (1, 2),
         "llmperf": (19, 2845),
     }
-    [alone] = find_sources(sources[0][1])
+    [alone] = iter_sources([sources[0].url])
     assert alone == sources[0]
     with pytest.raises(InputError, match="is no log of Inspect, LLMPerf or an installed adapter"):
-        list(find_sources(tmp_path / "x.txt"))
+        list(iter_sources([str(tmp_path / "x.txt")]))
     (tmp_path / "l.eval").write_bytes(b"")
-    assert list(find_sources(tmp_path / "l.eval")) == [("inspect", tmp_path / "l.eval")]
+    assert list(iter_sources([str(tmp_path / "l.eval")])) == [Source("inspect", str(tmp_path / "l.eval"))]

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.archives import helm_folders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from helm_efficiency.adapters.helm.request import perturbation_label, scenario_of
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.adapters.token_counts import apportion
 from helm_efficiency.adapters.tokenizers import LocalTokenizers
@@ -113,7 +114,7 @@ def test_real_archives_add_up_to_helms_own_stats(data_dir: Path) -> None:
             for stat in entry["stats"]:
                 if stat["name"]["name"] in names:
                     names[stat["name"]["name"]] += stat["sum"]
-    runs = [read_run(folder) for folder in find_runs(data_dir / "helm_runs")]
+    runs = [read_run(folder) for folder in helm_folders(data_dir / "helm_runs")]
     records = [record for run in runs for record in run.records]
     assert (len(runs), len(records)) == (18, requests)
     assert sum(r.prompt_tokens or 0 for r in records) == names["num_prompt_tokens"]
@@ -428,16 +429,16 @@ def test_finding_follows_links_but_enters_no_folder_twice(tmp_path: Path) -> Non
     (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs")
     (tmp_path / "runs" / "itself").symlink_to("itself")
     (tmp_path / "runs" / "other").symlink_to(tmp_path / "elsewhere")
-    found = [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "runs" / ".." / "runs")]
+    found = [str(path.relative_to(tmp_path)) for path in helm_folders(tmp_path / "runs" / ".." / "runs")]
     assert [name.removeprefix("runs/../") for name in found] == [
         "runs/other/linked",
         "runs/v1/a",
         "runs/v1/b..c",
         "runs/v1/incomplete",
     ]
-    assert list(find_runs(tmp_path / "runs" / "v1" / "a")) == [tmp_path / "runs" / "v1" / "a"]
+    assert helm_folders(tmp_path / "runs" / "v1" / "a") == [tmp_path / "runs" / "v1" / "a"]
     with pytest.raises(InputError, match="is not a folder"):
-        list(find_runs(tmp_path / "nowhere"))
+        helm_folders(tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +446,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch:
     for _ in range(20):  # deeper than a path may be long
         Path("d" * 250).mkdir()
         os.chdir("d" * 250)
-    [deep] = find_runs(tmp_path)
+    [deep] = helm_folders(tmp_path)
     with pytest.raises(InputError, match="File name too long"):
         read_run(deep)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from helpers.archives import helm_folders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helm_efficiency.adapters import json_stream as json_parts
 from helm_efficiency.adapters.helm.files import open_local
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.adapters.json_stream import Part, list_parts
 from helm_efficiency.errors import FileFormatError
 
@@ -91,7 +92,7 @@ def test_one_piece_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_real_runs_in_parts_are_the_same(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = list(find_runs(data_dir / "helm_runs" / "small"))
+    folders = helm_folders(data_dir / "helm_runs" / "small")
     whole = [read_run(folder).records for folder in folders]
     monkeypatch.setattr(json_parts, "PART_BYTES", 3000)
     assert [read_run(folder).records for folder in folders] == whole
@@ -101,7 +102,7 @@ def test_real_runs_in_parts_are_the_same(data_dir: Path, monkeypatch: pytest.Mon
 def test_a_run_with_another_list_after_its_requests(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = next(find_runs(data_dir / "helm_runs" / "small"))
+    folder = helm_folders(data_dir / "helm_runs" / "small")[0]
     whole = read_run(folder)
     copy = shutil.copytree(folder, tmp_path / folder.parent.name / folder.name)
     state = json.loads((copy / "scenario_state.json").read_bytes())
@@ -113,7 +114,7 @@ def test_a_run_with_another_list_after_its_requests(
 
 def test_a_damaged_part_is_named(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = max(
-        find_runs(data_dir / "helm_runs" / "small"), key=lambda run: (run / "scenario_state.json").stat().st_size
+        helm_folders(data_dir / "helm_runs" / "small"), key=lambda run: (run / "scenario_state.json").stat().st_size
     )
     copy = shutil.copytree(folder, tmp_path / folder.name)
     text = (copy / "scenario_state.json").read_bytes()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from helm_efficiency.adapters.sources import HELM, iter_sources
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -34,6 +35,11 @@ def some_coefficients() -> Coefficients:
 def plan_for(output: Path, **options: object) -> Plan:
     """A plan on the A100 stack unless other stacks are named."""
     return make_plan(some_coefficients(), **({"stacks": ["a100"], "output": output} | options))  # type: ignore[arg-type]
+
+
+def helm_folders(root: Path) -> list[Path]:
+    """The folders of HELM runs at or below a folder."""
+    return [Path(source.url) for source in iter_sources([str(root)]) if source.harness == HELM]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from genai_prices import Usage, calc_price
+from helpers.archives import helm_folders
 
-from helm_efficiency.adapters.helm.runs import find_runs, read_run
+from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.metrics.api_cost import ApiCost, load_api_prices
@@ -155,7 +156,7 @@ def test_bad_own_prices_are_one_clear_line(tmp_path: Path, text: str, message: s
 
 def test_real_runs_are_billed_or_listed(data_dir: Path) -> None:
     prices, billed, listed = load_api_prices(), dict[str, Decimal](), Counter[str]()
-    for folder in find_runs(data_dir / "helm_runs"):
+    for folder in helm_folders(data_dir / "helm_runs"):
         for asked in read_run(folder).records:
             cost = prices.cost(asked, today=TODAY)
             if cost.usd is None:

@@ -9,7 +9,7 @@ from helpers.archives import some_coefficients
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helm_efficiency.adapters.adapters import read_runs
+from helm_efficiency.adapters.sources import read_runs
 from helm_efficiency.metrics import rows
 from helm_efficiency.metrics.arrow_arrays import number_array, text_array
 from helm_efficiency.metrics.efficiency import score_requests

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helm_efficiency.adapters.adapters import find_sources, read_source
 from helm_efficiency.adapters.record import RequestRecord
+from helm_efficiency.adapters.sources import find_sources, read_source
 from helm_efficiency.metrics.services import services
 
 
@@ -105,8 +105,8 @@ def test_advice_is_about_the_commonest_reason_that_can_be_helped() -> None:
 
 def test_hosts_of_the_same_prompts(data_dir: Path) -> None:
     """Together's old chat client stored a whole answer as one token; where it was cut off says how many there were."""
-    sources = find_sources(data_dir / "helm_runs" / "mmlu_llama3")
-    found = services(r for harness, path in sources for run in read_source(harness, path) for r in run.records)
+    sources = find_sources([str(data_dir / "helm_runs" / "mmlu_llama3")])
+    found = services(r for source in sources for run in read_source(source) for r in run.records)
     told = {s.deployment: (len(s.log), dict(s.set_apart), np.median(s.log.output_tokens)) for s in found}
     assert told == {
         "groq/llama3-70b-8192": (60, {}, 1.0),
@@ -118,9 +118,9 @@ def test_hosts_of_the_same_prompts(data_dir: Path) -> None:
 
 
 def test_eight_hosts_of_llmperf(data_dir: Path) -> None:
-    sources = list(find_sources(data_dir / "latency" / "llmperf"))
-    assert {harness for harness, _ in sources} == {"llmperf"}
-    found = services(r for harness, path in sources for run in read_source(harness, path) for r in run.records)
+    sources = find_sources([str(data_dir / "latency" / "llmperf")])
+    assert {source.harness for source in sources} == {"llmperf"}
+    found = services(r for source in sources for run in read_source(source) for r in run.records)
     assert len({s.deployment.partition("/")[0] for s in found}) == 8
     assert sum(len(s.log) + s.set_apart.total() for s in found) == 2845
     lepton = next(s for s in found if s.deployment == "lepton/7b")

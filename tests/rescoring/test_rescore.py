@@ -1,5 +1,6 @@
 """Re-scoring of real runs: what is written, what is matched, what is left alone, what is said of what failed."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -291,3 +292,14 @@ def test_command_says_what_is_wrong(store: Path, tmp_path: Path) -> None:
     result = subprocess.run([*program, str(tmp_path / "empty"), *more], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.startswith(f"helm-efficiency: No runs under {tmp_path}/empty; expected those of HELM")
+
+
+@pytest.mark.parametrize("is_collecting", [True, False])
+def test_garbage_collector_is_left_as_it_was(runs: Path, tmp_path: Path, is_collecting: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if is_collecting else gc.disable)()
+    try:
+        rescored(runs, tmp_path / "out")
+        assert gc.isenabled() is is_collecting
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -12,7 +12,7 @@ from helpers.archives import plan_for
 from helpers.mutations import damaged
 from helpers.odd_places import copy_to_change
 
-from helm_efficiency.adapters import adapters
+from helm_efficiency.adapters import sources
 from helm_efficiency.adapters.sources import find_sources
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.helm_stats.rewrite import rewrite_stats
@@ -138,7 +138,7 @@ def fail_at(module: Any, step: str, run: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_readers_of_many_runs_go_on_too(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = min(suite.iterdir())
-    fail_at(adapters, "read_run", first, monkeypatch)
+    fail_at(sources, "read_run", first, monkeypatch)
     problems: list[Exception] = []
-    assert len(list(adapters.read_runs([suite], on_error=problems.append))) == 2
+    assert len(list(sources.read_runs([suite], on_error=problems.append))) == 2
     assert [str(problem).startswith(str(first)) for problem in problems] == [True]

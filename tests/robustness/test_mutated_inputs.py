@@ -18,7 +18,7 @@ from helpers import scored_tables as scored
 from helpers.mutations import ODD_TEXTS, damaged, damaged_json
 from helpers.run_commands import NUM_CASES, call, check, little_memory
 
-from helm_efficiency.adapters.adapters import read_source
+from helm_efficiency.adapters.adapters import read_log
 from helm_efficiency.adapters.every_eval_ever import write_every_eval_ever
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.accelerators import load_accelerators
@@ -218,7 +218,7 @@ def zipped(log: dict[str, Any], method: int) -> bytes:
 def test_zipped_inspect_logs(inspect_log: dict[str, Any], tmp_path: Path, method: int) -> None:
     file = tmp_path / "log.eval"
     file.write_bytes(zipped(inspect_log, method))
-    check(file, lambda path: read_source("inspect", path), damaged, num_cases=NUM_CASES // 3)
+    check(file, lambda path: read_log("inspect", path), damaged, num_cases=NUM_CASES // 3)
 
 
 def test_a_zip_that_unpacks_to_gigabytes(inspect_log: dict[str, Any], tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_zip_that_unpacks_to_gigabytes(inspect_log: dict[str, Any], tmp_path: 
         file.write_bytes(data)
         with little_memory():
             try:
-                read_source("inspect", file)
+                read_log("inspect", file)
             except EfficiencyError as error:
                 assert "expected at most 1,000,000,000" in str(error) and size > 10**9
 
@@ -247,13 +247,13 @@ def test_zipped_inspect_logs_with_wrong_values(inspect_log: dict[str, Any], tmp_
                 archive.writestr(name, damaged_json(content, rng) if name == broken else content)
         return target.getvalue()
 
-    check(file, lambda path: read_source("inspect", path), damage, num_cases=NUM_CASES // 3)
+    check(file, lambda path: read_log("inspect", path), damage, num_cases=NUM_CASES // 3)
 
 
 def test_lines_of_every_eval_ever(inspect_log: dict[str, Any], tmp_path: Path) -> None:
     log = tmp_path / "log.json"
     log.write_text(json.dumps(inspect_log))
-    (run,) = read_source("inspect", log)
+    (run,) = read_log("inspect", log)
     file = write_every_eval_ever(run, tmp_path / "eee", organization="us", retrieved_at=0.0).instances
 
     def damage(data: bytes, rng: random.Random) -> bytes:
@@ -266,7 +266,7 @@ def test_lines_of_every_eval_ever(inspect_log: dict[str, Any], tmp_path: Path) -
         lines[at] = damaged_json(lines[at], rng) + b"\n"
         return b"".join(lines)
 
-    check(file, lambda path: read_source("every-eval-ever", path), damage)
+    check(file, lambda path: read_log("every-eval-ever", path), damage)
 
 
 @pytest.fixture

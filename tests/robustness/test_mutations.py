@@ -17,9 +17,10 @@ from helpers import scored_tables as scored
 from helpers.mutations import damaged, damaged_json
 from helpers.run_commands import check
 
-from helm_efficiency.adapters.adapters import find_sources, read_source
+from helm_efficiency.adapters.adapters import read_log
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.helm.runs import read_run
+from helm_efficiency.adapters.sources import iter_sources, read_source
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.errors import EfficiencyError
@@ -39,8 +40,8 @@ def read_and_fit(path: Path) -> None:
 
 
 def read_logs(path: Path) -> None:
-    for harness, file in find_sources(path):
-        read_source(harness, file)
+    for source in iter_sources([str(path)]):
+        read_source(source)
 
 
 @pytest.fixture
@@ -73,10 +74,10 @@ def test_folders_with_links_to_themselves_and_odd_names(helm_run: Path) -> None:
     (root / "loop").symlink_to(root)
     (root / "self").symlink_to("self")
     (root / "gone").symlink_to("nowhere")
-    found = list(find_sources(root))
+    found = list(iter_sources([str(root)]))
     assert len(found) == 7
-    assert {read_source(*each)[0].records[0].prompt_tokens for each in found} != {None}
-    assert len(list(find_sources(helm_run / ".." / "loop" / ".." / "v1"))) == 7
+    assert {read_source(each)[0].records[0].prompt_tokens for each in found} != {None}
+    assert len(list(iter_sources([str(helm_run / ".." / "loop" / ".." / "v1")]))) == 7
 
 
 def test_inspect_logs(data_dir: Path, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_inspect_logs(data_dir: Path, tmp_path: Path) -> None:
     log["samples"] = log["samples"][:2]
     file = tmp_path / "inspect-log.json"
     file.write_text(json.dumps(log))
-    check(file, lambda path: read_source("inspect", path), damaged_json)
+    check(file, lambda path: read_log("inspect", path), damaged_json)
 
 
 def test_lm_eval_results(data_dir: Path, tmp_path: Path) -> None:
@@ -92,17 +93,17 @@ def test_lm_eval_results(data_dir: Path, tmp_path: Path) -> None:
         lines = real.read_bytes().splitlines(keepends=True)
         (tmp_path / real.name).write_bytes(b"".join(lines[:3] if real.suffix == ".jsonl" else lines))
     results = next(tmp_path.glob("results*.json"))
-    check(results, lambda path: read_source("lm-eval", path), damaged_json, of=None)
+    check(results, lambda path: read_log("lm-eval", path), damaged_json, of=None)
     samples = next(tmp_path.glob("samples*.jsonl"))
     results.write_bytes(next((data_dir / "other_harnesses" / "lm_eval").glob("results*.json")).read_bytes())
-    check(samples, lambda _: read_source("lm-eval", results), damaged)
+    check(samples, lambda _: read_log("lm-eval", results), damaged)
 
 
 def test_llmperf_logs(data_dir: Path, tmp_path: Path) -> None:
     real = json.loads((data_dir / "latency" / "llmperf" / "groq_70b.json").read_bytes())
     file = tmp_path / "groq_70b.json"
     file.write_text(json.dumps(real[:5]))
-    check(file, lambda path: read_source("llmperf", path), damaged_json)
+    check(file, lambda path: read_log("llmperf", path), damaged_json)
 
 
 def test_request_caches(tmp_path: Path) -> None:

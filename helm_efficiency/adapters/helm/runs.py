@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from helm_efficiency.adapters.folders import walk
 from helm_efficiency.adapters.helm import format as fmt
 from helm_efficiency.adapters.helm.files import (
     PER_INSTANCE_STATS,
@@ -61,20 +60,6 @@ class HelmRun(HarnessRun, frozen=True, kw_only=True):
     def folder(self) -> str:
         """Path or address of the run's folder."""
         return self.source
-
-
-def find_runs(root: Path | str) -> Iterator[Path]:
-    """Folders at or below `root` that hold a run, in order of their paths.
-
-    Links are followed, but no folder is entered twice. A folder that cannot be listed is yielded too, so that reading
-    it reports why.
-
-    Raises:
-        InputError: `root` is not a folder.
-    """
-    for folder, files in walk(root):
-        if files is None or not RUN_FILES.isdisjoint(files):
-            yield folder
 
 
 def read_run(

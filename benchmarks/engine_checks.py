@@ -23,7 +23,9 @@ COUNTERS = {
     "vllm": ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"),
     "llama.cpp": ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
 }
-_PROFILE_S = 90
+_PROFILE_S = 45
+_CELLS = ("--prompt-tokens", "16,128,512", "--output-tokens", "1,16", "--concurrency", "1,4", "--repetitions", "3")
+NAME = "local/llama"
 _RUNNER = "helm_efficiency.helm_plugin.plugin.EfficiencyRunner"
 
 
@@ -33,7 +35,8 @@ def check(engine: str, size: str = "8M") -> dict[str, Any]:
     with running(engine, size) as server, tempfile.TemporaryDirectory() as scratch:
         started_s = time.monotonic() - begun
         store = Path(scratch) / "prod_env" / "efficiency.sqlite"
-        found = profile(server, store)
+        profile(server, store, "--budget-seconds", str(_PROFILE_S))  # lengths chosen within the server's limit
+        found = profile(server, store, *_CELLS)
         helm = {name: run_helm(server, name, store, model_folder(size)) for name in CLIENTS}
     return {"engine": engine, "started_s": started_s, **found, "helm": helm}
 
@@ -41,20 +44,14 @@ def check(engine: str, size: str = "8M") -> dict[str, Any]:
 def profile(server: Server, store: Path, *options: str) -> dict[str, Any]:
     """Profile a server as a user would, with no option that it could tell itself, and fit."""
     named = [server.model] if server.engine == "transformers-serve" else []
-    deployment = ["--deployment", "local/completions", "--store", str(store)]
-    more = options or ("--concurrency", "1,4", "--budget-seconds", str(_PROFILE_S))
+    arguments = ["profile", *named, "--base-url", server.base_url, "--deployment", NAME, "--store", str(store)]
     begun = time.monotonic()
-    told = command("profile", *named, "--base-url", server.base_url, *deployment, *more, "--format", "json")
+    told = command(*arguments, *options, "--format", "json")
     seconds = time.monotonic() - begun
     cells = json.loads(told.stdout)
     fits = json.loads(command("fit", "--store", str(store), "--format", "json").stdout)
-    return {
-        "stack": cells[0]["stack"],
-        "profile_s": seconds,
-        "exit_code": told.returncode,
-        "cells": cells,
-        "fits": fits,
-    }
+    facts = {"stack": cells[0]["stack"], "profile_s": seconds, "exit_code": told.returncode}
+    return {**facts, "said": told.stderr.strip().splitlines()[-2], "cells": cells, "fits": fits}
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -72,7 +69,7 @@ def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str,
     home = store.parent
     write_deployment(home, server, client, model)
     before = counted(server)
-    entry = f"efficiency_probe:trials=2,session=0,model=local/{client},probe=16+128x1+8"
+    entry = f"efficiency_probe:trials=2,session=0,model_deployment=local/{client},probe=16+128x1+8"
     arguments = ["--run-entries", entry, "--suite", client, "--output-path", str(home.parent / "out")]
     arguments += ["--local-path", str(home), "--max-eval-instances", "100", "--num-threads", "1"]
     settings = {"HELM_EFFICIENCY_STORE": str(store), "HF_HUB_OFFLINE": "1"}
@@ -87,11 +84,22 @@ def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str,
     runs = list((home.parent / "out" / "runs" / client).glob("efficiency_probe*/stats.json"))
     if not runs:
         return {"failed": (re.findall(r"^.*Error.*$", done.stdout + done.stderr, re.MULTILINE) or ["?"])[-1][:300]}
-    stats = {stat["name"]["name"]: stat for stat in json.loads(runs[0].read_text())}
-    wanted = ("num_prompt_tokens", "num_output_tokens", "inference_runtime", "inference_idealized_runtime")
-    sums = {name: stats.get(name, {}).get("sum") for name in (*wanted, "inference_denoised_runtime")}
     after = counted(server)
-    return {**sums, "requests": stats.get("num_output_tokens", {}).get("count"), "server": grown(before, after)}
+    return {**summed(runs[0].with_name("per_instance_stats.json")), "server": grown(before, after)}
+
+
+def summed(file: Path) -> dict[str, Any]:
+    """Sums over the requests of a run; of times, how many requests have one."""
+    names = {"num_prompt_tokens", "num_output_tokens", "inference_runtime", "inference_idealized_runtime"}
+    sums: dict[str, Any] = {"requests": 0}
+    for instance in json.loads(file.read_text()):
+        sums["requests"] += 1
+        for stat in instance["stats"]:
+            name = stat["name"]["name"]
+            if name in names and stat["count"]:
+                sums[name] = sums.get(name, 0.0) + stat["sum"]
+                sums[f"{name}_count"] = sums.get(f"{name}_count", 0) + stat["count"]
+    return sums
 
 
 def write_deployment(home: Path, server: Server, client: str, model: Path) -> None:
@@ -108,6 +116,7 @@ def write_deployment(home: Path, server: Server, client: str, model: Path) -> No
             "model_deployments": [
                 {
                     "name": name,
+                    "model_name": NAME,
                     "tokenizer_name": name,
                     "max_sequence_length": 2000,
                     "client_spec": {"class_name": class_name, "args": args},

@@ -18,6 +18,9 @@ from helm_efficiency.profiling.endpoint.prompts import WORDS
 ENGINES = ROOT / "build" / "engines"
 MODELS = ENGINES / "models"
 PYTHON = {"vllm": ENGINES / "vllm/bin/python", "llama.cpp": ENGINES / "llama-cpp/bin/python"}
+SILENT = "transformers-serve"
+"""Does not list the model that it serves."""
+
 _START_S = 600
 """vLLM takes one to three minutes on two cores."""
 
@@ -125,7 +128,7 @@ def running(engine: str, size: str) -> Iterator[Server]:
         try:
             _wait_until_it_answers(f"http://127.0.0.1:{port}/health", process, log)
             base_url = f"http://127.0.0.1:{port}/v1"
-            yield Server(engine, base_url, _only_model(base_url) or str(folder))
+            yield Server(engine, base_url, str(folder) if engine == SILENT else _only_model(base_url))
         finally:
             process.terminate()
             try:
@@ -135,8 +138,7 @@ def running(engine: str, size: str) -> Iterator[Server]:
 
 
 def _only_model(base_url: str) -> str:
-    entries = httpx.get(f"{base_url}/models", timeout=30).json()["data"]
-    return str(entries[0]["id"]) if len(entries) == 1 else ""
+    return str(httpx.get(f"{base_url}/models", timeout=30).json()["data"][0]["id"])
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -12,9 +12,10 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
-from helm_efficiency.profiling.endpoint.client import Endpoint, Reply
+from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
+from helm_efficiency.profiling.endpoint.replies import Reply
 from helm_efficiency.profiling.endpoint.server import ServerFacts, ask_server, is_cpu_only
 from helm_efficiency.profiling.endpoint.timing import EndpointTimer, warm_up
 from helm_efficiency.profiling.noise import Repetitions

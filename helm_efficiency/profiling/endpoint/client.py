@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -29,7 +28,7 @@ from helm_efficiency.profiling.endpoint.bounded_http import (
     read_lines,
 )
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
-from helm_efficiency.profiling.endpoint.replies import check_usage, decode_event
+from helm_efficiency.profiling.endpoint.replies import Reply, check_usage, decode_event
 
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT_S = 60.0
@@ -42,33 +41,6 @@ _TOO_LONG_STATUSES = frozenset({400, 413, 422})
 
 class TooLongError(CellRefusedError):
     """The server refuses a request that is like others it answered, but longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of one request.
-
-    Attributes:
-        seconds: Sent to last byte.
-        prompt_tokens: As the server counts them.
-        output_tokens: As the server counts them, reasoning included.
-        ttft_s: Sent to first text; None if not streamed, or if no text came.
-        gaps_s: Times between chunks with text.
-        cached_tokens: Prompt tokens that the server took from its prefix cache, if it says so.
-        retries: Attempts before the one that was timed.
-        engine_s: Prefill and decode (s) as the engine took them, if it tells them with the answer.
-        sent_s: Reading of `time.perf_counter` when it was sent.
-    """
-
-    seconds: float
-    prompt_tokens: int
-    output_tokens: int
-    ttft_s: float | None = None
-    gaps_s: tuple[float, ...] = ()
-    cached_tokens: int = 0
-    retries: int = 0
-    engine_s: tuple[float, float] | None = None
-    sent_s: float = 0.0
 
 
 class Endpoint:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from helm_efficiency.profiling.endpoint.client import Endpoint, Reply
+from helm_efficiency.profiling.endpoint.client import Endpoint
+from helm_efficiency.profiling.endpoint.replies import Reply
 
 _LINE = re.compile(rb"^(vllm:[a-z0-9_]+)(?:\{[^}\n]*\})? ([0-9.eE+]+)$", re.MULTILINE)
 _SUMS = {

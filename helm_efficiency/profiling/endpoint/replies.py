@@ -3,6 +3,7 @@
 Counts are what coefficients are fitted to, so none is believed that contradicts what was asked for or what arrived.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,33 @@ from helm_efficiency.profiling.cells import CellRefusedError
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one request.
+
+    Attributes:
+        seconds: Sent to last byte.
+        prompt_tokens: As the server counts them.
+        output_tokens: As the server counts them, reasoning included.
+        ttft_s: Sent to first text; None if not streamed, or if no text came.
+        gaps_s: Times between chunks with text.
+        cached_tokens: Prompt tokens that the server took from its prefix cache, if it says so.
+        retries: Attempts before the one that was timed.
+        engine_s: Prefill and decode (s) as the engine took them, if it tells them with the answer.
+        sent_s: Reading of `time.perf_counter` when it was sent.
+    """
+
+    seconds: float
+    prompt_tokens: int
+    output_tokens: int
+    ttft_s: float | None = None
+    gaps_s: tuple[float, ...] = ()
+    cached_tokens: int = 0
+    retries: int = 0
+    engine_s: tuple[float, float] | None = None
+    sent_s: float = 0.0
 
 
 class _PromptDetails(msgspec.Struct):

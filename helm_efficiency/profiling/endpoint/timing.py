@@ -12,9 +12,10 @@ from dataclasses import asdict
 from helm_efficiency.core.measurement import Measurement
 from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import Cell, CellRefusedError, CellResult, check_cell
-from helm_efficiency.profiling.endpoint.client import Endpoint, Reply, TooLongError
+from helm_efficiency.profiling.endpoint.client import Endpoint, TooLongError
 from helm_efficiency.profiling.endpoint.engine_times import EngineClock
 from helm_efficiency.profiling.endpoint.prompts import PromptMaker
+from helm_efficiency.profiling.endpoint.replies import Reply
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 
 _CALIBRATION_WORDS = (16, 112)

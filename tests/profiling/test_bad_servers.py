@@ -83,7 +83,14 @@ def test_an_answer_that_cannot_be_used_is_one_clear_line(server: RawServer, kind
 
 def test_more_pieces_of_text_than_tokens_are_refused(server: RawServer) -> None:
     server.answers = [events(*[text()] * 4, usage(5, 1))]
-    refused = pytest.raises(CellRefusedError, match=r"counts 1 output tokens but sent 4 pieces of text")
+    refused = pytest.raises(CellRefusedError, match=r"sent 4 pieces of text for 1 output tokens")
+    with Endpoint(EndpointOptions(server.url, "m")) as endpoint, refused:
+        endpoint.request(" hello", 4)
+
+
+def test_a_server_that_does_not_stop_is_not_listened_to(server: RawServer) -> None:
+    server.answers = [[HEAD + b"\r\n", *[b'data: {"choices": [{"text": "a"}]}\n\n'] * 100, 3600.0]]
+    refused = pytest.raises(CellRefusedError, match=r"sent 6 pieces of text for 4 output tokens")
     with Endpoint(EndpointOptions(server.url, "m")) as endpoint, refused:
         endpoint.request(" hello", 4)
 
@@ -117,7 +124,7 @@ def long_head() -> Iterator[bytes | float]:
 def talks_on() -> Iterator[bytes | float]:
     yield PLAIN
     while True:
-        yield b'data: {"choices": [{"text": "a"}]}\n\n'
+        yield b'data: {"choices": [{"text": ""}]}\n\n'
         yield 0.01
 
 

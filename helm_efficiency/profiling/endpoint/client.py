@@ -28,7 +28,7 @@ from helm_efficiency.profiling.endpoint.bounded_http import (
     read_lines,
 )
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
-from helm_efficiency.profiling.endpoint.replies import Reply, check_usage, decode_event
+from helm_efficiency.profiling.endpoint.replies import Reply, check_pieces, check_usage, decode_event
 
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT_S = 60.0
@@ -237,6 +237,7 @@ class Endpoint:
                     raise CellRefusedError(f"{self.options.base_url} failed midway: {said}")
                 if event.has_text():
                     texts_at.append(time.perf_counter())
+                    check_pieces(len(texts_at), output_tokens)
                 usage, timings = event.usage or usage, event.timings or timings
         else:
             event = decode_event(await read_body(response))

@@ -122,6 +122,18 @@ def decode_event(data: bytes) -> Event:
         raise CellRefusedError(f"the server answers what cannot be read: {error}.") from error
 
 
+def check_pieces(num_pieces: int, output_tokens: int) -> None:
+    """Refuse an answer in more pieces than its tokens, which each has one of: it ran on, or was counted wrongly.
+
+    One more may bring what was held back of half a character.
+
+    Raises:
+        CellRefusedError: It came in more.
+    """
+    if num_pieces > output_tokens + 1:
+        raise CellRefusedError(f"the server sent {num_pieces} pieces of text for {output_tokens} output tokens.")
+
+
 def check_usage(usage: Usage | None, *, asked_output_tokens: int, num_chunks: int) -> tuple[int, int]:
     """(prompt tokens, output tokens) of an answer, if they can be true.
 
@@ -142,8 +154,7 @@ def check_usage(usage: Usage | None, *, asked_output_tokens: int, num_chunks: in
         raise CellRefusedError(f"the server counts {prompt} prompt and {output} output tokens; expected 1 or more.")
     if output > asked_output_tokens:
         raise CellRefusedError(f"the server counts {output} output tokens where {asked_output_tokens} were asked for.")
-    if num_chunks > output + 1:  # one more may bring what was held back of half a character
-        raise CellRefusedError(f"the server counts {output} output tokens but sent {num_chunks} pieces of text.")
+    check_pieces(num_chunks, output)
     if cached > prompt:
         raise CellRefusedError(f"the server took {cached} of {prompt} prompt tokens from its cache.")
     return prompt, output

@@ -42,7 +42,7 @@ def main() -> None:
 
 def summary(result: dict[str, Any]) -> str:
     """A line or a few on what came of one engine."""
-    shown = {name: value for name, value in result.items() if name not in ("cells", "fits")}
+    shown = {name: value for name, value in result.items() if name not in ("chosen", "cells", "fits")}
     return json.dumps(shown)
 
 

@@ -90,7 +90,7 @@ def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
 def test_the_list_of_modules_is_current() -> None:
     stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/helpers/module_list.py"
     assert module_list.PAGE.read_text(encoding="utf-8") == module_list.page(), stale
-    assert all(module_list.purpose(file) for files in module_list.modules().values() for file in files)
+    assert all(module_list.purpose(file) for files in module_list.rooms().values() for file in files)
 
 
 def test_versions_of_formats() -> None:

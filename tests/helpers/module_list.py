@@ -1,6 +1,6 @@
-"""docs/modules.md: every module by floor, with the first sentence of its docstring.
+"""docs/modules.md: where to look for what, then every module room by room, with the first sentence of its docstring.
 
-python tests/helpers/module_list.py            # writes the page anew
+python tests/helpers/module_list.py            # writes the page again
 """
 
 import ast
@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "helm_efficiency"
 PAGE = ROOT / "docs" / "modules.md"
-FLOORS = (
+ROOMS = (
+    "",
     "core",
     "catalog",
     "profiling",
@@ -25,39 +26,89 @@ FLOORS = (
     "cli",
     "harness",
 )
-"""The packages, lowest first."""
-HEAD = """# Every module and its purpose
+"""The packages, lowest first; the empty name is the modules beside them."""
+QUESTIONS = (
+    ("Where does a token count come from?", "adapters.token_counts.TokenFacts", "adapters.helm.usage"),
+    ("What is recorded of a request?", "adapters.record.RequestRecord"),
+    ("What do I touch to read another harness?", "adapters.adapters.Adapter"),
+    ("Where are runs found and read, local or remote?", "adapters.sources.read_runs"),
+    ("Where do records meet coefficients?", "metrics.efficiency.score_requests"),
+    ("Where is a price turned into dollars?", "core.cost.accelerator_usd"),
+    ("Where do prices of accelerators and of APIs come from?", "catalog.accelerators", "metrics.api_cost"),
+    ("How do I add a measure: a column, a heading, a HELM stat?", "metrics.measures"),
+    ("Which columns do the tables have?", "metrics.table"),
+    ("How are coefficients turned into seconds?", "core.runtime_model.RuntimeCoefficients"),
+    ("How are coefficients fitted to measurements?", "core.fitting.fit.fit_profile"),
+    ("How is a model predicted that nobody measured?", "core.transfer.model.fit_transfer"),
+    ("How is a server under load predicted?", "core.serving.steady_state.solve"),
+    ("How is contention taken out of recorded latencies?", "core.services.denoise.denoise"),
+    ("What do the tiers of evidence mean?", "core.tier.Tier"),
+    ("Where are profiles and fits kept?", "store.Store"),
+    ("How is a model timed on this machine?", "profiling.local_timing.CellTimer"),
+    ("How is a file of another tool read?", "formats.detect.read_coefficient_files"),
+    ("What makes the rows of a leaderboard?", "report.leaderboard.build"),
+    ("Where does `helm-run` come in?", "helm_plugin.plugin.EfficiencyRunner"),
+    ("Where is a command?", "cli"),
+)
+"""What somebody new asks, with the module, function or class to open."""
+HEAD = """# Where to look
 
-By floor, lowest first; a floor imports only those above it in this list ([design](design.md#the-floors)). Made from the
-first sentences of the modules' docstrings by `tests/helpers/module_list.py`.
+Written by `tests/helpers/module_list.py` from the modules' docstrings. A room imports only rooms that come before it on
+this page; import-linter holds that ([design](design.md#the-floors)). To read another harness nothing here needs to be
+touched: [an adapter](adapters.md) is a function in a package of its own.
+
+| question | open |
+|---|---|
 """
 
 
 def purpose(module: Path) -> str:
-    """The first sentence of a module's docstring, or its first clause if it ends in a colon."""
+    """Return the first sentence of a module's docstring, or its first clause if it ends in a colon."""
     text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     first = " ".join(text.split("\n\n")[0].split())
     return re.split(r"(?<=\.) (?=[A-Z`])", first)[0].rstrip(".:")
 
 
-def modules() -> dict[str, list[Path]]:
-    """Files by floor; those that belong to no package first."""
-    found = {"alone": sorted(PACKAGE.glob("*.py"))}
-    for floor in FLOORS:
-        found[floor] = sorted((PACKAGE / floor).rglob("*.py"))
+def file_of(name: str) -> Path:
+    """Return the file of a module, or of the module that defines a function or class.
+
+    Raises:
+        LookupError: Nothing of that name is there.
+    """
+    path = PACKAGE.joinpath(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    file = path.parent.with_suffix(".py")
+    if re.search(rf"^(def|class) {path.name}\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+        return file
+    raise LookupError(f"no {name} in helm_efficiency")
+
+
+def rooms() -> dict[str, list[Path]]:
+    """Return the modules of each package and of the packages in it, by dotted name."""
+    found: dict[str, list[Path]] = {}
+    for room in ROOMS:
+        files = PACKAGE.glob("*.py") if not room else (PACKAGE / room).rglob("*.py")
+        for file in sorted(files, key=lambda file: (file.parent, file.name)):
+            if file.name != "__init__.py":
+                found.setdefault(".".join(file.parent.relative_to(PACKAGE).parts), []).append(file)
     return found
 
 
 def page() -> str:
-    """The whole page."""
-    parts = [HEAD]
-    for floor, files in modules().items():
-        parts.append(f"## {'Beside the floors' if floor == 'alone' else floor}\n\n| module | purpose |\n|---|---|")
-        for file in files:
-            name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
-            parts.append(f"| `{name or 'helm_efficiency'}` | {purpose(file)} |")
-        parts.append("")
-    return "\n".join(parts).rstrip() + "\n"
+    """Return the text of the whole page."""
+    parts = [HEAD + "\n".join(f"| {question} | {', '.join(map(_link, names))} |" for question, *names in QUESTIONS)]
+    for room, files in rooms().items():
+        about = purpose(PACKAGE.joinpath(*room.split("."), "__init__.py")) if room else "Modules beside the rooms"
+        rows = "\n".join(f"| `{file.stem}` | {purpose(file)} |" for file in files)
+        parts.append(f"## {room or 'helm_efficiency'}\n\n{about}.\n\n| module | purpose |\n|---|---|\n{rows}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _link(name: str) -> str:
+    file = file_of(name)
+    return f"[`{name}`](../{(file.parent if file.name == '__init__.py' else file).relative_to(ROOT)})"
 
 
 if __name__ == "__main__":

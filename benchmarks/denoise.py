@@ -24,8 +24,9 @@ import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.services.denoise import denoise
-from helm_efficiency.core.services.envelope import FloatArray, weighted_nnls
+from helm_efficiency.core.services.envelope import weighted_nnls
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import RequestShape
 from helm_efficiency.core.services.synthetic import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-import numpy.typing as npt
 
 from helm_efficiency.catalog.user_files import parse_yaml
+from helm_efficiency.core.arrays import FloatArray
 
 
 class ScoreKind(StrEnum):
@@ -41,7 +41,7 @@ class ScoreScale:
     high: float = 1.0
     lower_is_better: bool = False
 
-    def normalized(self, score: "_Reals") -> "_Reals":
+    def normalized(self, score: "FloatArray") -> "FloatArray":
         """Return scores on a scale of 0, the worst, to 1, the best; NaN where the scale is open."""
         if self.kind is ScoreKind.open:
             return np.full_like(score, np.nan)
@@ -81,10 +81,7 @@ def have_one_scale(names: Sequence[str]) -> bool:
     return len({(scale.low, scale.high, scale.lower_is_better) for scale in scales if scale is not None}) <= 1
 
 
-_Reals = npt.NDArray[np.float64]
-
-
-def on_one_scale(names: Sequence[str]) -> Callable[[Sequence[str], _Reals], _Reals]:
+def on_one_scale(names: Sequence[str]) -> Callable[[Sequence[str], FloatArray], FloatArray]:
     """Return what maps scores to a scale that all of them share.
 
     Args:
@@ -99,7 +96,7 @@ def on_one_scale(names: Sequence[str]) -> Callable[[Sequence[str], _Reals], _Rea
     return _normalized
 
 
-def _normalized(names: Sequence[str], values: _Reals) -> _Reals:
+def _normalized(names: Sequence[str], values: FloatArray) -> FloatArray:
     scale = score_scale(names[0]) if names and have_one_scale(names) else None
     return np.full_like(values, np.nan) if scale is None else scale.normalized(values)
 

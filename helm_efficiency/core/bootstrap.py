@@ -11,15 +11,14 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-_Reals = npt.NDArray[np.float64]
+from helm_efficiency.core.arrays import FloatArray
 
 LEVEL = 0.90
 
 
-def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Generator) -> _Reals:
+def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Generator) -> FloatArray:
     """How often each item is drawn in each resample.
 
     Returns:
@@ -31,7 +30,7 @@ def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Gene
     return counts.astype(float)
 
 
-def interval(draws: npt.ArrayLike, *, level: float = LEVEL) -> tuple[_Reals, _Reals]:
+def interval(draws: npt.ArrayLike, *, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
     """Central percentile interval of each column.
 
     Args:
@@ -61,9 +60,9 @@ class Ranks:
         high: Worst rank within the interval.
     """
 
-    rank: _Reals
-    low: _Reals
-    high: _Reals
+    rank: FloatArray
+    low: FloatArray
+    high: FloatArray
 
 
 def rank_intervals(
@@ -90,7 +89,6 @@ def rank_intervals(
     return Ranks(rank, low, high)
 
 
-FloatArray = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
 
 CONFIDENCE = 0.9

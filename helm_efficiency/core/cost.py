@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.errors import InputError
 
 SECONDS_PER_HOUR = 3600

@@ -23,7 +23,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
 
 CONFIDENCE = 0.9

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_Reals = npt.NDArray[np.float64]
+from helm_efficiency.core.arrays import BoolArray, FloatArray
 
 
-def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> npt.NDArray[np.bool_]:
+def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> BoolArray:
     """Which points no other beats.
 
     >>> pareto_front([[1.0, 0.6], [2.0, 0.8], [3.0, 0.7]], maximize=[False, True])
@@ -49,7 +49,7 @@ def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> npt.NDAr
     return on_front
 
 
-def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> _Reals:
+def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> FloatArray:
     """How often each point is on the front of cost (less is better) against value (more is better).
 
     Args:
@@ -63,11 +63,11 @@ def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> _Reals:
     unknown = np.isnan(cost) | np.isnan(value)
     on_front = _fronts(np.where(unknown, np.inf, cost), np.where(unknown, -np.inf, value)) & ~unknown
     counts = (~unknown).sum(axis=0)
-    share: _Reals = np.divide(on_front.sum(axis=0), counts, out=np.full(cost.shape[1], np.nan), where=counts > 0)
+    share: FloatArray = np.divide(on_front.sum(axis=0), counts, out=np.full(cost.shape[1], np.nan), where=counts > 0)
     return share
 
 
-def _fronts(cost: _Reals, value: _Reals) -> npt.NDArray[np.bool_]:
+def _fronts(cost: FloatArray, value: FloatArray) -> BoolArray:
     """Fronts of each row: sort by cost, then keep what exceeds the best value seen so far."""
     order = np.lexsort((-value, cost), axis=-1)
     c, v = np.take_along_axis(cost, order, -1), np.take_along_axis(value, order, -1)

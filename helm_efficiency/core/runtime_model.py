@@ -17,12 +17,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helm_efficiency.core.arrays import BoolArray, FloatArray
 from helm_efficiency.core.checked import checked
 from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.errors import InputError
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 _MOST_TOKENS = 10**9
 """More than any prompt has."""

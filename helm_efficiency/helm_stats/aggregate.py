@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from helm_efficiency.adapters.helm.format import RequestState
 from helm_efficiency.adapters.helm.request import perturbation_key
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.helm_stats.means import (
     Context,
     Key,
@@ -221,7 +221,7 @@ def _trial_means(layout: Layout, units: Sequence[Unit], columns: Sequence[Sequen
     return context_means(values) + (worst_means(values, layout.contexts) if layout.has_worst else [])
 
 
-def _unit_values(units: Sequence[Unit], table: NDArray[np.float64]) -> UnitValues:
+def _unit_values(units: Sequence[Unit], table: FloatArray) -> UnitValues:
     """Values of units out of those of requests, shape (requests, columns)."""
     instances: dict[str | int | None, int] = {}
     numbered = np.array([instances.setdefault(unit.instance_id, len(instances)) for unit in units])

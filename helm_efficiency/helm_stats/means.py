@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from helm_efficiency.core.arrays import BoolArray, FloatArray, IntArray
+
 Perturbation = dict[str, Any]
 
 ORIGINAL, WORST = "original", "worst"
@@ -169,7 +168,7 @@ class _Copies:
         """Means over instances of one value each."""
         return self._means(values, (~np.isnan(values)).astype(np.int64), position, key)
 
-    def means_of_units(self, context: int, wanted: NDArray[np.bool_], position: IntArray, key: Key) -> list[Mean]:
+    def means_of_units(self, context: int, wanted: BoolArray, position: IntArray, key: Key) -> list[Mean]:
         """Means over the units of a context, of the wanted instances and columns."""
         units = self.units[context]
         counts = np.where(wanted, self.values.counts[units], 0)

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from helm_efficiency.core.arrays import BoolArray
+
 
 def text_array(values: Sequence[str | None]) -> pa.StringArray:
     """Texts; None is null."""
@@ -37,7 +39,7 @@ def _of_one_text(value: str | None, length: int) -> pa.StringArray:
     return _string_array(offsets, encoded * length, np.ones(length, dtype=np.bool_))
 
 
-def _string_array(offsets: NDArray[np.int32], data: bytes, valid: NDArray[np.bool_]) -> pa.StringArray:
+def _string_array(offsets: NDArray[np.int32], data: bytes, valid: BoolArray) -> pa.StringArray:
     buffers = [_bits(valid), pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.string(), len(valid), buffers)
 
@@ -68,6 +70,6 @@ def index_array(places: NDArray[np.integer[Any]]) -> pa.Int32Array:
     return pa.Array.from_buffers(pa.int32(), len(places), [None, pa.py_buffer(places.astype(np.int32))])
 
 
-def _bits(flags: NDArray[np.bool_], *, always: bool = False) -> pa.Buffer | None:
+def _bits(flags: BoolArray, *, always: bool = False) -> pa.Buffer | None:
     """A bitmap; none where all are valid."""
     return pa.py_buffer(np.packbits(flags, bitorder="little")) if always or not flags.all() else None

@@ -12,8 +12,8 @@ import numpy as np
 
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import DEFAULT_LOAD, Load
 from helm_efficiency.core.serving.served import Served

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.core.arrays import BoolArray, FloatArray
 from helm_efficiency.core.cost import accelerator_usd, mean_power_w
 from helm_efficiency.core.fitting.fit import Fit
-from helm_efficiency.core.runtime_model import FloatArray, Prediction
+from helm_efficiency.core.runtime_model import Prediction
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.at_load import DEFAULT_BUSY_SERVER, BusyServer, Loaded, Requests, loaded
 from helm_efficiency.metrics.pricing import ApiUsd, Pricing
@@ -332,7 +333,7 @@ class _Asked:
     def predict(self, fits: Sequence[Fit | None]) -> Prediction:
         """Predict each request with its fit; NaN where a fit or a count is missing."""
         seconds, low_s, high_s = (np.full(len(self.choice), np.nan) for _ in range(3))
-        in_domain: NDArray[np.bool_] = np.zeros(len(self.choice), dtype=np.bool_)
+        in_domain: BoolArray = np.zeros(len(self.choice), dtype=np.bool_)
         known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
         for place, fit in enumerate(fits):
             rows = np.flatnonzero(known & (self.choice == place))

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helm_efficiency.catalog.accelerators import Price
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import Load
 from helm_efficiency.core.serving.served import Served

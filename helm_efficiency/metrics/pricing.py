@@ -11,7 +11,7 @@ import numpy as np
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.accelerators import ON_DEMAND, load_accelerators, prices_as_of
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.metrics.api_cost import ApiPrices, load_api_prices
 
 

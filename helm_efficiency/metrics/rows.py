@@ -9,13 +9,12 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 from msgspec.structs import astuple
-from numpy.typing import NDArray
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog.score_scales import counts_correct_answers
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.bootstrap import mean_intervals
 from helm_efficiency.core.cost_per_correct import cost_per_correct
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.metrics.efficiency import ScoredRequests
@@ -165,9 +164,9 @@ class _Instances:
 
     score_name: str | None
     scores: FloatArray
-    questions: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    instances: NDArray[np.int64]
+    questions: IntArray
+    rows: IntArray
+    instances: IntArray
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord], score_name: str | None) -> Self:

@@ -14,12 +14,10 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from helm_efficiency.catalog.score_scales import counts_correct_answers, is_lower_better, on_one_scale
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
 from helm_efficiency.core.cost_per_correct import AnswerMoments, widened
 from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
-
-_Reals = npt.NDArray[np.float64]
-_Counts = npt.NDArray[np.int64]
 
 _FITTED = sorted((key for key in QUANTITIES if MEASURES[key].has_interval), key=lambda key: key != "idealized_s")
 """Quantities whose prediction has an interval of its own, in the order in which their errors are drawn."""
@@ -46,19 +44,19 @@ class Estimates:
         lower_is_better: Direction of the score.
     """
 
-    values: dict[str, _Reals]
-    draws: dict[str, _Reals]
-    known: dict[str, _Counts]
-    score_answered: _Reals
+    values: dict[str, FloatArray]
+    draws: dict[str, FloatArray]
+    known: dict[str, IntArray]
+    score_answered: FloatArray
     moments: dict[str, AnswerMoments]
-    num_requests: _Counts
-    num_instances: _Counts
-    num_answered: _Counts
-    num_scenarios: _Counts
+    num_requests: IntArray
+    num_instances: IntArray
+    num_answered: IntArray
+    num_scenarios: IntArray
     score_names: tuple[str, ...] = ()
     lower_is_better: bool = False
 
-    def cost_interval(self, quantity: str) -> tuple[_Reals, _Reals]:
+    def cost_interval(self, quantity: str) -> tuple[FloatArray, FloatArray]:
         """Return the 90 % interval of the cost of a correct answer, shape (M,) each.
 
         It holds which instances were drawn and the error of the predicted runtime.
@@ -87,7 +85,7 @@ class Resampling:
     """
 
     num_draws: int
-    fit_errors: Mapping[str, _Reals]
+    fit_errors: Mapping[str, FloatArray]
     rng: np.random.Generator
     common: bool
     lower_is_better: bool
@@ -100,7 +98,7 @@ def resampling(num_models: int, *, num_draws: int, common: bool, lower_is_better
     return Resampling(num_draws, errors, rng, common, lower_is_better)
 
 
-def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int, how: Resampling) -> Estimates:
+def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int, how: Resampling) -> Estimates:
     """Estimates of one scenario on one stack.
 
     Args:
@@ -165,11 +163,11 @@ def scenario_estimates(requests: pd.DataFrame, models: _Counts, num_models: int,
 class _Means:
     """Means by model with their draws: `at` is the flat (model, cluster) position of each row."""
 
-    at: _Counts
+    at: IntArray
     shape: tuple[int, int]
-    weights: _Reals
+    weights: FloatArray
 
-    def of(self, column: _Reals, share: _Reals | None = None) -> tuple[_Reals, _Reals, _Counts]:
+    def of(self, column: FloatArray, share: FloatArray | None = None) -> tuple[FloatArray, FloatArray, IntArray]:
         """Mean (M,), draws (R, M) and number of known (M,) of a column, each row counting `share`."""
         is_known = ~np.isnan(column)
         count = is_known if share is None else is_known * share
@@ -182,31 +180,31 @@ class _Means:
             draws = np.full((len(self.weights), self.shape[0]), np.nan)
         return values, draws, counts.sum(axis=1).round().astype(np.int64)
 
-    def counts(self, share: _Reals) -> _Reals:
+    def counts(self, share: FloatArray) -> FloatArray:
         """Return how many units each cluster has, shape (M, C); each row counts `share` of one."""
         return self._by_cluster(share)
 
-    def per_unit(self, column: _Reals, units: _Reals) -> _Reals:
+    def per_unit(self, column: FloatArray, units: FloatArray) -> FloatArray:
         """Return the mean over the units of each cluster, shape (M, C); NaN where a row is unknown or none is there."""
         total = self._by_cluster(column)
-        result: _Reals = np.divide(total, units, out=np.full(units.shape, np.nan), where=units > 0)
+        result: FloatArray = np.divide(total, units, out=np.full(units.shape, np.nan), where=units > 0)
         return result
 
-    def _by_cluster(self, weights: npt.NDArray[np.generic]) -> _Reals:
+    def _by_cluster(self, weights: npt.NDArray[np.generic]) -> FloatArray:
         flat = np.bincount(self.at, weights, self.shape[0] * self.shape[1]).astype(float)
         return flat.reshape(self.shape)
 
 
 def _request_means(
     requests: pd.DataFrame, means: _Means, how: Resampling
-) -> tuple[dict[str, _Reals], dict[str, _Reals], dict[str, _Counts]]:
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray], dict[str, IntArray]]:
     values, draws, known = {}, {}, {}
     for name in QUANTITIES:
         values[name], draws[name], known[name] = means.of(_reals(requests, name))
     is_bound = known["api_usd_at_least"] > known["api_usd"]  # a mean over the other requests would be of other requests
     for table in (values, draws):
         table["api_usd"] = np.where(is_bound, np.nan, table["api_usd"])
-    errors: dict[str, _Reals] = {}
+    errors: dict[str, FloatArray] = {}
     for fitted in _FITTED:
         ends = {column: means.of(_reals(requests, column))[0] for column in MEASURES[fitted].interval_columns}
         values |= ends
@@ -226,7 +224,7 @@ def _request_means(
     return values, draws, known
 
 
-def _reals(requests: pd.DataFrame, column: str) -> _Reals:
+def _reals(requests: pd.DataFrame, column: str) -> FloatArray:
     return requests[column].to_numpy(dtype=float, na_value=np.nan)
 
 
@@ -274,8 +272,8 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
 
 
 def with_ratios(
-    means: Mapping[str, _Reals], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
-) -> dict[str, _Reals]:
+    means: Mapping[str, FloatArray], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
+) -> dict[str, FloatArray]:
     """Means by quantity, with what follows from them: win rate, provider factor, cost of a correct answer.
 
     Also with `X_per_instance` for each quantity of `PER_CORRECT`, from which ratios over several scenarios follow.
@@ -286,7 +284,7 @@ def with_ratios(
     return table | _ratios(table)
 
 
-def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
+def _ratios(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     correct = table.get("correct", table["score"])  # published results are accuracies
     correct = np.where((correct >= 0) & (correct <= 1), correct, np.nan)
     per_correct = {
@@ -298,7 +296,7 @@ def _ratios(table: Mapping[str, _Reals]) -> dict[str, _Reals]:
     return {"provider_factor": _ratio(denoised, idealized), **per_correct}
 
 
-def _win_rates(score: _Reals, *, lower_is_better: bool) -> _Reals:
+def _win_rates(score: FloatArray, *, lower_is_better: bool) -> FloatArray:
     """Share of the other models beaten, ties counting half; NaN for a model that is alone or has no score."""
     known = ~np.isnan(score)
     num_known = known.sum(axis=-1, keepdims=True)
@@ -308,19 +306,19 @@ def _win_rates(score: _Reals, *, lower_is_better: bool) -> _Reals:
     return _ratio(np.where(known, beaten, np.nan), np.broadcast_to(num_known - 1.0, score.shape))
 
 
-def _ratio(top: _Reals, bottom: _Reals, *, inf: bool = False) -> _Reals:
+def _ratio(top: FloatArray, bottom: FloatArray, *, inf: bool = False) -> FloatArray:
     """Quotient; where the bottom is 0, NaN or (if `inf`) infinity."""
     shape = np.broadcast_shapes(top.shape, bottom.shape)
     out = np.full(shape, np.inf if inf else np.nan)
-    result: _Reals = np.divide(top, bottom, out=out, where=np.broadcast_to(bottom != 0, shape))
+    result: FloatArray = np.divide(top, bottom, out=out, where=np.broadcast_to(bottom != 0, shape))
     return np.where(np.isnan(top), np.nan, result)
 
 
-def _mean(parts: list[_Reals]) -> _Reals:
-    result: _Reals = np.sum(parts, axis=0) / len(parts)
+def _mean(parts: list[FloatArray]) -> FloatArray:
+    result: FloatArray = np.sum(parts, axis=0) / len(parts)
     return result
 
 
-def _mean_of_known(parts: list[_Reals]) -> _Reals:
+def _mean_of_known(parts: list[FloatArray]) -> FloatArray:
     known = np.sum([~np.isnan(part) for part in parts], axis=0)
     return _ratio(np.sum([np.nan_to_num(part, nan=0, posinf=np.inf) for part in parts], axis=0), known.astype(float))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from helm_efficiency.catalog.reference_results import PaperResult, PaperResults, paper_2023
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.cost import accelerator_usd
 from helm_efficiency.core.cost_per_correct import AnswerMoments
 from helm_efficiency.errors import InputError
@@ -28,8 +28,6 @@ from helm_efficiency.report.rows import columns_of, stack_rows
 TITLE = "Ten models of 2023: capability and efficiency"
 
 FIGURES = ("observed_s", "denoised_s", "idealized_s", "idealized_usd", "flops", "parameters")
-
-_Reals = npt.NDArray[np.float64]
 
 
 def leaderboard(options: Options | None = None) -> Leaderboard:
@@ -131,7 +129,7 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
     )
 
 
-def _column(results: list[PaperResult], of: Callable[[PaperResult], float | None]) -> _Reals:
+def _column(results: list[PaperResult], of: Callable[[PaperResult], float | None]) -> FloatArray:
     return np.array([np.nan if (value := of(result)) is None else value for result in results])
 
 

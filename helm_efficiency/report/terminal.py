@@ -3,9 +3,9 @@
 import string
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.errors import printable
 from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.report.display import short_names
@@ -56,9 +56,9 @@ def text_plot(
     return "\n".join([*lines, "  upper case: on the Pareto front"]) + "\n"
 
 
-def _places(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+def _places(values: FloatArray, count: int) -> IntArray:
     """Index of the cell of each value, of so many between the least and the greatest."""
     span = np.ptp(values)
     share = (values - values.min()) / span if span else np.full(len(values), 0.5)
-    places: npt.NDArray[np.int64] = np.rint(share * (count - 1)).astype(np.int64)
+    places: IntArray = np.rint(share * (count - 1)).astype(np.int64)
     return places

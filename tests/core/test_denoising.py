@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.contention import explain
 from helm_efficiency.core.services.denoise import (
@@ -18,7 +19,7 @@ from helm_efficiency.core.services.denoise import (
     total_s,
 )
 from helm_efficiency.core.services.drift import find_changes
-from helm_efficiency.core.services.envelope import FloatArray, weighted_nnls
+from helm_efficiency.core.services.envelope import weighted_nnls
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
 from helm_efficiency.core.services.synthetic import CONTENTION, SyntheticService, drifting

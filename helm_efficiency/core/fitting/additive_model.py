@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InsufficientMeasurementsError
 
-FloatArray = NDArray[np.float64]
 Cells = Mapping[tuple[int, int], float]
 """Seconds by (prompt tokens, output tokens)."""
 

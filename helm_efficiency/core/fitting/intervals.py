@@ -6,12 +6,10 @@ but one measured and with five (V100: four) of them; what the profile itself sho
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.additive_model import Lines
 from helm_efficiency.core.fitting.prefill_curve import Curve
-
-FloatArray = NDArray[np.float64]
 
 QUANTILE_90 = 1.645
 _GAP_SHARE = 0.05

@@ -13,12 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from helm_efficiency.core.fitting.additive_model import Cells
 from helm_efficiency.errors import InsufficientMeasurementsError
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting import work_coordinates as work
 from helm_efficiency.core.fitting.additive_model import Lines, monotone
 from helm_efficiency.core.fitting.work_coordinates import Work
 from helm_efficiency.core.rules import PrefillRule
-
-FloatArray = NDArray[np.float64]
 
 _PRIOR: Mapping[str, float] = {"linear": 0.02, "tile-64": 0.03, "tile-128": 0.92, "tile-256": 0.03, "stack": 4.0}
 _SCORE_POWER = 0.4

@@ -12,15 +12,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from helm_efficiency.core.fitting.additive_model import Lines
 from helm_efficiency.core.fitting.fit import fit_among, profile_lines
 from helm_efficiency.core.measurement import Profile, cells_by_batch
 from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.errors import InsufficientMeasurementsError
-
-FloatArray = NDArray[np.float64]
 
 FEW_KNOTS = (1, 256, 512, 1024, 1536)
 _MIN_FEW_KNOTS = 4

@@ -8,11 +8,10 @@ work coordinate says how much work a prompt is. It need be right only up to a st
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.additive_model import Lines, monotone
 
-FloatArray = NDArray[np.float64]
 Work = Callable[[FloatArray], FloatArray]
 
 TILES = (64, 128, 256)

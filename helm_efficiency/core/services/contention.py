@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from helm_efficiency.core.services.envelope import FloatArray
+from helm_efficiency.core.arrays import BoolArray, FloatArray
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
 
@@ -84,7 +84,7 @@ def explain(log: ServiceLog, service: ServiceFit) -> Contention:
     return Contention(log.seconds / denoised_s, wait_s, kind, _burstiness(contended))
 
 
-def _cold_starts(log: ServiceLog, contended: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _cold_starts(log: ServiceLog, contended: BoolArray) -> BoolArray:
     opens = np.append(True, log.run[1:] != log.run[:-1])
     opens[1:] |= np.diff(log.requested_at) > _SESSION_PAUSE_S  # false where a time is unknown
     cold = opens & contended
@@ -94,14 +94,14 @@ def _cold_starts(log: ServiceLog, contended: NDArray[np.bool_]) -> NDArray[np.bo
     return np.zeros(len(log), dtype=np.bool_)
 
 
-def _burstiness(contended: NDArray[np.bool_]) -> float:
+def _burstiness(contended: BoolArray) -> float:
     after, before = contended[1:], contended[:-1]
     if not before.any() or before.all() or not after[~before].any():
         return 1.0
     return float(after[before].mean() / after[~before].mean())
 
 
-def _clustered(wait_s: FloatArray) -> NDArray[np.bool_]:
+def _clustered(wait_s: FloatArray) -> BoolArray:
     """Which waits lie in a cluster, where a cluster explains them better than falling densities alone."""
     if len(wait_s) < _MIN_WAITS:
         return np.zeros(len(wait_s), dtype=np.bool_)

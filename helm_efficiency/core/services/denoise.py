@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
+from helm_efficiency.core.arrays import IntArray
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.rules import PrefillRule
@@ -34,7 +35,7 @@ from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.contention import Contention, explain
 from helm_efficiency.core.services.drift import Period, find_changes, levels_between, weekly_levels
 from helm_efficiency.core.services.envelope import WAIT_SCALES, fit_envelope
-from helm_efficiency.core.services.log import IntArray, ServiceLog
+from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import Interval, RequestShape, ServiceFit
 from helm_efficiency.errors import InsufficientMeasurementsError
 

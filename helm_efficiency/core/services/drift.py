@@ -15,8 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from helm_efficiency.core.services.envelope import Envelope, FloatArray, fit_envelope
-from helm_efficiency.core.services.log import IntArray, ServiceLog
+from helm_efficiency.core.arrays import FloatArray, IntArray
+from helm_efficiency.core.services.envelope import Envelope, fit_envelope
+from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
 
 MIN_CHANGE_FRACTION = 0.05

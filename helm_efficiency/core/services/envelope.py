@@ -24,11 +24,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.special import log_ndtr
 
-FloatArray = NDArray[np.float64]
+from helm_efficiency.core.arrays import FloatArray
 
 WAIT_SCALES = np.array([4.0, 16.0, 64.0, 256.0, 1024.0])
 """Mean waits, in standard deviations of the jitter. A wait much shorter than 4 of them looks like jitter."""

@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import BoolArray, FloatArray, IntArray
 from helm_efficiency.errors import InputError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +63,7 @@ class ServiceLog:
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def where(self, chosen: NDArray[np.bool_] | IntArray) -> Self:
+    def where(self, chosen: BoolArray | IntArray) -> Self:
         """The requests that a mask or an array of places chooses."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 

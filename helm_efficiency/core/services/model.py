@@ -6,10 +6,11 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.additive_model import context_tokens
 from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
-from helm_efficiency.core.services.envelope import Envelope, FloatArray
+from helm_efficiency.core.services.envelope import Envelope
 from helm_efficiency.core.services.log import ServiceLog
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.additive_model import context_tokens
-from helm_efficiency.core.services.envelope import FloatArray
 from helm_efficiency.core.services.log import ServiceLog
 
 PAPER_PROMPT_TOKENS = (1, 256, 512, 1024, 1536)

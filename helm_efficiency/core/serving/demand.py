@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steps import StepTimes

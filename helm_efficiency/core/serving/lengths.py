@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
 
 _MOST_PAIRS = 64

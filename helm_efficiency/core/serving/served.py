@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaincinv
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.serving.demand import Demand
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import ServiceLevel

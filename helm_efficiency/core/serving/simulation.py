@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import Load
 from helm_efficiency.core.serving.server import DEFAULT_SERVER, Server

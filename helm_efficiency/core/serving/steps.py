@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.runtime_model import FloatArray, RuntimeCoefficients
+from helm_efficiency.core.arrays import FloatArray
+from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 

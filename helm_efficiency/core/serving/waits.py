@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helm_efficiency.core.runtime_model import FloatArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.serving.demand import Demand
 
 

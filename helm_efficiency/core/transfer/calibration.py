@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.measurement import Profile, Stack
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.roofline import AcceleratorSpec
 from helm_efficiency.core.transfer.terms import TERM_NAMES, Term, Terms, pass_s, prefill_s

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
+from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.calibration import (

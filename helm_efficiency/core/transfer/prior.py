@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.measurement import Measurement
 from helm_efficiency.core.rules import PrefillRule
-from helm_efficiency.core.runtime_model import Domain, FloatArray, Prediction, RuntimeCoefficients
+from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
 from helm_efficiency.errors import InputError
 
 _SMALLEST_NOISE = 0.005  # what remains between two honest measurements of one cell

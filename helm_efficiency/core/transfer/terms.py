@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.measurement import Stack
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.transfer.roofline import AcceleratorSpec
 from helm_efficiency.core.transfer.workload import LayerWork, PassWork
 

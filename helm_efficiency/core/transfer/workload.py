@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.measurement import Stack
-from helm_efficiency.core.runtime_model import FloatArray
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.roofline import AcceleratorSpec, activation_bytes, weight_bytes
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.report.plots.labels import plain
@@ -44,7 +44,7 @@ def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
     return list(grid)
 
 
-def _singles(profile: Profile) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _singles(profile: Profile) -> tuple[IntArray, IntArray, FloatArray]:
     """Mean seconds of each (prompt, output) cell at batch size 1."""
     cells = {(p, o): np.mean([m.seconds for m in ms]) for (p, o, batch), ms in profile.cells().items() if batch == 1}
     pairs = np.array(list(cells)).reshape(-1, 2)

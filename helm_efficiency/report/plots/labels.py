@@ -16,10 +16,9 @@ import numpy.typing as npt
 from matplotlib import patheffects
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import printable
 from helm_efficiency.report.plots.style import INK, MUTED
-
-_Reals = npt.NDArray[np.float64]
 
 _DISTANCES = (7, 11, 16, 24, 35, 48, 64, 84)  # points between mark and name
 _ANGLES = np.deg2rad([0, 30, -30, 180, 150, -150, 90, -90, 60, -60, 120, -120])
@@ -59,13 +58,13 @@ class _Scene:
         leaders: Samples of the line from each mark to its name.
     """
 
-    anchors: _Reals
-    sizes: _Reals
-    marks: _Reals
-    lines: _Reals
-    extent: _Reals
-    boxes: _Reals = field(init=False)
-    leaders: list[_Reals] = field(init=False)
+    anchors: FloatArray
+    sizes: FloatArray
+    marks: FloatArray
+    lines: FloatArray
+    extent: FloatArray
+    boxes: FloatArray = field(init=False)
+    leaders: list[FloatArray] = field(init=False)
 
     def __post_init__(self) -> None:
         self.boxes = np.full((len(self.anchors), 4), np.nan)
@@ -155,14 +154,14 @@ def _place(scene: _Scene, index: int) -> None:
     scene.leaders[index] = _leader(anchor, boxes[best], distance[best])
 
 
-def _leader(anchor: _Reals, box: _Reals, distance: float) -> _Reals:
+def _leader(anchor: FloatArray, box: FloatArray, distance: float) -> FloatArray:
     """Samples of the line from a mark to its name; none where the name is near."""
     if distance < _LEADER_FROM:
         return np.empty((0, 2))
     return _samples(np.array([anchor, np.clip(anchor, box[:2], box[2:])]))[1:]
 
 
-def _samples(line: _Reals) -> _Reals:
+def _samples(line: FloatArray) -> FloatArray:
     """Points along a polyline."""
     pieces = [
         start + np.linspace(0, 1, max(2, int(np.hypot(*(end - start)) / _SAMPLE)))[:, np.newaxis] * (end - start)
@@ -171,23 +170,23 @@ def _samples(line: _Reals) -> _Reals:
     return np.concatenate(pieces) if pieces else np.empty((0, 2))
 
 
-def _overlaps(boxes: _Reals, others: _Reals, margin: float = 1.0) -> _Reals:
+def _overlaps(boxes: FloatArray, others: FloatArray, margin: float = 1.0) -> FloatArray:
     """How many others each box overlaps."""
     a, b = boxes[:, np.newaxis], others[np.newaxis]
     apart = (a[..., :2] > b[..., 2:] + margin) | (a[..., 2:] < b[..., :2] - margin)
-    counts: _Reals = (~apart.any(axis=-1)).sum(axis=1).astype(float)
+    counts: FloatArray = (~apart.any(axis=-1)).sum(axis=1).astype(float)
     return counts
 
 
-def _inside(boxes: _Reals, points: _Reals, margin: float = 0.0) -> _Reals:
+def _inside(boxes: FloatArray, points: FloatArray, margin: float = 0.0) -> FloatArray:
     """How many points each box covers."""
     p = points[np.newaxis]
     inside = (p > boxes[:, np.newaxis, :2] - margin) & (p < boxes[:, np.newaxis, 2:] + margin)
-    counts: _Reals = inside.all(axis=-1).sum(axis=1).astype(float)
+    counts: FloatArray = inside.all(axis=-1).sum(axis=1).astype(float)
     return counts
 
 
-def _near(marks: _Reals, line: _Reals, own: _Reals) -> float:
+def _near(marks: FloatArray, line: FloatArray, own: FloatArray) -> float:
     """How many marks other than the line's own it runs over."""
     if not len(line):
         return 0.0

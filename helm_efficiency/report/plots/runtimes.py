@@ -4,10 +4,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.metrics.quantities import number
@@ -120,7 +120,7 @@ def stacks(
     return panel
 
 
-def _ratio_lines(axes: Any, points: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+def _ratio_lines(axes: Any, points: FloatArray) -> list[FloatArray]:
     """Square logarithmic axes around the points, with lines of equal ratio, which are returned."""
     low, high = points.min() / 1.4, points.max() * 1.4
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
@@ -195,7 +195,7 @@ def _rows(count: int) -> Any:
     return plt.subplots(figsize=(7.2, 1.5 + _ROW_INCHES * max(count, 3)))[1]
 
 
-def _name_rows(axes: Any, rows: npt.NDArray[np.int64], names: list[str]) -> None:
+def _name_rows(axes: Any, rows: IntArray, names: list[str]) -> None:
     axes.set_yticks(rows, [plain(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

@@ -6,13 +6,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measure import Measure
 from helm_efficiency.metrics.measures import COSTS, MEASURES
@@ -111,7 +111,7 @@ def _with_both(part: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return part[finite].reset_index(drop=True)
 
 
-def _draw(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.float64]]:
+def _draw(axes: Any, shown: pd.DataFrame, view: _View) -> list[FloatArray]:
     """Draw all but the names; return the lines that these should keep off."""
     log_if_wide(axes, shown[view.x.key].to_numpy(dtype=float) * view.x.scale)
     lines = [*_bars(axes, shown, view), *_front(axes, shown, view)]
@@ -122,18 +122,18 @@ def _draw(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.fl
     return lines
 
 
-def _name(axes: Any, shown: pd.DataFrame, view: _View, lines: list[npt.NDArray[np.float64]]) -> None:
+def _name(axes: Any, shown: pd.DataFrame, view: _View, lines: list[FloatArray]) -> None:
     names = short_names([str(name) for name in shown["deployment"]])
     named = _worth_naming(shown, view)
     points = _points(shown, view)
     write_names(axes, points[named], [names[index] for index in named], lines=lines, others=points)
 
 
-def _points(shown: pd.DataFrame, view: _View) -> npt.NDArray[np.float64]:
+def _points(shown: pd.DataFrame, view: _View) -> FloatArray:
     return np.column_stack([shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale]).astype(float)
 
 
-def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.float64]]:
+def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[FloatArray]:
     """Draw the intervals on both axes and return them as lines, each of shape (2, 2)."""
     lines = []
     for axis, measure in enumerate((view.x, view.y)):
@@ -146,7 +146,7 @@ def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[npt.NDArray[np.fl
     return list(segments)
 
 
-def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[npt.NDArray[np.float64]]:
+def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[FloatArray]:
     """Draw the front as steps and yield it as a line."""
     if view.x.key not in COSTS or view.y.key != "score" or not shown[f"{view.x.key}_front"].any():
         return
@@ -194,7 +194,7 @@ def _owner_handles(owners: list[str], shown: pd.Series) -> list[Line2D]:
     ]
 
 
-def _worth_naming(shown: pd.DataFrame, view: _View) -> npt.NDArray[np.int64]:
+def _worth_naming(shown: pd.DataFrame, view: _View) -> IntArray:
     if len(shown) <= _MOST_NAMES or view.x.key not in COSTS:
         return np.arange(min(len(shown), _MOST_NAMES))
     order = shown.sort_values([f"{view.x.key}_front", f"{view.x.key}_front_probability"], ascending=False)

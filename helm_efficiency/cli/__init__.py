@@ -34,6 +34,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     "cost",
     "accelerators",
     "architecture",
+    "score",
     "rescore",
     "leaderboard",
     "plot",

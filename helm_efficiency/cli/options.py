@@ -59,6 +59,9 @@ PathsArgument = Annotated[
 DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of this deployment only.")]
 StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
 
+OutputFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for the tables and the re-scored suites.", show_default=True)
+]
 OnOption = Annotated[
     str | None,
     typer.Option("--on", metavar="[N]xACCELERATOR", help="Instead of a stack in the store, such as 4xh100-sxm:vllm."),

@@ -146,7 +146,7 @@ class _Run:
 
         job = LocalJob(
             model,
-            self.deployment or Path(model).name,
+            self.deployment or helm_name(model),
             random_weights,
             options,
             tuple(engines or ["transformers-eager"]),
@@ -222,6 +222,16 @@ class _Run:
         from helm_efficiency.profiling.noise import Repetitions
 
         return Repetitions.of_target(self.num_repetitions, self.target_error)
+
+
+def helm_name(model: str) -> str:
+    """Return the name that HELM gives a model with --enable-local-huggingface-models or --enable-huggingface-models.
+
+    >>> helm_name("./models/tiny"), helm_name("Qwen/Qwen3-8B")
+    ('huggingface/tiny', 'Qwen/Qwen3-8B')
+    """
+    is_folder = Path(model).exists() or model.startswith((".", "/", "~"))
+    return model if "/" in model and not is_folder else f"huggingface/{Path(model).name}"
 
 
 def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, target_error: float) -> "CellChoice":

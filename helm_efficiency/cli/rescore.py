@@ -30,6 +30,8 @@ from helm_efficiency.cli.options import (
     ApiPricesOption,
     Format,
     FormatOption,
+    OnOption,
+    OutputFolder,
     PathsArgument,
     PriceDateOption,
     PriceListOption,
@@ -75,12 +77,12 @@ _MATCHES = (
 def rescore(
     paths: PathsArgument,
     *,
-    output: Annotated[Path | None, typer.Option(help="Folder for the tables and the re-scored suites.")] = None,
+    output: OutputFolder = Path("scored"),
     store: StoreOption = DEFAULT_STORE,
     stack: Annotated[
-        list[str],
-        typer.Option(help="Stack to score on; may repeat. Default: the one with most profiled deployments."),
+        list[str], typer.Option(help="On which stack of the store; may be repeated. Default: that of the folder.")
     ] = [],  # noqa: B006
+    on: OnOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786.")] = None,
     cache: Annotated[list[Path], typer.Option(help="Folder of HELM's request caches; they hold usage.")] = [],  # noqa: B006
@@ -102,18 +104,17 @@ def rescore(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything has no coefficients.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Efficiency of every request of every run under PATH; no model is called.
+    """Score the efficiency of every request of every run under PATH; no model is called.
 
-    Writes requests/*.parquet, runs.parquet and runs/SUITE/RUN below --output. The suites there are HELM's own with
-    efficiency stats in them: helm-summarize --output-path OUTPUT --suite SUITE.
+    Needs no store: without one, open models are scored on h100-sxm with vLLM, or on what --on names. Writes
+    requests/*.parquet, runs.parquet and runs/SUITE/RUN below --output. The suites there are HELM's own with efficiency
+    stats in them: helm-summarize --output-path OUTPUT --suite SUITE.
 
     Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
     """
     if undo:
         _undo(paths)
         return
-    if output is None:
-        raise InputError("--output is missing: the folder for the tables, such as --output scored.")
     refuse_disaggregated(disaggregated)
     busy = busy_server(slo, concurrency, rate, speculate=speculate, prefix_cache=prefix_cache)
     from helm_efficiency.rescoring.forkserver import begin_to_load
@@ -121,21 +122,27 @@ def rescore(
     if jobs > 1 and scheduler is None:
         begin_to_load()
     from helm_efficiency.adapters.sources import find_sources
-    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.cli.stack_choice import choose_coefficients, remember_stacks
     from helm_efficiency.metrics.pricing import Pricing
     from helm_efficiency.rescoring.plan import StatsTarget, make_plan
     from helm_efficiency.rescoring.rescore import rescore as rescore_runs
     from helm_efficiency.rescoring.rescore import summarize
-    from helm_efficiency.store import Store
 
     if in_place and tables_only:
         raise InputError("--in-place and --tables-only exclude each other.")
     target = StatsTarget.in_place if in_place else StatsTarget.none if tables_only else StatsTarget.copy
-    coefficients = Coefficients.from_store(Store(store, create=False))
+    with working("Looking for runs"):
+        sources = find_sources(paths, besides=output)
+    if not sources:
+        raise InputError(
+            f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
+        )
+    with working("Gathering coefficients"):
+        chosen = choose_coefficients(stack, on, store=store, output=output, prices=prices)
     day = price_date.date() if price_date else date.today()
     plan = make_plan(
-        coefficients,
-        stacks=stack,
+        chosen.coefficients,
+        stacks=chosen.stacks,
         output=output.absolute(),
         target=target,
         force=force,
@@ -143,16 +150,11 @@ def rescore(
         pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
         busy=busy,
     )
-    with working("Looking for runs"):
-        sources = find_sources(paths, besides=output)
-    if not sources:
-        raise InputError(
-            f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
-        )
     began = time.monotonic()
     with _progress(len(sources)) as show:
         outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
-    summary = summarize(outcomes, seconds=time.monotonic() - began)
+    summary = summarize(outcomes, seconds=time.monotonic() - began) | {"stacks": [each for each in plan.stacks if each]}
+    remember_stacks(output, chosen)
     _report(summary, outcomes, roots=paths, format=format, explain=explain)
     if cache and not any(outcome.num_usage for outcome in outcomes):
         note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))
@@ -217,7 +219,8 @@ def _report(
     _note_all([f"No idealized runtime for {m['num_requests']} requests: {m['reason']}" for m in summary["missing"]])
     if explain:
         emit(summary["matches"], format, _MATCHES)
-    emit([{name: value for name, value in summary.items() if not isinstance(value, list)}], format, _FIELDS)
+    on = f"Scored on {', '.join(summary['stacks']) or 'no stack'}"
+    emit([{name: value for name, value in summary.items() if not isinstance(value, list)}], format, _FIELDS, title=on)
 
 
 def _warning_lines(outcomes: Sequence["Outcome"], roots: Sequence[str]) -> list[str]:

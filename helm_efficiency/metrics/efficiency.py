@@ -189,6 +189,17 @@ class Coefficients:
         shared = self.by_architecture.get(stack, {}).get(entry.architecture.name) if entry else None
         return Match(shared, "architecture") if shared else None
 
+    def near_text(self, deployment: str) -> str:
+        """Return where a deployment was profiled under another name or on another stack, as the end of a sentence."""
+        last = deployment.rpartition("/")[2].lower()
+        for stack, fits in self.idealized.items():
+            if deployment in fits:
+                return f"; it has some on {stack}: --stack {stack}"
+            for name in fits:
+                if name.rpartition("/")[2].lower() == last:
+                    return f"; profiled as {name!r} on {stack}: rename with import --deployment {deployment}"
+        return ""
+
 
 def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
     """Fits of a stack by architecture, as what other models of it get: a measured one is only `shared` by them."""
@@ -263,7 +274,7 @@ def score_requests(
                 stack=stack,
                 choices=choices,
                 choice=asked.choice,
-                reasons=asked.reasons(choices, stack),
+                reasons=asked.reasons(choices, stack, coefficients),
                 idealized=idealized,
                 denoised=denoised,
                 num_accelerators=num_accelerators,
@@ -321,9 +332,14 @@ class _Asked:
         """A number of each request's fit; NaN where it has none."""
         return np.array([np.nan if fit is None else number(fit) for fit in fits], dtype=np.float64)[self.choice]
 
-    def reasons(self, choices: Sequence[Match | None], stack: str | None) -> tuple[str, ...]:
+    def reasons(
+        self, choices: Sequence[Match | None], stack: str | None, coefficients: Coefficients
+    ) -> tuple[str, ...]:
         """Why each request has no idealized runtime; empty where it has one."""
-        unmatched = [_reason(*pair, stack) for pair in zip(choices, self.of_whom, strict=True)]
+        unmatched = [
+            _reason(match, deployment, stack, "" if match else coefficients.near_text(deployment))
+            for match, (deployment, _) in zip(choices, self.of_whom, strict=True)
+        ]
         reasons = [unmatched[place] for place in self.choice.tolist()]
         for tokens, whose in ((self.prompt_tokens, "prompt"), (self.output_tokens, "output")):
             for row in np.flatnonzero(np.isnan(tokens)).tolist():
@@ -360,7 +376,7 @@ class _Asked:
         return Loaded(seconds, accelerator_s), tuple(reasons)
 
 
-def _reason(match: Match | None, of_whom: tuple[str, str], stack: str | None) -> str:
+def _reason(match: Match | None, deployment: str, stack: str | None, near: str) -> str:
     if stack is None:
         return "the store has no coefficients"
-    return "" if match else f"no coefficients for {of_whom[0]} on {stack}"
+    return "" if match else f"no coefficients for {deployment} on {stack}{near}"

@@ -22,7 +22,7 @@ from helm_efficiency.metrics.transfer_fits import StackTransfer, load_transfer, 
 from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 _TIERS = list(Tier)
-_USUAL_ENGINE = "vllm"
+USUAL_ENGINE = "vllm"
 """Engine where none is named: what most public measurements of served models were made with."""
 
 
@@ -134,7 +134,7 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
     Raises:
         InputError: There are none; says why.
     """
-    found = [fit for fit in _stored(model, store) if hardware.admits(fit.stack)]
+    found = [fit for fit in stored_fits(store) if fit.deployment == model.name and hardware.admits(fit.stack)]
     reasons: list[str] = []
     if model.architecture is not None:
         more, reasons = _transferred(model, model.architecture, hardware, store)
@@ -149,13 +149,12 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
 
 def _is_unusual(fit: Fit, hardware: Hardware) -> tuple[bool, bool]:
     """Return whether a fit is of another engine than the usual one, or of no checkpoint's own number format."""
-    return (not hardware.engine and fit.stack.engine != _USUAL_ENGINE, "native" not in fit.stack.name)
+    return (not hardware.engine and fit.stack.engine != USUAL_ENGINE, "native" not in fit.stack.name)
 
 
-def _stored(model: KnownModel, store: Store | None) -> list[Fit]:
-    if store is None:
-        return []
-    return [fit for fit in store.fits(deployment=model.name) if not fit.stack.name.startswith(SERVICE_STACK_PREFIX)]
+def stored_fits(store: Store | None) -> list[Fit]:
+    """Return all coefficients of a store; none for no store."""
+    return [] if store is None else store.fits()
 
 
 def _transferred(
@@ -180,7 +179,7 @@ def _transfers(model: KnownModel, hardware: Hardware, store: Store | None) -> It
         yield partial(load_transfer, store, stack_name)
     dtype = hardware.dtype or model.dtype
     name = f"{hardware.accelerator.key}-roofline-{dtype}"
-    unmeasured = Stack(name, hardware.accelerator.key, engine=hardware.engine or _USUAL_ENGINE, dtype=dtype)
+    unmeasured = Stack(name, hardware.accelerator.key, engine=hardware.engine or USUAL_ENGINE, dtype=dtype)
     yield partial(roofline, unmeasured, accelerators={hardware.accelerator.key: hardware.accelerator})
 
 

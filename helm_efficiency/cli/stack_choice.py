@@ -1,0 +1,105 @@
+"""Which coefficients an archive is scored with, and how its output folder remembers them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from helm_efficiency.cli.hardware import Prices, parse_hardware
+from helm_efficiency.cli.options import load_catalog, note
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
+from helm_efficiency.errors import InputError
+from helm_efficiency.files import write_file
+
+if TYPE_CHECKING:
+    from helm_efficiency.metrics.efficiency import Coefficients
+
+_MEMORY = "stack.json"
+
+
+class Choice(NamedTuple):
+    """Coefficients, the stacks to score on, and the hardware that was named instead of a store."""
+
+    coefficients: "Coefficients"
+    stacks: tuple[str, ...]
+    on: str | None
+
+
+def choose_coefficients(
+    stacks: Sequence[str], on: str | None, *, store: Path, output: Path, prices: Path | None
+) -> Choice:
+    """Return what to score with: what was named, else what the folder was scored with, else the usual.
+
+    Args:
+        stacks: Stacks in the store that were named.
+        on: Hardware that was named, such as `h200-sxm:sglang`.
+        store: Where measurements and coefficients are kept; may be missing if it is the usual one.
+        output: Folder of the tables.
+        prices: A user's own accelerators.
+
+    Raises:
+        EfficiencyError: The named stack, hardware or store is not there, or the folder's own stack is no longer.
+    """
+    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.store import Store
+
+    if stacks and on:
+        raise InputError("--stack names a stack of the store and --on hardware without one: name one of them.")
+    before = _remembered(output)
+    if not stacks and on is None:
+        on = before.on if before else None if store.exists() or store != DEFAULT_STORE else _usual()
+        stacks = before.stacks if before and before.on is None else ()
+    if on is None:
+        coefficients = Coefficients.from_store(Store(store, create=False))
+        lost = [name for name in stacks if before and name not in coefficients.idealized]
+        if lost:
+            raise InputError(
+                f"{output} was scored on {', '.join(lost)}, which {store} does not have. Name a stack with --stack, or "
+                "another folder with --output."
+            )
+        default = coefficients.default_stack()
+        chosen = Choice(coefficients, tuple(stacks) or ((default,) if default else ()), None)
+    else:
+        chosen = _without_stack(on, store=store, prices=prices)
+    if before and before.stacks != chosen.stacks:
+        note(f"{output} was scored on {', '.join(before.stacks)} before; now on {', '.join(chosen.stacks)}.")
+    return chosen
+
+
+def _usual() -> str:
+    from helm_efficiency.metrics.default_coefficients import USUAL_HARDWARE
+
+    return USUAL_HARDWARE
+
+
+def _without_stack(on: str, *, store: Path, prices: Path | None) -> Choice:
+    """Return the packaged coefficients of some hardware, with those of the store where it has better ones."""
+    from helm_efficiency.metrics.default_coefficients import default_coefficients, default_stack_name
+    from helm_efficiency.store import Store
+
+    hardware, _ = parse_hardware(on, prices=Prices(prices))
+    opened = Store(store, create=False) if store.exists() else None
+    coefficients = default_coefficients(hardware, load_catalog(DEFAULT_ARCHITECTURES), opened)
+    name = default_stack_name(hardware)
+    if name not in coefficients.idealized:
+        raise InputError(f"--on {on}: too little is known of {hardware.accelerator.key} to estimate any model on it.")
+    return Choice(coefficients, (name,), on)
+
+
+class _Before(NamedTuple):
+    stacks: tuple[str, ...]
+    on: str | None
+
+
+def _remembered(output: Path) -> _Before | None:
+    """Return what a folder was scored on; None where it does not say."""
+    try:
+        kept = json.loads((output / _MEMORY).read_text(encoding="utf-8"))
+        return _Before(tuple(map(str, kept["stacks"])), kept["on"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember_stacks(output: Path, choice: Choice) -> None:
+    """Keep in the folder what it was scored on, so that the next call goes on with it."""
+    write_file(output / _MEMORY, json.dumps({"stacks": choice.stacks, "on": choice.on}) + "\n")

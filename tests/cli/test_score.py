@@ -13,6 +13,7 @@ from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import EfficiencyError, InputError
+from helm_efficiency.metrics.efficiency import Coefficients
 from helm_efficiency.store import Store
 
 
@@ -84,9 +85,10 @@ def test_the_path_is_checked_before_the_store() -> None:
 def test_a_near_miss_of_names_is_told() -> None:
     domain = Domain(1, 4096, 1, 256)
     fitted = RuntimeCoefficients("linear", ((1, 0.1), (4096, 0.1)), 0.01, domain, relative_error=0.02)
-    Store(Path("s.sqlite")).put_fit(Fit("pythia-1b-v0", Stack("cpu-x", "cpu"), fitted))
-    reasons = [each["reason"] for each in rescored("--store", "s.sqlite")["missing"]]
-    assert any("profiled as 'pythia-1b-v0' on cpu-x: rename with import --deployment" in reason for reason in reasons)
+    known = Coefficients.from_fits([Fit("tiny", Stack("cpu-x", "cpu"), fitted)])
+    told = "profiled as 'tiny' on cpu-x: rename with import --deployment huggingface/tiny"
+    assert told in known.near_text("huggingface/tiny")
+    assert known.near_text("huggingface/small") == ""
 
 
 def test_score_ranks_and_draws_in_one_command() -> None:

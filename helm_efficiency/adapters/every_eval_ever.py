@@ -149,6 +149,7 @@ def _record(line: _Line, scores: dict[str, float], path: Path) -> RequestRecord:
         observed_s=None if milliseconds is None else milliseconds / 1000,
         success=line.error is None,
         scores=scores,
+        doubts=usage.doubts,
     )
 
 

@@ -218,6 +218,7 @@ def _records(sample: _Sample, spec: _EvalSpec, path: Path) -> Iterator[RequestRe
             cached=call.cache == "read",
             success=call.error is None and output.error is None and bool(output.choices),
             scores=scores,
+            doubts=usage.doubts,
         )
 
 

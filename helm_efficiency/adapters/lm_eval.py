@@ -2,7 +2,8 @@
 
 The harness records neither tokens nor times: tokens are counted with the model's tokenizer where it is on this machine,
 else they are missing; `observed_s` is always missing. A log-likelihood request reads its context and continuation and
-generates nothing. A sample that was scored under several filters is one request with all of its scores.
+generates nothing; the counts of a type of request that is not known here are missing. A sample that was scored under
+several filters is one request with all of its scores.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,6 +48,12 @@ _RESULTS = msgspec.json.Decoder(_Results)
 _SAMPLE = msgspec.json.Decoder(_Sample)
 _ANY = msgspec.json.Decoder(dict[str, Any])
 
+_GENERATES = {
+    **dict.fromkeys(("generate_until", "greedy_until"), True),  # the second is the older name
+    **dict.fromkeys(("loglikelihood", "loglikelihood_rolling", "multiple_choice"), False),
+}
+"""Whether a type of request generates tokens, by the names of all versions of lm-evaluation-harness."""
+
 _NOT_SCORES = frozenset({"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"})
 
 
@@ -86,7 +93,10 @@ def _run(task: str, results: _Results, path: Path, tokenizers: LocalTokenizers |
     warnings = ["lm-evaluation-harness records no times and no tokens"]
     if samples.is_file():
         count = partial(tokenizers.count, deployment=model, model=model) if tokenizers is not None else _no_count
-        generates = results.configs[task].output_type == "generate_until"
+        kind = results.configs[task].output_type
+        generates = _GENERATES.get(kind)
+        if generates is None:
+            warnings.append(f"output type {kind!r} is not known: whether tokens were generated is not, either")
         records = tuple(
             record
             for sample, scores in _samples(samples)
@@ -137,14 +147,17 @@ def _records(
     scores: dict[str, float],
     identity: RunIdentity,
     *,
-    generates: bool,
+    generates: bool | None,
     count: Callable[[str], int | None],
 ) -> Iterator[RequestRecord]:
     requests = _requests(sample)
     for index, (context, continuation) in enumerate(requests):
         responses = sample.resps[index] if generates and index < len(sample.resps) else []
-        prompt = None if context is None else count(context if generates else context + continuation)
-        counts = [count(text) if isinstance(text, str) else None for text in responses] if generates else [0]
+        is_known = context is not None and generates is not None
+        prompt = count(f"{context}{'' if generates else continuation}") if is_known else None
+        counts = [count(text) if isinstance(text, str) else None for text in responses]
+        if generates is False:
+            counts = [0]
         known = [tokens for tokens in counts if tokens is not None]
         complete = len(known) == len(counts) > 0
         yield RequestRecord(

@@ -13,10 +13,13 @@ from helm_efficiency.adapters.json_stream import Count, Seconds
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
 """Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
 
-Doubt = Literal["media_not_counted", "prompt_as_one_token", "text_as_one_token", "reasoning_not_counted"]
-"""Why the harness's own count is too low: it counted the text but not the images, audio or video of the prompt; it has
-no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token; the model reasoned
-before it answered, and only the answer was counted."""
+Doubt = Literal[
+    "media_not_counted", "prompt_as_one_token", "text_as_one_token", "reasoning_not_counted", "parts_above_total"
+]
+"""Why a count is too low. The harness's own: it counted the text but not the images, audio or video of the prompt; it
+has no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token; the model
+reasoned before it answered, and only the answer was counted. The provider's own: it says that more tokens were cached
+than the prompt has, or that more were reasoning than the output has."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -52,7 +55,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
         success: Whether the request was answered.
         scores: Scores of the instance by metric name, higher is better or as the harness has them.
-        doubts: Why the counts may be too low, though they are the harness's own; empty for the provider's.
+        doubts: Why the counts may be too low.
 
     Example:
         >>> from helm_efficiency import RequestRecord

@@ -32,6 +32,7 @@ class Usage(Struct, frozen=True, gc=False):
         cache_read_tokens: Those of `prompt_tokens` read from a prompt cache.
         cache_write_tokens: Those of `prompt_tokens` written to a prompt cache.
         max_completion_tokens: Tokens of the longest completion, where there are several.
+        doubts: Why the totals may be too low.
     """
 
     prompt_tokens: int | None = None
@@ -40,6 +41,21 @@ class Usage(Struct, frozen=True, gc=False):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     max_completion_tokens: int | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+
+def without_impossible_parts(usage: Usage) -> Usage:
+    """Return the usage without parts that are above their total; which of the two is wrong is not known.
+
+    >>> without_impossible_parts(Usage(prompt_tokens=5, output_tokens=7, cache_read_tokens=500)).doubts
+    ('parts_above_total',)
+    """
+    cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+    if usage.prompt_tokens is not None and cached > usage.prompt_tokens:
+        usage = replace(usage, cache_read_tokens=None, cache_write_tokens=None, doubts=("parts_above_total",))
+    if usage.output_tokens is not None and (usage.reasoning_tokens or 0) > usage.output_tokens:
+        usage = replace(usage, reasoning_tokens=None, doubts=("parts_above_total",))
+    return usage
 
 
 class RequestShape(Struct, frozen=True, gc=False):
@@ -228,7 +244,7 @@ def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> Toke
             max_completion_tokens=facts.max_completion_tokens if longest is None else longest,
             doubts=without(facts.doubts, OUTPUT_DOUBTS),
         )
-    return facts
+    return replace(facts, doubts=(*facts.doubts, *usage.doubts)) if usage.doubts else facts
 
 
 def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total: int | None) -> int:
@@ -243,24 +259,26 @@ def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total
 class UsageAside(Struct):
     """Usage as Inspect and Every Eval Ever write it: input tokens leave out cached ones, and a total checks it."""
 
-    input_tokens: Count = 0
-    output_tokens: Count = 0
-    total_tokens: Count = 0
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
     input_tokens_cache_write: Count | None = None
     input_tokens_cache_read: Count | None = None
     reasoning_tokens: Count | None = None
 
     def to_usage(self) -> Usage:
-        """Prompt tokens with cached ones, output tokens with reasoning; nothing where all counts are 0."""
+        """Return prompt tokens with cached ones and output tokens with reasoning; nothing where all counts are 0."""
         if not (self.input_tokens or self.output_tokens or self.total_tokens):
             return Usage()
-        read, write = self.input_tokens_cache_read, self.input_tokens_cache_write
+        read, write, reasoning = self.input_tokens_cache_read, self.input_tokens_cache_write, self.reasoning_tokens
+        prompt, output = self.input_tokens, self.output_tokens
         cached = (read or 0) + (write or 0)
         # Older converters and versions counted cached tokens among the input tokens; the total tells.
-        among = cached <= self.input_tokens and self.total_tokens == self.input_tokens + self.output_tokens
-        prompt = self.input_tokens if among else self.input_tokens + cached
-        output = reasoning_included(prompt, self.output_tokens, self.reasoning_tokens, total=self.total_tokens)
-        return Usage(prompt, output, self.reasoning_tokens, read, write)
+        if prompt is not None and (cached > prompt or self.total_tokens != prompt + (output or 0)):
+            prompt += cached
+        if prompt is not None and output is not None:
+            output = reasoning_included(prompt, output, reasoning, total=self.total_tokens)
+        return without_impossible_parts(Usage(prompt, output, reasoning, read, write))
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

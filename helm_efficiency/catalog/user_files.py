@@ -33,9 +33,12 @@ def read_csv_rows(path: Path, *, needed: Collection[str], optional: Collection[s
         FileFormatError: It cannot be read, or its columns are not the ones expected.
     """
     reader = csv.DictReader(read_text(path).splitlines())
-    columns = reader.fieldnames or ()
-    check_names(columns, needed=needed, optional=optional, where=str(path))
-    return list(reader)
+    try:
+        columns = reader.fieldnames or ()
+        check_names(columns, needed=needed, optional=optional, where=str(path))
+        return list(reader)
+    except csv.Error as error:
+        raise FileFormatError(f"{path}, line {reader.line_num}: {error}.") from error
 
 
 def check_names(names: Collection[Any], *, needed: Collection[str], optional: Collection[str], where: str) -> None:
@@ -54,8 +57,12 @@ def check_names(names: Collection[Any], *, needed: Collection[str], optional: Co
         raise FileFormatError(f"{where}: {found}expected {', '.join(needed)}{allowed}.")
 
 
+_MOST_USD = 10**9
+"""Dollars that a price may be, so that sums stay numbers: a thousand million an hour is no price of anything."""
+
+
 def usd(row: Mapping[str, Any], column: str, where: str, *, zero: bool = False) -> Decimal:
-    """An exact amount of dollars.
+    """Return an exact amount of dollars.
 
     Args:
         row: Of the file.
@@ -64,17 +71,17 @@ def usd(row: Mapping[str, Any], column: str, where: str, *, zero: bool = False) 
         zero: Whether 0 is a price; otherwise it is a mistake for an unknown one.
 
     Raises:
-        FileFormatError: Missing, not a number, negative, or 0 where that is no price.
+        FileFormatError: Missing, not a number, negative, far too large, or 0 where that is no price.
     """
     given = row.get(column)
     try:
         amount = Decimal(str(given))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0 or (amount == 0 and not zero):
+    if not amount.is_finite() or not 0 <= amount <= _MOST_USD or (amount == 0 and not zero):
         raise FileFormatError(
-            f"{where}: {column} is {given!r}, expected dollars {'of 0 or more' if zero else 'above 0'}. "
-            "Leave the row out if the price is not known."
+            f"{where}: {column} is {str(given)[:40]!r}, expected dollars {'of 0 or more' if zero else 'above 0'} and "
+            f"at most {_MOST_USD:,}. Leave the row out if the price is not known."
         )
     return amount
 

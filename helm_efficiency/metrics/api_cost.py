@@ -101,6 +101,8 @@ class ApiPrices:
         cost = self._cost_of_counted(record, today)
         if not record.doubts:
             return cost
+        if "parts_above_total" in record.doubts:  # cached tokens are cheaper: without them there is no bound either
+            return ApiCost(None, None, cost.reason or "token counts contradict each other")
         return ApiCost(None, None, cost.reason or f"token counts too low ({', '.join(record.doubts)})", cost.usd)
 
     def _cost_of_counted(self, record: RequestRecord, today: datetime) -> ApiCost:

@@ -83,6 +83,21 @@ def test_log_likelihoods_are_one_request_a_choice_and_generate_nothing(
     assert run.records[0].scores == {"acc": 1.0, "acc_norm": 0.0}
 
 
+@pytest.mark.parametrize("kind", ["greedy_until", "generate_until"])
+def test_both_names_of_generating_count_tokens(tmp_path: Path, tokenizers: LocalTokenizers, kind: str) -> None:
+    [run] = read_lm_eval(write_results(tmp_path, [generated(0, "q", "a b")], output_type=kind), tokenizers=tokenizers)
+    assert run.records[0].output_tokens and run.records[0].output_provenance == "tokenizer"
+
+
+@pytest.mark.parametrize("kind", ["generate_untill", "embeddings", ""])
+def test_tokens_of_an_unknown_type_are_missing(tmp_path: Path, tokenizers: LocalTokenizers, kind: str) -> None:
+    [run] = read_lm_eval(write_results(tmp_path, [generated(0, "q", "a b")], output_type=kind), tokenizers=tokenizers)
+    [record] = run.records
+    assert (record.prompt_tokens, record.output_tokens) == (None, None)
+    assert (record.prompt_provenance, record.output_provenance) == ("missing", "missing")
+    assert run.warnings[1] == f"output type {kind!r} is not known: whether tokens were generated is not, either"
+
+
 def test_a_sample_under_several_filters_is_one_request(tmp_path: Path) -> None:
     samples = [
         generated(0, "q", "a", filter="strict-match", exact_match=0.0),

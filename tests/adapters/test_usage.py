@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from helm_efficiency.adapters.helm.usage import extract_usage
-from helm_efficiency.adapters.token_counts import RequestShape, TokenFacts, Usage, harness_facts, with_usage
+from helm_efficiency.adapters.token_counts import RequestShape, TokenFacts, Usage, UsageAside, harness_facts, with_usage
 
 RESPONSES: dict[str, tuple[dict[str, Any], Usage | None]] = {
     "openai chat": (
@@ -118,6 +119,16 @@ RESPONSES: dict[str, tuple[dict[str, Any], Usage | None]] = {
     ),
     "together, legacy": ({"choices": [{"text": "x"}], "raw_compute_time": 0.5}, None),
     "vertex": ({"predictions": [{"text": "x"}]}, None),
+    "prompt tokens alone": ({"usage": {"prompt_tokens": 9}}, Usage(prompt_tokens=9)),
+    "no count of the output": ({"usage": {"prompt_tokens": 9, "completion_tokens": None}}, Usage(prompt_tokens=9)),
+    "more cached than there are": (
+        {"usage": {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 500}}},
+        Usage(prompt_tokens=5, output_tokens=7, doubts=("parts_above_total",)),
+    ),
+    "more reasoning than there is output": (
+        {"usage": {"prompt_tokens": 5, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 900}}},
+        Usage(prompt_tokens=5, output_tokens=7, doubts=("parts_above_total",)),
+    ),
     "not counts": ({"usage": {"prompt_tokens": "many", "completion_tokens": 2}}, None),
     "negative": ({"usage": {"prompt_tokens": -4, "completion_tokens": 2}}, None),
     "not a number": ({"prompt_token_count": float("nan"), "generation_token_count": True}, None),
@@ -129,6 +140,28 @@ RESPONSES: dict[str, tuple[dict[str, Any], Usage | None]] = {
 def test_usage_of_each_provider(name: str) -> None:
     response, expected = RESPONSES[name]
     assert extract_usage(response) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"input_tokens": 5}, Usage(prompt_tokens=5)),
+        ({"output_tokens": 5}, Usage(output_tokens=5)),
+        ({"input_tokens": 5, "output_tokens": 0, "total_tokens": 5}, Usage(5, 0)),
+        ({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}, Usage()),
+        ({"input_tokens": 5, "output_tokens": 7, "reasoning_tokens": 9}, Usage(5, 7, doubts=("parts_above_total",))),
+    ],
+)
+def test_usage_of_inspect_and_every_eval_ever_is_missing_where_it_is_absent(
+    written: dict[str, int], expected: Usage
+) -> None:
+    assert msgspec.convert(written, UsageAside).to_usage() == expected
+
+
+def test_doubts_of_usage_are_those_of_the_request() -> None:
+    usage = Usage(prompt_tokens=5, output_tokens=7, doubts=("parts_above_total",))
+    facts = with_usage(TokenFacts(doubts=("text_as_one_token",)), usage, num_completions=1)
+    assert (facts.output_tokens, facts.doubts) == (7, ("parts_above_total",))
 
 
 def test_usage_takes_the_place_of_helms_counts_and_settles_doubts() -> None:

@@ -205,6 +205,8 @@ HEADER = "accelerator,usd_per_accelerator_hour,date,source\n"
         (HEADER + "l4,,2026-01-01,x\n", "is '', expected dollars above 0"),
         (HEADER + "l4,cheap,2026-01-01,x\n", "is 'cheap', expected dollars above 0"),
         (HEADER + "l4,nan,2026-01-01,x\n", "is 'nan', expected dollars above 0"),
+        (HEADER + f"l4,{'9' * 400},2026-01-01,x\n", "expected dollars above 0 and at most 1,000,000,000"),
+        (HEADER + f"l4,1,2026-01-01,{'x' * 200_000}\n", r"line \d: field larger than field limit"),
         (HEADER + "l4,1,yesterday,x\n", "date is 'yesterday', expected one like 2026-06-30"),
         (HEADER + "l4,1,2026-01-01,\n", "source is empty"),
         (HEADER + "l4,1,2026-01-01,x,more\n", "unknown None"),

@@ -78,10 +78,9 @@ class InstanceStats(Struct, gc=False):
         if written is None:
             return facts
         usage = Usage(
-            self.prompt_total if written.prompt_from else None,
-            self.output_total if written.output_from else None,
-            **written.parts,
+            self.prompt_total if written.prompt_from else None, self.output_total if written.output_from else None
         )
+        usage = msgspec.structs.replace(usage, **written.parts)
         return self.with_provenance(with_usage(facts, usage, num_completions=num_completions))
 
     def with_provenance(self, facts: TokenFacts) -> TokenFacts:

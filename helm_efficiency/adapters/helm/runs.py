@@ -289,4 +289,5 @@ _MEANINGS: dict[Doubt, str] = {
     "prompt_as_one_token": "HELM has no tokenizer for the model and counted the prompt as one token",
     "text_as_one_token": "the client stored a whole answer as one token",
     "reasoning_not_counted": "the model reasoned before it answered, and HELM counted the answer alone",
+    "parts_above_total": "the provider counted more cached or reasoning tokens than tokens in all",
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from genai_prices import extract_usage as extract_by_provider
 
-from helm_efficiency.adapters.token_counts import Usage, reasoning_included
+from helm_efficiency.adapters.token_counts import Usage, reasoning_included, without_impossible_parts
 
 _MOST_TOKENS = 2**53
 
@@ -28,7 +28,7 @@ def extract_usage(response: Mapping[str, Any]) -> Usage | None:
         found = _from_google(response["usage_metadata"])
     else:
         found = _from_counts(response) or _from_cohere(response) or _from_hugging_face(response)
-    return found if found is not None and found != Usage() else None
+    return without_impossible_parts(found) if found is not None and found != Usage() else None
 
 
 def _from_usage(usage: Mapping[str, Any], *, is_anthropic: bool) -> Usage | None:
@@ -43,15 +43,20 @@ def _from_usage(usage: Mapping[str, Any], *, is_anthropic: bool) -> Usage | None
 
 
 def _from_chat(usage: Mapping[str, Any]) -> Usage | None:
-    found = _by_provider({"usage": {"completion_tokens": 0, **usage}}, "openai", "chat")
+    is_counted = _count(usage.get("completion_tokens")) is not None
+    given = usage if is_counted else {**usage, "completion_tokens": 0}  # genai-prices wants one
+    found = _by_provider({"usage": given}, "openai", "chat")
     if found is None:
         return None
     cached = found.cache_read_tokens
     if cached is None:
         cached = _count(usage.get("prompt_cache_hit_tokens"))  # DeepSeek
-    prompt, output, reasoning = found.prompt_tokens, found.output_tokens, found.reasoning_tokens
+    prompt, reasoning, total = found.prompt_tokens, found.reasoning_tokens, _count(usage.get("total_tokens"))
+    output = found.output_tokens if is_counted else None
+    if not is_counted and total is not None and prompt is not None and total >= prompt:
+        output = total - prompt  # 0 for an embedding
     if prompt is not None and output is not None:
-        output = reasoning_included(prompt, output, reasoning, total=_count(usage.get("total_tokens")))
+        output = reasoning_included(prompt, output, reasoning, total=total)
     return Usage(prompt, output, reasoning, cached, found.cache_write_tokens)
 
 

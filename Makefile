@@ -1,4 +1,4 @@
-.PHONY: run test lint setup clean bench wheel-check compat engines engines-check
+.PHONY: run test lint setup clean bench wheel-check compat constraints audit engines engines-check
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -65,7 +65,8 @@ COMPAT := build/compat-$(HELM)
 compat: setup
 	rm -rf $(COMPAT)
 	$(PYTHON) -m venv $(COMPAT)
-	sed 's/^crfm-helm==.*/crfm-helm==$(HELM)/' constraints.txt > $(COMPAT)/constraints.txt
+	grep '^torch==' constraints.txt > $(COMPAT)/constraints.txt
+	echo 'crfm-helm==$(HELM)' >> $(COMPAT)/constraints.txt
 	$(COMPAT)/bin/pip install $(QUIETLY) -c $(COMPAT)/constraints.txt torch
 	$(COMPAT)/bin/pip install $(QUIETLY) -c $(COMPAT)/constraints.txt -e '.[dev]'
 	$(call drop_broken_torchvision,$(COMPAT)/bin)
@@ -102,6 +103,18 @@ $(ENGINES)/.stamp-llama-cpp: Makefile
 # Starts each server, profiles it, runs HELM against it; results in benchmarks/results/engines.
 engines-check: engines
 	$(BIN)/python benchmarks/engines.py check
+
+# constraints.txt anew: torch and crfm-helm as they stand in it, of all else the newest that setup.cfg allows.
+constraints:
+	mkdir -p build
+	grep -E '^(torch|crfm-helm)==' constraints.txt > build/pins.txt
+	$(PYTHON) -m pip install $(QUIETLY) --dry-run --ignore-installed --report build/resolved.json \
+		-c build/pins.txt -e '.[dev]'
+	$(PYTHON) .ci/write_constraints.py build/resolved.json constraints.txt
+
+# Known vulnerabilities of what constraints.txt names, where a database of them can be reached.
+audit:
+	$(PYTHON) .ci/audit.py constraints.txt build/audit
 
 clean:
 	rm -rf $(VENV)

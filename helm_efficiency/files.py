@@ -80,7 +80,7 @@ def write_files(contents: Mapping[Path, Content], *, before_replacing: Callable[
         for path in contents:
             unfinished[path].replace(path)
         for folder in {path.parent for path in contents}:
-            _sync(folder)
+            sync(folder)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path} could not be written: {reason}. What stood there before is unharmed.") from error
@@ -121,9 +121,9 @@ def _write(path: Path, content: Content) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Make renames within a folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the renames within a folder, outlast a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -29,9 +29,6 @@ _STEPS_PER_BYTE = 20
 _COMPUTED = re.compile(r"\b(?:VIRTUAL|CHECK|AS)\b", re.IGNORECASE)
 """Words of a table's definition that make more of it than stored values: CREATE VIRTUAL TABLE, CHECK (…), AS (…)."""
 
-_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-_JOURNAL_HEADER_BYTES = 28
-
 
 class LimitedConnection(sqlite3.Connection):
     """A connection whose statements end with OperationalError when they take more steps than the file allows."""
@@ -124,21 +121,3 @@ def reason_of(error: Exception) -> str:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
         return "reading it would take far longer than its size needs"
     return "another process has locked it; try again when that has ended" if is_locked(error) else str(error)
-
-
-def has_foreign_journal(path: Path | str) -> bool:
-    """Return whether a journal lies beside a database that SQLite would roll back or remove, and that is not its own.
-
-    A journal of another database has another page size, or no header at all. One of the same page size cannot be told
-    apart: SQLite keeps no name in it.
-    """
-    try:
-        with Path(f"{path}-journal").open("rb") as journal, Path(path).open("rb") as database:
-            header, own = journal.read(_JOURNAL_HEADER_BYTES), database.read(18)
-    except OSError:
-        return False
-    if not header or header[0] == 0:  # finished: SQLite leaves it alone
-        return False
-    page_bytes = int.from_bytes(own[16:18], "big")
-    page_bytes = 65536 if page_bytes == 1 else page_bytes  # as SQLite writes what has no room in two bytes
-    return not header.startswith(_JOURNAL_MAGIC) or int.from_bytes(header[24:28], "big") != page_bytes

@@ -1,33 +1,68 @@
-"""The profiled-coefficient store: profiles and fits in one sqlite file, as JSON values (never pickle).
+"""The profiled-coefficient store: profiles and fits in one sqlite file, kept by sqlitedict as JSON (never pickle).
 
-The tables are those of `sqlitedict` (key, value), so that any reader of it reads them; see docs/store.md. They are
-written through sqlite3 itself: a put is one transaction, which the writer thread of `sqlitedict` cannot promise to
-several processes. Reading opens the file read-only. A store of an older schema is read through a copy in memory and
-migrated by the first write to it.
+A write puts a new file in place of the old one, under a lock: other processes wait, none loses anything, and whoever
+reads meanwhile reads the old file whole. Reading checks the file first and touches nothing beside it.
 """
 
-import json
+import fcntl
+import glob
+import logging
 import os
+import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from sqlitedict import SqliteDict
+
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.defaults import DEFAULT_STORE
-from helm_efficiency.errors import InputError, StoreError, UnknownDeploymentError
-from helm_efficiency.sqlite_files import connect, has_foreign_journal, is_locked, reason_of, require_plain_tables
+from helm_efficiency.errors import EfficiencyError, InputError, StoreError, UnknownDeploymentError
+from helm_efficiency.files import read_bytes, sync
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Layout of the file. 3: values hold the date they were put; older layouts were never released."""
+
 SERVICE_STACK_PREFIX = "service"
 """Stack names that begin so are service models of a host, fitted to its own latencies: they denoise, not idealize."""
 
-_BUSY_TIMEOUT_S = 60.0
+_PATIENCE_S = 60.0
+"""How long a writer waits for another one. A write takes milliseconds, so a minute means that something hangs."""
+
+_RETRY_S = 0.02
+_SIDE_FILES = ("-journal", "-wal")
+
+logging.getLogger("sqlitedict").addHandler(logging.NullHandler())  # else it prints tracebacks of what it also raises
+
 Item = TypeVar("Item", Profile, Fit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored(Generic[Item]):
+    """Value of a row.
+
+    Attributes:
+        stored_at: Time (ISO, UTC) at which the item was put.
+        item: The profile or fit.
+    """
+
+    stored_at: str
+    item: Item
+
+
+_TABLES = ("profiles", "fits")
+_KINDS: Mapping[str, Any] = {"profiles": _Stored[Profile], "fits": _Stored[Fit], "meta": int}
+_SCHEMA = {f'CREATE TABLE "{table}" (key TEXT PRIMARY KEY, value BLOB)' for table in _KINDS}
+"""Statements that sqlitedict makes its tables with. A file with anything else in it (a view, a trigger) is not ours."""
 
 
 class Store:
@@ -50,7 +85,7 @@ class Store:
         """Open a store, or make one.
 
         Raises:
-            StoreError: The file is not a store, is damaged, is of a newer schema, is missing and `create` is false, or
+            StoreError: The file is not a store, is damaged, is of another schema, is missing and `create` is false, or
                 cannot be made.
         """
         self.path = Path(path)
@@ -60,98 +95,7 @@ class Store:
                     f"No store at {self.path}. Make one with: helm-efficiency import … --store {self.path}"
                 )
             _make(self.path)
-        with self._reading():
-            pass
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that cannot write, of this schema, to a file that was found whole."""
-        with self._errors("is not a helm-efficiency store"), closing(self._open()) as connection:
-            version = self._version(connection)
-            self._require_whole(connection)
-            if version == SCHEMA_VERSION:
-                yield connection
-                return
-            with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
-                connection.backup(copy)
-                _migrate(copy, version)
-                yield copy
-
-    def _open(self) -> sqlite3.Connection:
-        """Begin to read; where a writer was killed, let sqlite roll its transaction back first."""
-        self._refuse_foreign()
-        connection = self._connect("ro")
-        try:
-            _begin_to_read(connection)
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
-                raise
-            if has_foreign_journal(self.path):
-                raise sqlite3.DatabaseError(f"{self.path}-journal is of another database; move it away") from error
-            with closing(self._connect("rw")) as recovering:
-                _begin_to_read(recovering)
-            connection = self._connect("ro")
-            _begin_to_read(connection)
-        return connection
-
-    def _refuse_foreign(self) -> None:
-        """Fail unless the file names a schema version, touching neither it nor a journal that belongs to its owner."""
-        with closing(self._connect("ro&immutable=1")) as connection:
-            try:
-                require_plain_tables(connection, ["meta"])
-                self._version(connection)
-            except sqlite3.DatabaseError as error:
-                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CORRUPT:
-                    raise  # else it may just be written to: whoever reads it under a lock will know
-
-    def _require_whole(self, connection: sqlite3.Connection) -> None:
-        """Fail if the file is shorter than its pages, which sqlite overlooks within the last one, or one is damaged."""
-        (pages,), (page_bytes,) = (connection.execute(f"PRAGMA {p}").fetchone() for p in ("page_count", "page_size"))
-        if self.path.stat().st_size < pages * page_bytes:
-            raise sqlite3.DatabaseError("its end is missing")
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("a page of it is damaged")
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        return connect(self.path, mode=mode, timeout_s=_BUSY_TIMEOUT_S)
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-        version = json.loads(row[0])
-        if not isinstance(version, int) or version < 1:
-            raise ValueError(f"schema version {version!r}")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} has schema {version}, this version reads up to {SCHEMA_VERSION}. Upgrade helm-efficiency."
-            )
-        return version
-
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        """Say which file it was that sqlite, JSON or a value in it failed on."""
-        try:
-            yield
-        except (sqlite3.Error, OSError, TypeError, ValueError, RecursionError, InputError) as error:
-            if is_locked(error):
-                raise StoreError(f"{self.path}: another process has locked it. Try again when it has ended.") from error
-            raise StoreError(f"{self.path} {what} ({reason_of(error)}). It was left as it was.") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is kept, or none; other processes wait."""
-        with self._errors("cannot be written"), closing(self._connect("rw")) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                version = self._version(connection)
-                self._require_whole(connection)
-                _migrate(connection, version)
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        self._check()
 
     def put_profile(self, profile: Profile) -> None:
         """Keep a profile, in place of an earlier one of the same deployment and stack name.
@@ -170,59 +114,49 @@ class Store:
         self.put_all((), [fit])
 
     def put_all(self, profiles: Iterable[Profile], fits: Iterable[Fit]) -> None:
-        """Keep profiles and fits in one transaction: all of them, or none.
+        """Keep profiles and fits: all of them, or none.
 
         Raises:
             StoreError: The file or its folder cannot be written, or another process has held it for a minute.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = {
-            table: [(_key(item), json.dumps(item.to_dict()), now) for item in items]
-            for table, items in (("profiles", profiles), ("fits", fits))
+        rows: dict[str, dict[str, Any]] = {
+            "profiles": {_key(profile): _Stored(now, profile) for profile in profiles},
+            "fits": {_key(fit): _Stored(now, fit) for fit in fits},
         }
-        with self._writing() as connection:
-            for table, values in rows.items():
-                connection.executemany(f"REPLACE INTO {table} (key, value, stored_at) VALUES (?, ?, ?)", values)
+        try:
+            with _locked(self.path), _replacement(self.path) as copy:
+                self._check()
+                shutil.copy2(self.path, copy)
+                for table, values in rows.items():
+                    with _open(copy, table, flag="c") as opened:
+                        opened.update(values)
+                        opened.commit()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{self.path} cannot be written ({error}). It was left as it was.") from error
 
     def profiles(self, *, deployment: str | None = None, stack: str | None = None) -> list[Profile]:
-        """Profiles of a deployment, on a stack, or all, sorted by both.
+        """Return the profiles of a deployment, on a stack, or all, sorted by both.
 
         Raises:
             StoreError: The store is damaged.
         """
-        return self._values("profiles", Profile.from_dict, deployment, stack)
+        return [stored.item for stored in self._read("profiles", deployment, stack).values()]
 
     def fits(self, *, deployment: str | None = None, stack: str | None = None) -> list[Fit]:
-        """Fits of a deployment, on a stack, or all, sorted by both.
+        """Return the fits of a deployment, on a stack, or all, sorted by both.
 
         Raises:
             StoreError: The store is damaged.
         """
-        return self._values("fits", Fit.from_dict, deployment, stack)
-
-    def _values(
-        self, table: str, parse: Callable[[Mapping[str, Any]], Item], deployment: str | None, stack: str | None
-    ) -> list[Item]:
-        with self._reading() as connection:
-            found = connection.execute(f"SELECT key, value FROM {table}").fetchall()
-            rows = sorted((_pair(key), value) for key, value in found)
-            return [
-                parse(json.loads(value)) for (d, s), value in rows if deployment in (None, d) and stack in (None, s)
-            ]
+        return [stored.item for stored in self._read("fits", deployment, stack).values()]
 
     def stored_at(self) -> dict[str, dict[tuple[str, str], str]]:
-        """When (ISO, UTC) each profile and each fit was put: by `profiles` or `fits`, then (deployment, stack name).
-
-        Empty where a store of schema 1 did not keep it.
-        """
-        with self._reading() as connection:
-            return {
-                table: {_pair(key): at for key, at in connection.execute(f"SELECT key, stored_at FROM {table}")}
-                for table in _TABLES
-            }
+        """Return when (ISO, UTC) each item was put: by `profiles` or `fits`, then (deployment, stack name)."""
+        return {table: {key: stored.stored_at for key, stored in self._read(table).items()} for table in _TABLES}
 
     def fit(self, deployment: str, stack: str | None = None) -> Fit:
-        """The one fit of a deployment on a stack. Service models count only where `stack` names one.
+        """Return the one fit of a deployment on a stack. Service models count only where `stack` names one.
 
         Raises:
             UnknownDeploymentError: There is none, or there are several and `stack` is not given.
@@ -243,23 +177,83 @@ class Store:
             "Measure one with: helm-efficiency profile …"
         )
 
+    def _read(
+        self, table: str, deployment: str | None = None, stack: str | None = None
+    ) -> dict[tuple[str, str], _Stored[Any]]:
+        """Return the rows of a table by (deployment, stack name), sorted."""
+        self._check()
+        try:
+            with _open(self.path, table, flag="r") as opened:
+                keys = sorted((_pair(key), key) for key in opened)
+                return {(d, s): opened[key] for (d, s), key in keys if deployment in (None, d) and stack in (None, s)}
+        except (sqlite3.Error, InputError, TypeError, AttributeError) as error:
+            raise _not_a_store(self.path, error) from error
 
-_TABLES = ("profiles", "fits")
+    def _check(self) -> None:
+        """Fail unless the file is a whole store of this schema that nobody is writing to; touch nothing beside it."""
+        try:
+            for suffix in _SIDE_FILES:
+                beside = self.path.with_name(self.path.name + suffix)
+                if beside.exists() and beside.stat().st_size:
+                    raise InputError(f"{beside.name} lies beside it: another program has not finished writing it")
+            content = read_bytes(self.path)
+            if not content:
+                raise InputError("it is empty")
+            with closing(sqlite3.connect(":memory:")) as connection:
+                connection.deserialize(content)
+                _require_ours(connection, len(content))
+                version = _schema_version(connection)
+        except (EfficiencyError, OSError, ValueError, TypeError, sqlite3.Error) as error:
+            raise _not_a_store(self.path, error) from error
+        if version != SCHEMA_VERSION:
+            remedy = "Upgrade helm-efficiency." if version > SCHEMA_VERSION else "Import or measure its contents again."
+            raise StoreError(f"{self.path} has schema {version}, this version reads {SCHEMA_VERSION}. {remedy}")
+
+
+def _not_a_store(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} is not a helm-efficiency store ({error}). It was left as it was.")
+
+
+def _require_ours(connection: sqlite3.Connection, num_bytes: int) -> None:
+    """Fail unless the database has our tables and nothing else, and no page of it is damaged or missing."""
+    statements = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if statements != _SCHEMA:
+        raise InputError("its tables are not those of a store")
+    (pages,), (page_bytes,) = (connection.execute(f"PRAGMA {p}").fetchone() for p in ("page_count", "page_size"))
+    if num_bytes < pages * page_bytes:
+        raise InputError("its end is missing")
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise InputError("a page of it is damaged")
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    (value,) = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    version = codec.decode(value, int)
+    if version < 1:
+        raise InputError(f"schema version {version}")
+    return version
+
+
+def _open(path: Path, table: str, *, flag: str) -> SqliteDict:
+    decode = partial(codec.decode, kind=_KINDS[table])
+    return SqliteDict(str(path.absolute()), tablename=table, flag=flag, encode=codec.encode, decode=decode)
 
 
 def _make(path: Path) -> None:
-    """Put an empty store where none is: whole at once, so that no other process ever meets a half of it."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB)")
-        connection.execute("INSERT INTO meta VALUES ('schema_version', '1')")
-        _migrate(connection, 1)
-        content = connection.serialize()
+    """Put an empty store where there is none, without replacing one that another process makes at the same time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".store-") as folder:
-            whole = Path(folder) / path.name
-            whole.write_bytes(content)
-            os.link(whole, path)
+        unfinished = _unfinished(path, kind="new")
+        try:
+            unfinished.touch()
+            for table in _KINDS:
+                with _open(unfinished, table, flag="c") as opened:
+                    if table == "meta":
+                        opened["schema_version"] = SCHEMA_VERSION
+                        opened.commit()
+            os.link(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except FileExistsError:
         if not path.is_file():  # another process's store is as good as ours; a file where a folder should be is not
             raise StoreError(f"{path}: a file stands where its folder should be.") from None
@@ -267,28 +261,57 @@ def _make(path: Path) -> None:
         raise StoreError(f"{path}: no store can be made there ({error.strerror}).") from error
 
 
-def _begin_to_read(connection: sqlite3.Connection) -> None:
-    """Hold the file as it is now until the connection is closed."""
-    connection.execute("BEGIN")
-    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a store against other writers.
+
+    Raises:
+        StoreError: Another process has held it for a minute, or the file may not be written.
+    """
+    if not os.access(path, os.W_OK):
+        raise StoreError(f"{path} cannot be written (the file is readonly). It was left as it was.")
+    deadline = time.monotonic() + _PATIENCE_S
+    while (descriptor := _try_to_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(f"{path}: another process has held it for {_PATIENCE_S:.0f} s. Try again.")
+        time.sleep(_RETRY_S)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _stored_at(connection: sqlite3.Connection) -> None:
-    """1 -> 2: when each value was put. Schema 1 made its tables only when they were first used."""
-    for table in _TABLES:
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value BLOB)")
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN stored_at TEXT NOT NULL DEFAULT ''")
+def _try_to_lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock, or None. A write replaces the file, so the lock may be on an old one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
-_MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _stored_at}
-"""By schema version: what makes it the next one."""
+@contextmanager
+def _replacement(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which then replaces `path`, or the file that a link points to."""
+    target = path.resolve()
+    for left_over in target.parent.glob(
+        f".unfinished-copy-{glob.escape(target.name)}-*"
+    ):  # by a writer that was killed
+        left_over.unlink(missing_ok=True)
+    copy = _unfinished(target, kind="copy")
+    try:
+        yield copy
+        sync(copy)
+        copy.replace(target)
+        sync(target.parent)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    for older in range(version, SCHEMA_VERSION):
-        _MIGRATIONS[older](connection)
-    if version < SCHEMA_VERSION:
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (json.dumps(SCHEMA_VERSION),))
+def _unfinished(path: Path, *, kind: str) -> Path:
+    return path.with_name(f".unfinished-{kind}-{path.name}-{uuid.uuid4().hex}")
 
 
 def _key(item: Profile | Fit) -> str:

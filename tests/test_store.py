@@ -1,5 +1,6 @@
 """The store on real files: several processes at once, damage, strangers' files, older schemas, read-only places."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -17,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlitedict import SqliteDict
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.errors import StoreError, UnknownDeploymentError
-from helm_efficiency.store import SCHEMA_VERSION, Store
+from helm_efficiency.store import Store
 
 STACK = Stack("a100-80gb-x", "a100-80gb", 4, engine="x", engine_version="1.2", dtype="fp16", tensor_parallel=4)
 SERVICE = Stack("service-x", "service", engine="x")
@@ -90,7 +92,14 @@ def test_a_transaction_is_all_or_nothing(store: Store) -> None:
 
 def test_sqlitedict_reads_it(store: Store) -> None:
     with SqliteDict(str(store.path), tablename="profiles", flag="r", encode=json.dumps, decode=json.loads) as table:
-        assert dict(table) == {"a/b\ta100-80gb-x": a_profile("a/b").to_dict()}
+        (row,) = table.values()
+        assert list(table) == ["a/b\ta100-80gb-x"] and codec.from_plain(row["item"], Profile) == a_profile("a/b")
+
+
+def test_whole_seconds_keep_their_hash(store: Store) -> None:
+    whole = Profile("a/whole", STACK, (Measurement(1, 1, 2),))
+    store.put_profile(whole)
+    assert store.profiles(deployment="a/whole")[0].sha256() == whole.sha256()
 
 
 def _write_ten(path: Path, me: str, together: Barrier) -> None:
@@ -174,20 +183,42 @@ def _killed_while_writing(path: Path) -> None:
     assert path.with_name(path.name + "-journal").stat().st_size > 0
 
 
-def test_a_killed_writer_leaves_what_was_there_before(store: Store) -> None:
-    _killed_while_writing(store.path)
+def test_a_killed_writer_leaves_the_old_store(store: Store) -> None:
+    code = (
+        "import os, sys; from helm_efficiency import store\n"
+        "store.sync = lambda path: os._exit(9)\n"
+        "s = store.Store(sys.argv[1]); s.put_fit(s.fits()[0])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(store.path)], check=False).returncode == 9
+    assert len(everything_in(store.path.parent)) == 2
     assert Store(store.path, create=False).profiles() == [a_profile("a/b")]
+    store.put_fit(a_fit("c/d"))
+    assert store.fits() == [a_fit("a/b"), a_fit("c/d")]
     assert list(everything_in(store.path.parent)) == ["s.sqlite"]
 
 
-def test_the_journal_of_a_foreign_file_is_left_to_its_owner(tmp_path: Path) -> None:
-    path = tmp_path / "theirs"
-    _foreign(path)
-    _killed_while_writing(path)
-    before = everything_in(tmp_path)
-    with pytest.raises(StoreError, match="theirs is not a helm-efficiency store"):
-        Store(path)
-    assert everything_in(tmp_path) == before
+def test_an_unfinished_foreign_write_is_left_to_its_owner(store: Store) -> None:
+    _killed_while_writing(store.path)
+    before = everything_in(store.path.parent)
+    for use in (lambda: Store(store.path), store.profiles, lambda: store.put_fit(a_fit("c/d"))):
+        with pytest.raises(StoreError, match=r"s\.sqlite-journal lies beside it: another program has not finished"):
+            use()
+    assert everything_in(store.path.parent) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE fits RENAME TO kept; CREATE VIEW fits AS SELECT key, value FROM kept",
+        "CREATE TRIGGER t AFTER INSERT ON fits BEGIN DELETE FROM profiles; END",
+        "CREATE TABLE more (key TEXT)",
+    ],
+)
+def test_a_store_with_anything_else_in_it_is_refused(store: Store, statement: str) -> None:
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript(statement)
+    with pytest.raises(StoreError, match="its tables are not those of a store"):
+        store.fits()
 
 
 def test_a_value_that_is_no_profile_is_named(store: Store) -> None:
@@ -198,42 +229,17 @@ def test_a_value_that_is_no_profile_is_named(store: Store) -> None:
         store.profiles()
 
 
-@pytest.fixture
-def schema_1(tmp_path: Path) -> Path:
-    """A store as version 1 wrote it: through sqlitedict, tables made when first used, no dates."""
-    path = tmp_path / "old.sqlite"
-    for table, rows in (
-        ("meta", {"schema_version": 1}),
-        ("profiles", {"a/b\ta100-80gb-x": a_profile("a/b").to_dict()}),
-    ):
-        with SqliteDict(str(path), tablename=table, encode=json.dumps, decode=json.loads) as opened:
-            opened.update(rows)
-            opened.commit()
-    return path
-
-
-def test_an_older_schema_is_read_as_it_is_and_migrated_by_the_first_write(schema_1: Path) -> None:
-    before = schema_1.read_bytes()
-    store = Store(schema_1, create=False)
-    assert store.profiles() == [a_profile("a/b")]
-    assert store.fits() == []
-    assert store.stored_at() == {"profiles": {("a/b", "a100-80gb-x"): ""}, "fits": {}}
-    assert schema_1.read_bytes() == before
-    store.put_fit(a_fit("a/b"))
-    assert store.profiles() == [a_profile("a/b")]
-    assert store.fits() == [a_fit("a/b")]
-    with closing(sqlite3.connect(schema_1)) as connection:
-        assert connection.execute("SELECT value FROM meta").fetchall() == [(str(SCHEMA_VERSION),)]
-
-
-def test_a_newer_schema_asks_for_an_upgrade(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(99, "Upgrade helm-efficiency"), (2, "Import or measure its contents again")]
+)
+def test_another_schema_is_refused_with_a_remedy(store: Store, version: int, remedy: str) -> None:
     with closing(sqlite3.connect(store.path)) as connection:
-        connection.execute("UPDATE meta SET value = '99'")
+        connection.execute("UPDATE meta SET value = ?", (str(version),))
         connection.commit()
     before = store.path.read_bytes()
-    with pytest.raises(StoreError, match=r"s\.sqlite has schema 99, this version reads up to 2\. Upgrade"):
+    with pytest.raises(StoreError, match=rf"s\.sqlite has schema {version}, this version reads 3\. {remedy}"):
         Store(store.path)
-    with pytest.raises(StoreError, match="schema 99"):
+    with pytest.raises(StoreError, match=f"schema {version}"):
         store.put_fit(a_fit("a/b"))
     assert store.path.read_bytes() == before
 
@@ -274,7 +280,7 @@ def test_a_read_only_store_is_read_and_says_why_it_is_not_written(
     _readable_by_all(store, folder=folder, file=file)
     request.getfixturevalue("powerless")
     assert Store(store.path).profiles() == [a_profile("a/b")]
-    with pytest.raises(StoreError, match=r"s\.sqlite cannot be written \(.*(readonly|unable to open)"):
+    with pytest.raises(StoreError, match=r"s\.sqlite cannot be written \(.*(readonly|Permission denied)"):
         store.put_profile(a_profile("c/d"))
     assert Store(store.path).profiles() == [a_profile("a/b")]
     if folder == 0o555:
@@ -283,11 +289,10 @@ def test_a_read_only_store_is_read_and_says_why_it_is_not_written(
 
 
 def _hold(path: Path, holding: Event) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         holding.set()
         time.sleep(0.3)
-        connection.execute("COMMIT")
 
 
 def test_a_writer_waits_for_another(store: Store) -> None:
@@ -299,6 +304,23 @@ def test_a_writer_waits_for_another(store: Store) -> None:
     store.put_profile(a_profile("late/one"))
     other.join(timeout=60)
     assert [profile.deployment for profile in store.profiles()] == ["a/b", "late/one"]
+
+
+def test_a_writer_that_waits_too_long_gives_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helm_efficiency.store._PATIENCE_S", 0.05)
+    with store.path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="another process has held it"):
+            store.put_profile(a_profile("late/one"))
+
+
+def test_a_link_to_a_store_stays_a_link(store: Store, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.sqlite"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    Store(link).put_profile(a_profile("by/link"))
+    assert link.is_symlink()
+    assert [profile.deployment for profile in store.profiles()] == ["a/b", "by/link"]
 
 
 def test_service_stacks_count_only_where_asked_for(store: Store) -> None:

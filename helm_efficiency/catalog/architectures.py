@@ -6,7 +6,7 @@ the sizes, so that a test can hold them against each other.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -248,7 +248,7 @@ def add_to_file(
     if path.exists():
         load_user_architectures(path)
         families = read_yaml(path)["families"]
-    sizes = {key: value for key, value in architecture.to_dict().items() if value and key != "name"}
+    sizes = {key: value for key, value in asdict(architecture).items() if value and key != "name"}
     families[architecture.name] = {
         "source": source,
         "models": {architecture.name: {**sizes, "helm": list(helm_models)}},

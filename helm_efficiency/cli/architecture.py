@@ -1,5 +1,6 @@
 """architecture: list, show and add sizes of language models."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,7 +68,7 @@ def show_architecture(
     entry = load_catalog(architectures).find(name)
     sizes = entry.architecture
     facts: dict[str, Any] = {
-        **{key: value for key, value in sizes.to_dict().items() if value},
+        **{key: value for key, value in asdict(sizes).items() if value},
         "parameters": sizes.num_parameters(),
         "active_parameters": sizes.num_active_parameters(),
         "published_parameters": entry.published_parameters,

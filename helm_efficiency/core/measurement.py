@@ -12,11 +12,10 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
-from helm_efficiency.core.checked import checked
 from helm_efficiency.core.fitting.additive_model import Cells
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
@@ -186,53 +185,22 @@ class Profile:
         return dict(sorted(cells.items()))
 
     def sha256(self) -> str:
-        """Hash of the measurements, to trace any number back to what it was computed from."""
-        text = json.dumps([_without_nones(m) for m in self.measurements], sort_keys=True)
+        """Return a hash of the measurements, to trace any number back to what it was computed from."""
+        text = json.dumps([_known_values(m) for m in self.measurements], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def with_more(self, measurements: Sequence[Measurement]) -> Self:
         """The same profile with measurements appended."""
         return replace(self, measurements=(*self.measurements, *measurements))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back to an equal profile."""
-        return {
-            **_without_nones(self),
-            "stack": asdict(self.stack),
-            "measurements": [_without_nones(m) for m in self.measurements],
-            "architecture": None if self.architecture is None else self.architecture.to_dict(),
-            "versions": dict(self.versions),
-            "notes": list(self.notes),
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            InputError: A value is missing or out of range.
-        """
-        try:
-            architecture = data.get("architecture")
-            return checked(
-                cls(
-                    **{
-                        **data,
-                        "stack": checked(Stack(**data["stack"])),
-                        "measurements": tuple(checked(Measurement(**m)) for m in data["measurements"]),
-                        "architecture": None if architecture is None else Architecture.from_dict(architecture),
-                        "notes": tuple(data.get("notes", ())),
-                        "tier": Tier(data.get("tier", Tier.measured)),
-                    }
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"Not a profile of this package: {error}.") from error
+def _known_values(measurement: Measurement) -> dict[str, float]:
+    """Return the fields that are not None; seconds and joules as floats, as a file gives them back."""
+    values = {name: value for name, value in asdict(measurement).items() if value is not None}
+    return {name: float(value) if name in _REALS else value for name, value in values.items()}
 
 
-def _without_nones(item: Any) -> dict[str, Any]:
-    fields = item.__dataclass_fields__
-    return {name: value for name in fields if (value := getattr(item, name)) is not None}
+_REALS = ("seconds", "seconds_std", "ttft_s", "energy_j")
 
 
 _LEAST_S, _MOST_S = 1e-9, 1e9

@@ -10,15 +10,14 @@ its prompts one after another where that is faster, times a factor, and decodes 
 its domain; outside it a prediction is flagged and its interval widens.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helm_efficiency.core.arrays import BoolArray, FloatArray
-from helm_efficiency.core.checked import checked
 from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.errors import InputError
 
@@ -258,33 +257,6 @@ class RuntimeCoefficients:
             & (o <= d.max_output_tokens)
             & (b <= d.max_batch_size)
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            InputError: A value is missing or unknown.
-        """
-        try:
-            return checked(
-                cls(
-                    **{
-                        **data,
-                        "rule": PrefillRule(data["rule"]),
-                        "prefill_knots": tuple((int(p), float(s)) for p, s in data["prefill_knots"]),
-                        "prefill_error_s": tuple(data.get("prefill_error_s", ())),
-                        "batch_knots": tuple((int(b), float(f), float(s)) for b, f, s in data.get("batch_knots", ())),
-                        "domain": checked(Domain(**data["domain"])),
-                    }
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"Not runtime coefficients of this package: {error}.") from error
 
 
 def _read_off(p: NDArray[Any], knots: FloatArray, values: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from helm_efficiency import codec
 from helm_efficiency.catalog.accelerators import Accelerator, load_accelerators
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
@@ -78,8 +79,8 @@ def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[st
     """A JSON object that `read_coefficient_files` reads back to equal profiles and fits."""
     return {
         "format_version": FORMAT_VERSION,
-        "profiles": [profile.to_dict() for profile in profiles],
-        "fits": [fit.to_dict() for fit in fits],
+        "profiles": codec.to_plain(profiles),
+        "fits": codec.to_plain(fits),
     }
 
 
@@ -122,7 +123,7 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
     fits = []
     for index, item in enumerate(data["fits"]):
         try:
-            fits.append(Fit.from_dict(item))
+            fits.append(codec.from_plain(item, Fit))
         except (EfficiencyError, TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(f"{path}: fit {index}: {error}") from error
     return Found(tuple(profiles_from_json(path, data.get("profiles", []))), tuple(fits))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from helm_efficiency import codec
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError
 from helm_efficiency.files import read_bytes, require_size
@@ -49,7 +50,7 @@ def read_profiles(path: Path, *, deployment: str | None = None, stack_name: str 
 
 
 def profiles_from_json(path: Path, data: Any) -> list[Profile]:
-    """Profiles written by `Profile.to_dict`: one, a list, or an object with a list called `profiles`.
+    """Return profiles written by `export`: one, a list, or an object with a list called `profiles`.
 
     Raises:
         FileFormatError: It is something else; names which profile.
@@ -62,7 +63,7 @@ def profiles_from_json(path: Path, data: Any) -> list[Profile]:
         if not isinstance(item, dict):
             raise FileFormatError(f"{path}: profile {index} is {type(item).__name__}, expected a JSON object.")
         try:
-            profiles.append(Profile.from_dict(item))
+            profiles.append(codec.from_plain(item, Profile))
         except EfficiencyError as error:
             raise FileFormatError(f"{path}: profile {index}: {error}") from error
     return profiles

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from helm_efficiency.core.measurement import Profile
@@ -139,7 +140,7 @@ def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:
     if not is_first_process():
         return
     partial = path.with_name(f"{path.name}.partial")
-    text = json.dumps([profile.to_dict() for profile in profiles], indent=1) + "\n"
+    text = json.dumps([asdict(profile) for profile in profiles], indent=1) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from helpers.run_commands import call
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -115,7 +116,7 @@ def test_parts_of_one_profile_are_put_together(tmp_path: Path) -> None:
 def test_import_of_logs_of_a_json_profile_and_of_splitwise(data_dir: Path, tmp_path: Path) -> None:
     logs = data_dir / "megatron_logs"
     mine = Profile("me/mine", Stack("cpu-x", "cpu"), (Measurement(1, 1, 1.0),), versions={"torch": "2"})
-    profile = write(tmp_path / "p.json", json.dumps(mine.to_dict()))
+    profile = write(tmp_path / "p.json", json.dumps(codec.to_plain(mine)))
     files = [logs / "a100" / "mt_nlg.log", logs / "v100" / "yalm.log", profile, data_dir / "latency"]
     files[-1] /= "splitwise_perf_model.csv"
     rows = rows_of("import", *files, "--store", tmp_path / "s")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.fitting.paper_estimators import fit_paper_2023
 from helm_efficiency.core.measurement import Measurement, Profile, Stack, cells_by_batch
@@ -92,7 +93,7 @@ def test_worked_example() -> None:
         # p = 2: 1 s * 2/4; p = 5: 2 s * 5/8; p = 16: 2 s * 16/8; then 0.5 s for each of (o - 1); o = 0 as o = 1
         seconds = fit.coefficients.predict([2, 4, 5, 16, 5], [1, 2, 3, 1, 0]).seconds
         np.testing.assert_allclose(seconds, [0.5, 1.5, 2.25, 4.0, 1.25])
-        assert Fit.from_dict(fit.to_dict()) == fit
+        assert codec.from_plain(codec.to_plain(fit), Fit) == fit
 
 
 def knots(rule: str, cells: dict[tuple[int, int], float]) -> tuple[tuple[int, float], ...]:

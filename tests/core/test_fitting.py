@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.experiment_design import Cell, Design, MeasuredBelief, Requests, first_cells
 from helm_efficiency.core.fitting.fit import Fit, fit_profile, profile_lines
 from helm_efficiency.core.fitting.validation import folds, validate
@@ -38,7 +39,7 @@ def logs(data_dir: Path) -> list[Profile]:
 def test_every_rule_gives_a_fit_that_round_trips_and_meets_what_was_measured(rule: str) -> None:
     profile = replace(made(), source="here", versions={"torch": "2"}, resolution_s=0.001)
     fit = fit_profile(profile, rule=rule)
-    assert Fit.from_dict(fit.to_dict()) == fit
+    assert codec.from_plain(codec.to_plain(fit), Fit) == fit
     assert (fit.coefficients.rule, fit.source, fit.versions, fit.profile_sha256) == (
         rule, "here", {"torch": "2"}, profile.sha256(),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.rules import HELM_RULES
@@ -105,14 +106,14 @@ def test_round_trip_and_what_is_not_coefficients() -> None:
     full = RuntimeCoefficients(
         "auto", KNOTS, 0.1 + 0.2, DOMAIN, prefill_error_s=(0.1, 0.2, 0.3), batch_knots=((1, 1.0, 0.3), (2, 0.9, 0.4))
     )
-    assert RuntimeCoefficients.from_dict(full.to_dict()) == full
+    assert codec.from_plain(codec.to_plain(full), RuntimeCoefficients) == full
     older = {"rule": "linear", "prefill_knots": [[1, 1.0]], "decode_s_per_token": 0.5, "domain": vars_of(DOMAIN)}
-    assert RuntimeCoefficients.from_dict(older) == RuntimeCoefficients("linear", ((1, 1.0),), 0.5, DOMAIN)
+    assert codec.from_plain(older, RuntimeCoefficients) == RuntimeCoefficients("linear", ((1, 1.0),), 0.5, DOMAIN)
     for broken in ({}, {**older, "knots": 1}, {**older, "prefill_knots": [["many", 1.0]]}):
         with pytest.raises(InputError, match="Not runtime coefficients"):
-            RuntimeCoefficients.from_dict(broken)
+            codec.from_plain(broken, RuntimeCoefficients)
     with pytest.raises(InputError, match="Not a fit"):
-        Fit.from_dict({"deployment": "a/b"})
+        codec.from_plain({"deployment": "a/b"}, Fit)
 
 
 def vars_of(domain: Domain) -> dict[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helm_efficiency import codec
 from helm_efficiency.catalog.accelerators import spec_of_stack
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.transfer.architecture import Architecture
@@ -164,7 +165,7 @@ def test_a_fit_says_where_it_comes_from_and_round_trips() -> None:
         "no profiled model has a gated feed-forward network or experts or grouped queries",
         "without its vision tower",
     )
-    assert type(fit).from_dict(fit.to_dict()) == fit
+    assert codec.from_plain(codec.to_plain(fit), type(fit)) == fit
     assert fit.coefficients.decode_error > model.fit(MIDDLE).coefficients.decode_error > 0
 
 

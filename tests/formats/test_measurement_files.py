@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helm_efficiency import codec
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.formats.csv_measurements import resolution_s, write_measurement_csv
@@ -110,7 +111,7 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, measurements: 
 
 def test_json_of_one_profile_of_several_and_of_a_store(tmp_path: Path) -> None:
     profile = Profile("x/y", Stack("cpu-eager", "cpu"), (Measurement(1, 1, 0.1),), versions={"torch": "2"})
-    for data in (profile.to_dict(), [profile.to_dict()], {"profiles": [profile.to_dict()]}):
+    for data in (codec.to_plain(profile), [codec.to_plain(profile)], {"profiles": [codec.to_plain(profile)]}):
         assert read_profiles(write(tmp_path, json.dumps(data), "m.json")) == [profile]
     (renamed,) = read_profiles(tmp_path / "m.json", deployment="a/b", stack_name="a100-80gb-x")
     assert (renamed.deployment, renamed.stack) == ("a/b", Stack("a100-80gb-x", "a100-80gb"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helm_efficiency import codec
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import FileFormatError
 from helm_efficiency.formats.measurement_files import profiles_from_json
@@ -162,7 +163,7 @@ def test_a_killed_profile_goes_on_where_it_was_on_a_bare_machine(tiny_llama: Pat
     assert 3 <= len(results) < 16
     assert main(arguments) == 0
     assert cells.read_bytes().startswith(kept), "finished cells stay as they were"
-    (profile,) = (Profile.from_dict(item) for item in json.loads(output.read_text()))
+    (profile,) = (codec.from_plain(item, Profile) for item in json.loads(output.read_text()))
     assert profile.deployment == "tiny-llama" and len(profile.cells()) == 16
 
 
@@ -174,7 +175,7 @@ def test_a_model_split_over_processes_is_measured_by_the_first(tiny_llama: Path,
     arguments += ["--prompt-tokens", "4,8", "--output-tokens", "1,2", "--repetitions", "2"]
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    (profile,) = (Profile.from_dict(item) for item in json.loads(output.read_text()))
+    (profile,) = (codec.from_plain(item, Profile) for item in json.loads(output.read_text()))
     assert (profile.stack.num_accelerators, profile.stack.tensor_parallel) == (2, 2)
     (cells,) = (tmp_path / "profiles.cells").iterdir()
     assert cells.name == "tiny-llama--cpu-transformers-eager-fp32--2.jsonl"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helpers.odd_places import reserved_port
 
+from helm_efficiency import codec
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
@@ -221,7 +222,7 @@ def test_the_api_key_appears_in_no_file(
     )
     profile, outcome = run_endpoint_job(job, CellFiles(tmp_path))
     (file,) = tmp_path.iterdir()
-    assert "secret" not in file.read_text() + json.dumps(profile.to_dict())
+    assert "secret" not in file.read_text() + json.dumps(codec.to_plain(profile))
     assert [(m.prompt_tokens, m.output_tokens) for m in profile.measurements] == [(9, 3)] * 2
     (note,) = outcome.notes()
     assert "2 of 2 replies stopped early and are kept under their own 3 to 3 tokens" in note

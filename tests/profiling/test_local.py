@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 
+from helm_efficiency import codec
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.profiling.cells import Cell
@@ -37,7 +38,7 @@ def test_every_repetition_of_every_cell_is_kept(tiny_llama: Path) -> None:
     assert profile.architecture is not None
     assert (profile.architecture.num_layers, profile.architecture.num_kv_heads) == (2, 2)
     assert set(profile.versions) == {"helm-efficiency", "python", "torch", "transformers"}
-    assert Profile.from_dict(profile.to_dict()) == profile
+    assert codec.from_plain(codec.to_plain(profile), Profile) == profile
 
 
 def test_noisy_cells_are_repeated_then_flagged(tiny_llama: Path) -> None:

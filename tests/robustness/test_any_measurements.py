@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.run_commands import NUM_CASES, little_memory
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.rules import PrefillRule
@@ -45,7 +46,7 @@ def test_any_measurements() -> None:
             num_fits += 1
             assert np.isfinite(predicted.high_s).all(), (seed, rule)
             assert (predicted.low_s <= predicted.high_s).all(), (seed, rule)
-            assert Fit.from_dict(fit.to_dict()) == fit
+            assert codec.from_plain(codec.to_plain(fit), Fit) == fit
     assert num_fits > NUM_CASES // 2
 
 

@@ -24,6 +24,7 @@ from helpers import scored_tables as scored
 from helpers.odd_places import filled, read_only, small_disk
 from helpers.run_commands import call, in_child, refused
 
+from helm_efficiency import codec
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import OutputError, StoreError
@@ -118,7 +119,7 @@ def contents(store: Path) -> tuple[list[Profile], list[Fit]]:
 def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> None:
     """What was there before stays; all of a command, or nothing, is there after; the next call finishes."""
     files, store, sound = tmp_path / "files.json", tmp_path / "here" / "s.sqlite", tmp_path / "sound.sqlite"
-    files.write_text(json.dumps([a_profile(f"me/{n}", 10).to_dict() for n in range(3)]))
+    files.write_text(json.dumps([codec.to_plain(a_profile(f"me/{n}", 10)) for n in range(3)]))
     if start == "old":
         Store(sound).put_all([a_profile("old/one")], ())
 
@@ -238,7 +239,7 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
 def made(tmp_path: Path, data_dir: Path) -> dict[str, Path]:
     """What commands read: a store, files of measurements, scored tables, latencies, a run."""
     files, store = tmp_path / "files.json", tmp_path / "store.sqlite"
-    files.write_text(json.dumps([a_profile(f"me/{n}", 40).to_dict() for n in range(6)]))
+    files.write_text(json.dumps([codec.to_plain(a_profile(f"me/{n}", 40)) for n in range(6)]))
     assert call("import", files, "--store", store).code == 0
     folder = scored.write(
         tmp_path / "scored", [scored.request(f"a/{n % 3}", "boolq", n, float(n % 2)) for n in range(30)]
@@ -386,7 +387,7 @@ def test_commands_that_write_one_store_at_once(tmp_path: Path, num_processes: in
     store = tmp_path / "s.sqlite"
     names = [f"p{number}/{item}" for number in range(num_processes) for item in range(3)]
     for name in names:
-        (tmp_path / f"{name.replace('/', '-')}.json").write_text(json.dumps(a_profile(name).to_dict()))
+        (tmp_path / f"{name.replace('/', '-')}.json").write_text(json.dumps(codec.to_plain(a_profile(name))))
 
     def work(number: int) -> None:
         for item in range(3):

@@ -11,6 +11,7 @@ import pytest
 from helpers import scored_tables as scored
 from typer.testing import CliRunner
 
+from helm_efficiency import codec
 from helm_efficiency.catalog.helm_metadata import main_score
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import fit_profile
@@ -93,7 +94,7 @@ def test_no_instances(tmp_path: Path) -> None:
 def test_a_profile_of_wrong_values_is_refused(store: Path, changed: dict[str, object]) -> None:
     (profile,) = Store(store).profiles()
     with pytest.raises(EfficiencyError):
-        Profile.from_dict(profile.to_dict() | changed)
+        codec.from_plain(codec.to_plain(profile) | changed, Profile)
 
 
 @pytest.mark.parametrize("seconds", [float("inf"), 10**400, "1", True])
@@ -101,7 +102,7 @@ def test_a_measurement_of_wrong_seconds_is_refused(store: Path, seconds: object)
     (profile,) = Store(store).profiles()
     wrong = {"prompt_tokens": 1, "output_tokens": 1, "seconds": seconds}
     with pytest.raises(EfficiencyError):
-        Profile.from_dict(profile.to_dict() | {"measurements": [wrong]})
+        codec.from_plain(codec.to_plain(profile) | {"measurements": [wrong]}, Profile)
 
 
 def test_metric_names_that_are_no_list_are_passed_over() -> None:

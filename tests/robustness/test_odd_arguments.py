@@ -12,6 +12,7 @@ from helpers import scored_tables as scored
 from helpers.odd_places import copy_to_change
 from helpers.run_commands import call, little_memory
 
+from helm_efficiency import codec
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
@@ -66,7 +67,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Calla
     profile = Profile("openai/gpt2", stack, tuple(cells))
     store = folder / "s.sqlite"
     Store(store).put_all([profile], [fit_profile(profile)])
-    (folder / "profile.json").write_text(json.dumps(profile.to_dict()))
+    (folder / "profile.json").write_text(json.dumps(codec.to_plain(profile)))
     scored.write(folder / "scored", [scored.request(f"a/{n % 3}", "boolq", n, float(n % 2)) for n in range(9)])
     real = next((data_dir / "helm_runs" / "small").rglob("run_spec.json")).parent
     copy_to_change(real, folder / "v1" / "run")

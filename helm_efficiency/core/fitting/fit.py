@@ -5,11 +5,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
 
 import numpy as np
 
-from helm_efficiency.core.checked import checked
 from helm_efficiency.core.fitting.additive_model import Cells, Lines, fit_lines
 from helm_efficiency.core.fitting.batches import fit_batches
 from helm_efficiency.core.fitting.intervals import QUANTILE_90, prefill_half_widths, single_half_width
@@ -20,7 +18,7 @@ from helm_efficiency.core.measurement import Profile, Stack, cells_by_batch
 from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.errors import InsufficientMeasurementsError
 
 _NO_DOMAIN = Domain(1, 1, 1, 1)
 _NOISY = 0.01
@@ -55,43 +53,7 @@ class Fit:
 
     def sha256(self) -> str:
         """Hash of all of it, to trace any number back to the coefficients it was computed with."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back to an equal fit."""
-        return {
-            "deployment": self.deployment,
-            "stack": asdict(self.stack),
-            "coefficients": self.coefficients.to_dict(),
-            "tier": self.tier,
-            "profile_sha256": self.profile_sha256,
-            "notes": list(self.notes),
-            "versions": dict(self.versions),
-            "source": self.source,
-            "fitted_on": self.fitted_on,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            InputError: A value is missing or unknown.
-        """
-        try:
-            return checked(
-                cls(
-                    **{
-                        **data,
-                        "stack": checked(Stack(**data["stack"])),
-                        "tier": Tier(data.get("tier", Tier.measured)),
-                        "coefficients": RuntimeCoefficients.from_dict(data["coefficients"]),
-                        "notes": tuple(data["notes"]),
-                    }
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            raise InputError(f"Not a fit of this package: {error}.") from error
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def fit_profile(profile: Profile, *, rule: PrefillRule | str = PrefillRule.auto, others: Sequence[Profile] = ()) -> Fit:

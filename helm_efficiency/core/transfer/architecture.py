@@ -164,13 +164,9 @@ class Architecture:
         tokens = (self.num_layers - windowed) * context_tokens + windowed * min(context_tokens, self.sliding_window)
         return tokens * self._kv_elements_per_layer() * bytes_per_element
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
+        """Read plain JSON values.
 
         Raises:
             InputError: A size is missing, unknown or not positive.
@@ -212,5 +208,5 @@ class Architecture:
 
 def have_same_layers(one: Architecture, other: Architecture) -> bool:
     """Return whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
-    a, b = ({key: value for key, value in each.to_dict().items() if key not in _NOT_LAYERS} for each in (one, other))
+    a, b = ({key: value for key, value in asdict(each).items() if key not in _NOT_LAYERS} for each in (one, other))
     return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION

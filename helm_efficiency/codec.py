@@ -58,7 +58,7 @@ def _refuse_unknown(given: Any, kept: Any, kind: type) -> None:
     if isinstance(given, Mapping) and isinstance(kept, Mapping):
         unknown = sorted(map(str, given.keys() - kept.keys()))
         if unknown:
-            raise InputError(f"Not a {_name(kind)} of this package: unknown key {unknown[0][:80]!r}.")
+            raise InputError(f"Not {_name(kind)} of this package: unknown key {unknown[0][:80]!r}.")
         for key, value in given.items():
             _refuse_unknown(value, kept[key], kind)
     elif isinstance(given, list) and isinstance(kept, list | tuple):
@@ -67,10 +67,10 @@ def _refuse_unknown(given: Any, kept: Any, kind: type) -> None:
 
 
 def _refusal(kind: type, error: Exception) -> InputError:
-    return InputError(f"Not a {_name(kind)} of this package: {error}.")
+    return InputError(f"Not {_name(kind)} of this package: {error}.")
 
 
 def _name(kind: type) -> str:
     own = (get_args(kind) or (kind,))[0].__name__  # of a generic: what it holds
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in own)
-    return words.strip()
+    return f"{'' if own.endswith('s') else 'a '}{words.strip()}"

@@ -125,7 +125,7 @@ class Subject:
         versions = {
             "helm-efficiency": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "transformers": transformers.__version__,
         }
         if self.device.type == "cuda":

@@ -155,7 +155,7 @@ def test_nothing_is_half_imported(tmp_path: Path, measured: Path) -> None:
             "m.json",
             '{"format_version": 1, "fits": [{}]}',
             [],
-            "m.json: fit 0: Not a fit of this package: 'stack'.",
+            "m.json: fit 0: Not a fit of this package: Object missing required field `deployment`",
         ),
         ("m.json", '{"format_version": 1, "fits": 3}', [], "m.json: fits is int, expected a list."),
         ("m.log", "Runtime for x\n", ["--stack", "cpu"], "m.log, line 1: 'Runtime for x', expected"),

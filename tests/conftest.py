@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy: threads that wait for each other cost minutes
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # threads that wait for each other cost minutes
     os.environ.setdefault(_threads, "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: tests ask no network for anything
 _OF_A_USER = (  # a terminal's width and colours, a proxy before servers on loopback, files of one's own

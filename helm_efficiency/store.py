@@ -28,6 +28,7 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError, InputError, StoreError, UnknownDeploymentError
 from helm_efficiency.files import read_bytes, sync
+from helm_efficiency.sqlite_files import is_locked, require_file
 
 SCHEMA_VERSION = 3
 """Layout of the file. 3: values hold the date they were put; older layouts were never released."""
@@ -187,6 +188,8 @@ class Store:
                 keys = sorted((_pair(key), key) for key in opened)
                 return {(d, s): opened[key] for (d, s), key in keys if deployment in (None, d) and stack in (None, s)}
         except (sqlite3.Error, InputError, TypeError, AttributeError) as error:
+            if is_locked(error):
+                raise StoreError(f"{self.path}: another process has locked it. Try again when it has ended.") from error
             raise _not_a_store(self.path, error) from error
 
     def _check(self) -> None:
@@ -195,7 +198,8 @@ class Store:
             for suffix in _SIDE_FILES:
                 beside = self.path.with_name(self.path.name + suffix)
                 if beside.exists() and beside.stat().st_size:
-                    raise InputError(f"{beside.name} lies beside it: another program has not finished writing it")
+                    raise InputError(f"{beside} lies beside it: another program has not finished writing it")
+            require_file(self.path)
             content = read_bytes(self.path)
             if not content:
                 raise InputError("it is empty")

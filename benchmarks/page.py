@@ -10,6 +10,7 @@ from typing import Any
 import cost_per_correct
 import denoise
 import design
+import energy
 import predict
 import read
 import rescore
@@ -30,6 +31,7 @@ HEADINGS = {
     "Cheap profiling": design,
     "Transfer": transfer,
     "Roofline": roofline,
+    "Energy": energy,
     "Denoising": denoise,
     "Cost of a correct answer": cost_per_correct,
 }

@@ -51,8 +51,8 @@ _DTYPE_OF_WORD = {
     "fp8": "fp8",
     **dict.fromkeys(("int8", "8bit", "w8a8"), "int8"),
     **dict.fromkeys(("int4", "4bit", "w4a16", "awq", "gptq"), "int4"),
-    "bf16": "bf16",
-    "fp16": "fp16",
+    **dict.fromkeys(("bf16", "bfloat16"), "bf16"),
+    **dict.fromkeys(("fp16", "float16"), "fp16"),
 }
 """Precision of the weights by the word in a name that states it; the first that is there counts."""
 

@@ -25,6 +25,7 @@ from helm_efficiency.metrics.quantities import COUNT, DOLLARS_PER_1K, JOULES, PL
 if TYPE_CHECKING:
     from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting.fit import Fit
+    from helm_efficiency.core.measurement import Profile
 
 
 _FIELDS = (
@@ -32,7 +33,7 @@ _FIELDS = (
     Field("batch_size", "Batch", COUNT),
     Field("num_accelerators", "Accelerators", COUNT, 3),
     Field("accelerator_s", "Accelerator time", SECONDS, 1),
-    Field("energy_j", "Energy", JOULES, 2),
+    Field("energy_j", "Energy", JOULES, 2, ("energy_low_j", "energy_high_j")),
     Field("energy_from", "Energy from", None, 4),
     Field("co2_g", "CO2 (g)", PLAIN, 3),
     Field("tier", "Evidence", None, 2),
@@ -87,6 +88,8 @@ def cost(
     for name, size in sizes.items():
         paid = _request_cost(fit, (prompt_tokens, output_tokens, size), price)
         energy = _energy(paid["accelerator_s"], power_w, (accelerator.tdp_w, utilization))
+        if energy["energy_j"] is None:
+            energy = _published_energy(fit, (prompt_tokens, output_tokens, size), profiles) or energy
         rows.append(
             {"profile": name, "batch_size": size, "num_accelerators": fit.stack.num_accelerators}
             | paid
@@ -123,21 +126,38 @@ def _request_cost(fit: "Fit", request: tuple[int, int, int], price: "Price | Non
     }
 
 
+def _published_energy(fit: "Fit", request: tuple[int, int, int], profiles: "list[Profile]") -> dict[str, Any] | None:
+    """Return the energy of (prompt_tokens, output_tokens, batch_size) by published measurements of the accelerator."""
+    from helm_efficiency.catalog.architectures import load_architectures
+    from helm_efficiency.catalog.energy import published_energy
+
+    entry = load_architectures().of_model(fit.deployment)
+    profiled = next((profile.architecture for profile in profiles if profile.architecture is not None), None)
+    prompt_tokens, output_tokens, batch_size = request
+    architecture = profiled or (None if entry is None else entry.architecture)
+    found = published_energy(fit.stack, architecture, (prompt_tokens, output_tokens), batch=batch_size)
+    if found is None:
+        return None
+    ends = {"energy_low_j": found.energy.low_j, "energy_high_j": found.energy.high_j}
+    return {"energy_j": found.energy.joules, **ends, "energy_from": found.source}
+
+
 def _energy(
     accelerator_s: float | None, power_w: float | None, estimate: tuple[float | None, float | None]
 ) -> dict[str, Any]:
     """Energy measured, else estimated from (thermal design power, utilization) if both are known."""
     from helm_efficiency.core.cost import estimated_energy_j
 
+    ends = {"energy_low_j": None, "energy_high_j": None}
     tdp_w, utilization = estimate
     if accelerator_s is not None and power_w is not None:
-        return {"energy_j": accelerator_s * power_w, "energy_from": "measured power"}
+        return {"energy_j": accelerator_s * power_w, **ends, "energy_from": "measured power"}
     if accelerator_s is not None and utilization is not None:
         estimated = estimated_energy_j(accelerator_s, tdp_w, utilization)
         if estimated is not None:
-            return {"energy_j": float(estimated), "energy_from": f"estimate: {utilization:g} of {tdp_w:g} W"}
+            return {"energy_j": float(estimated), **ends, "energy_from": f"estimate: {utilization:g} of {tdp_w:g} W"}
         note("The thermal design power of the accelerator is not known: energy cannot be estimated.")
-    return {"energy_j": None, "energy_from": None}
+    return {"energy_j": None, **ends, "energy_from": None}
 
 
 def _co2_g(energy_j: float | None, grid_g_per_kwh: float | None) -> float | None:

@@ -25,7 +25,7 @@ from helm_efficiency.cli.progress import bar
 from helm_efficiency.cli.tables import ONLY_ON_REQUEST, Field
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 from helm_efficiency.errors import CatalogError, InputError, InsufficientMeasurementsError
-from helm_efficiency.metrics.quantities import COUNT, DOLLARS, PLAIN, SECONDS
+from helm_efficiency.metrics.quantities import COUNT, DOLLARS, JOULES, PLAIN, SECONDS
 from helm_efficiency.metrics.quantities import number as number_text
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _FIELDS = (
         ("usd_per_1k_requests_low", "usd_per_1k_requests_high"),
         keeps_interval=True,
     ),
+    Field("energy_j", "Energy", JOULES, 5, ("energy_low_j", "energy_high_j")),
     Field("limited_by", "Limited by", None, 5),
     Field("price_date", "Price as of", None, ONLY_ON_REQUEST),
 )
@@ -257,6 +258,8 @@ def _below(rows: list[dict[str, Any]], offers: "list[Offer]", workload: "Workloa
     seen = {row["accelerator"]: row for row in rows if row["usd_per_accelerator_hour"] is not None}
     for key, row in list(seen.items())[:_MOST_OFFERS]:
         yield f"{key}: ${row['usd_per_accelerator_hour']:g} an hour, {row['price_date']}, {row['price_source']}."
+    for source in dict.fromkeys(row["energy_from"] for row in rows if row["energy_from"]):
+        yield f"Energy of the accelerators: {source}."
     if any(not row["in_domain"] for row in rows):
         yield "Some requests lie beyond what the coefficients were made from; their times are extrapolated."
     if rows and rows[0]["tier"] not in ("measured",):

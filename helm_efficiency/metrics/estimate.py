@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helm_efficiency.catalog.accelerators import Price
+from helm_efficiency.catalog.energy import published_energy
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.serving.lengths import Lengths
@@ -128,11 +129,13 @@ def server_of(fit: Fit, architecture: Architecture | None, workload: Workload, m
     return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=max(tokens, context))
 
 
-def estimate_row(fit: Fit, workload: Workload, times: Times, price: Price | None) -> dict[str, Any]:
+def estimate_row(
+    fit: Fit, workload: Workload, times: Times, price: Price | None, architecture: Architecture | None = None
+) -> dict[str, Any]:
     """Return one row of an estimate.
 
     The interval is that of the coefficients, as a share of the number: a server under load is as uncertain as its
-    passes. Dollars have the interval of the requests.
+    passes. Dollars have the interval of the requests. Energy is that of published measurements of the accelerator.
     """
     alone = fit.coefficients.predict(workload.prompt_tokens, workload.output_tokens)
     whole = _relative(alone)
@@ -163,6 +166,7 @@ def estimate_row(fit: Fit, workload: Workload, times: Times, price: Price | None
         "usd_per_accelerator_hour": None if price is None else float(price.usd_per_accelerator_hour),
         "price_date": None if price is None else price.date.isoformat(),
         "price_source": None if price is None else price.source,
+        **_energy(fit, workload, times, architecture),
         "in_domain": bool(np.all(alone.in_domain)),
         "limited_by": times.limited_by or None,
     }
@@ -190,7 +194,7 @@ def estimate_rows(
     """
     for workload in workloads:
         if workload.load is None or workload.load.clients == 1:
-            yield estimate_row(fits[0], workload, times_alone(fits[0], workload), price)
+            yield estimate_row(fits[0], workload, times_alone(fits[0], workload), price, architecture)
             continue
         fit = next((fit for fit in fits if len(fit.coefficients.batch_knots) > 1), None)
         if fit is None:
@@ -201,7 +205,22 @@ def estimate_rows(
         server = server_of(fit, architecture, workload, memory_bytes)
         times = times_at_load(fit, workload, server)
         if times is not None:
-            yield estimate_row(fit, workload, times, price)
+            yield estimate_row(fit, workload, times, price, architecture)
+
+
+def _energy(fit: Fit, workload: Workload, times: Times, architecture: Architecture | None) -> dict[str, Any]:
+    """Return the energy of a mean request at the load, where it was published for the accelerator."""
+    lengths = (float(np.mean(workload.prompt_tokens)), float(np.mean(workload.output_tokens)))
+    found = published_energy(fit.stack, architecture, lengths, batch=times.concurrency)
+    if found is None:
+        return {"energy_j": None, "energy_low_j": None, "energy_high_j": None, "energy_from": None}
+    energy = found.energy
+    return {
+        "energy_j": energy.joules,
+        "energy_low_j": energy.low_j,
+        "energy_high_j": energy.high_j,
+        "energy_from": found.source,
+    }
 
 
 def _relative(predicted: Any) -> tuple[float, float]:

@@ -54,6 +54,8 @@ def test_cost_of_a_request(store: Path) -> None:
         "price_date": "2023-05-03",
         "price_source": "Narayanan et al., arXiv 2305.02440: AWS, 8-A100 instance divided by 8",
         "energy_j": 1600.0,
+        "energy_low_j": None,
+        "energy_high_j": None,
         "energy_from": "estimate: 0.5 of 400 W",
         "co2_g": pytest.approx(0.4),
         "tier": "measured",

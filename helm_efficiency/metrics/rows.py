@@ -1,5 +1,6 @@
 """Records and their scores -> rows of the two tables of `table`."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from helm_efficiency.catalog.score_scales import counts_correct_answers
 from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.bootstrap import mean_intervals
 from helm_efficiency.core.cost_per_correct import cost_per_correct
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.metrics.efficiency import ScoredRequests
@@ -72,6 +74,7 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
         "stack_detail": [str(match.fit.stack) if match else None for match in matches],
         "tier": [match.fit.tier if match else Tier.none for match in matches],
         "matched_by": [match.matched_by if match else None for match in matches],
+        "coefficients": [_short_hash(match.fit) if match else None for match in matches],
     }
     choice = index_array(scored.choice)
     columns = {name: text_array(values).take(choice) for name, values in texts.items()}
@@ -86,6 +89,11 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     is_known = ~np.isnan(scored.idealized.seconds)
     columns["in_domain"] = number_array(np.where(is_known, scored.idealized.in_domain, np.nan), pa.bool_())
     return columns
+
+
+def _short_hash(fit: Fit) -> str:
+    """Return what tells the numbers of one fit from those of another, whichever deployment they are used for."""
+    return hashlib.sha256(repr(fit.coefficients).encode()).hexdigest()[:12]
 
 
 _SCORED = tuple(MEASURES[key] for key in QUANTITIES if MEASURES[key].source != "record")

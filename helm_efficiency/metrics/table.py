@@ -51,6 +51,7 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "stack_detail": _TEXT,  # str(Stack)
     "tier": _TEXT,  # a value of `Tier`
     "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
+    "coefficients": _TEXT,  # which they are; rows with the same ones share the error of prediction
     "reason": _TEXT,  # why a number is missing; null where none is
     "load": _TEXT,  # load of the busy server; null for none
     "load_reason": _TEXT,  # why a number at load is missing though the others are not

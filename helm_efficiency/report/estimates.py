@@ -4,7 +4,7 @@ Shapes: M models, C clusters (an instance with its perturbed copies and trials i
 A quantity is a mean over requests, the score a mean over instances.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from helm_efficiency.catalog.score_scales import counts_correct_answers, is_lower_better, on_one_scale
+from helm_efficiency.catalog.score_scales import counts_correct_answers, is_lower_better
 from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.bootstrap import LEVEL, bootstrap_weights
 from helm_efficiency.core.cost_per_correct import AnswerMoments, widened
 from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
-
-_FITTED = sorted((key for key in QUANTITIES if MEASURES[key].has_interval), key=lambda key: key != "idealized_s")
-"""Quantities whose prediction has an interval of its own, in the order in which their errors are drawn."""
+from helm_efficiency.report.resampling import FITTED, Resampling
 
 _OF_FACTOR = {"denoised_s": "denoised_of_factor_s", "idealized_s": "idealized_of_factor_s"}
 """Means over the requests that have both and no doubtful count: a factor is of the same tokens of the same requests."""
@@ -64,38 +62,11 @@ class Estimates:
         value = self.values[f"{quantity}_per_correct"]
         root = MEASURES[quantity].fitted_to
         columns = MEASURES[root].interval_columns if root else ()
-        errors = [_ratio(self.values[end], self.values[root]) for end in columns if end in self.values]
+        errors = [ratio(self.values[end], self.values[root]) for end in columns if end in self.values]
         low, high = errors or (np.ones_like(value), np.ones_like(value))
         factor = np.nan_to_num(low, nan=1.0), np.nan_to_num(high, nan=1.0)
         ends = widened(value, self.moments[quantity].interval(), factor)
         return np.where(np.isnan(value), np.nan, ends[0]), np.where(np.isnan(value), np.nan, ends[1])
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How draws are made.
-
-    Attributes:
-        num_draws: R.
-        fit_errors: Standard normal draws by fitted quantity, shape (R, M): one error of prediction for each model, the
-            same in every scenario because the coefficients are.
-        rng: For the instances.
-        common: Compare on the instances that all models answered; else each on its own.
-        lower_is_better: Direction of the score.
-    """
-
-    num_draws: int
-    fit_errors: Mapping[str, FloatArray]
-    rng: np.random.Generator
-    common: bool
-    lower_is_better: bool
-
-
-def resampling(num_models: int, *, num_draws: int, common: bool, lower_is_better: bool) -> Resampling:
-    """Draws that are the same for the same input, whoever makes them."""
-    rng = np.random.default_rng(0)
-    errors = {name: rng.standard_normal((num_draws, num_models)) for name in _FITTED}
-    return Resampling(num_draws, errors, rng, common, lower_is_better)
 
 
 def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int, how: Resampling) -> Estimates:
@@ -115,7 +86,7 @@ def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int
     asked = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     answered = (asked > 0) & (np.bincount(cell, failed, asked.size).reshape(shape) == 0)
     present = answered.any(axis=1)
-    compared = answered & answered[present].all(axis=0) if how.common else answered
+    compared = _compared(answered) if how.common else answered
 
     # an instance asked in several requests (one for each choice) carries its score on each of them: counted once
     score = requests["score"].to_numpy(dtype=float)
@@ -145,7 +116,7 @@ def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int
         with_ratios(values, per_instance, lower_is_better=lower_is_better),
         with_ratios(draws, per_instance, lower_is_better=lower_is_better),
         known,
-        score_answered=_ratio(
+        score_answered=ratio(
             np.bincount(models[is_answer], (score * share)[is_answer], num_models).astype(float),
             np.bincount(models[is_answer], share[is_answer], num_models).astype(float),
         ),
@@ -157,6 +128,19 @@ def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int
         score_names=score_names,
         lower_is_better=lower_is_better,
     )
+
+
+STRAY_SHARE = 0.1
+"""A model that answered no more than this share of what the most complete one did is not compared: a run of a single
+instance would leave one instance for all. At 5 % or 20 % the same runs of the archives in the tests are left out."""
+
+
+def _compared(answered: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which answers are compared, shape (M, instances): those that all models but stray ones gave."""
+    numbers = answered.sum(axis=1)
+    is_stray = numbers <= STRAY_SHARE * numbers.max(initial=0)
+    compared: npt.NDArray[np.bool_] = answered & answered[~is_stray].all(axis=0) & ~is_stray[:, np.newaxis]
+    return compared
 
 
 @dataclass(frozen=True)
@@ -173,9 +157,9 @@ class _Means:
         count = is_known if share is None else is_known * share
         sums = self._by_cluster(np.where(is_known, column, 0) * count)
         counts = self._by_cluster(count)
-        values = _ratio(sums.sum(axis=1), counts.sum(axis=1))
+        values = ratio(sums.sum(axis=1), counts.sum(axis=1))
         if counts.any():
-            draws = _ratio(self.weights @ sums.T, self.weights @ counts.T)
+            draws = ratio(self.weights @ sums.T, self.weights @ counts.T)
         else:
             draws = np.full((len(self.weights), self.shape[0]), np.nan)
         return values, draws, counts.sum(axis=1).round().astype(np.int64)
@@ -205,13 +189,13 @@ def _request_means(
     for table in (values, draws):
         table["api_usd"] = np.where(is_bound, np.nan, table["api_usd"])
     errors: dict[str, FloatArray] = {}
-    for fitted in _FITTED:
+    for fitted in FITTED:
         ends = {column: means.of(_reals(requests, column))[0] for column in MEASURES[fitted].interval_columns}
         values |= ends
         low, high = ends.values()
         error = how.fit_errors[fitted]
         half_width = np.where(error < 0, values[fitted] - low, high - values[fitted]) / norm.ppf((1 + LEVEL) / 2)
-        factor = np.maximum(1 + error * np.nan_to_num(_ratio(half_width, values[fitted])), 0)
+        factor = np.maximum(1 + error * np.nan_to_num(ratio(half_width, values[fitted])), 0)
         for name in QUANTITIES:
             if MEASURES[name].fitted_to == fitted:
                 draws[name] = draws[name] * factor
@@ -228,49 +212,6 @@ def _reals(requests: pd.DataFrame, column: str) -> FloatArray:
     return requests[column].to_numpy(dtype=float, na_value=np.nan)
 
 
-def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estimates:
-    """Return the mean over scenarios, each counting the same.
-
-    Scores of different scales are mapped to 0 (worst) to 1 (best) first; where the catalog does not know a scale, there
-    is no mean score.
-
-    Args:
-        scenarios: At least one.
-        common: A model without a number in some scenario has none over all; else the mean is over those it has.
-    """
-    parts = list(scenarios)
-    mean = _mean if common else _mean_of_known
-    names = tuple(sorted({name for part in parts for name in part.score_names}))
-    comparable = on_one_scale(names)
-    tables = []
-    for name in ("values", "draws"):
-        columns = [getattr(part, name) for part in parts]
-        table = {key: mean([column[key] for column in columns]) for key in columns[0]}
-        table["score"] = mean([comparable(part.score_names, getattr(part, name)["score"]) for part in parts])
-        if "correct" in table and not counts_correct_answers(names):
-            table["correct"] = np.full_like(table["score"], np.nan)
-        table["win_rate"] = _mean_of_known([column["win_rate"] for column in columns])
-        tables.append(table | _ratios(table))
-    totals = {
-        name: np.sum([getattr(part, name) for part in parts], axis=0)
-        for name in ("num_requests", "num_instances", "num_answered", "num_scenarios")
-    }
-    moments = {
-        name: AnswerMoments.mean_of([part.moments[name] for part in parts], skip_missing=not common)
-        for name in parts[0].moments
-    }
-    return Estimates(
-        tables[0],
-        tables[1],
-        {key: np.sum([part.known[key] for part in parts], axis=0) for key in parts[0].known},
-        mean([comparable(part.score_names, part.score_answered) for part in parts]),
-        moments,
-        **totals,
-        score_names=names,
-        lower_is_better=all(part.lower_is_better for part in parts),
-    )
-
-
 def with_ratios(
     means: Mapping[str, FloatArray], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
 ) -> dict[str, FloatArray]:
@@ -281,19 +222,20 @@ def with_ratios(
     table = dict(means)
     table["win_rate"] = _win_rates(table["score"], lower_is_better=lower_is_better)
     table |= {f"{name}_per_instance": table[name] * requests_per_instance for name in PER_CORRECT if name in table}
-    return table | _ratios(table)
+    return table | ratios(table)
 
 
-def _ratios(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def ratios(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return provider factor and costs of a correct answer out of means."""
     correct = table.get("correct", table["score"])  # published results are accuracies
     correct = np.where((correct >= 0) & (correct <= 1), correct, np.nan)
     per_correct = {
-        f"{name}_per_correct": _ratio(table[f"{name}_per_instance"], correct, inf=True)
+        f"{name}_per_correct": ratio(table[f"{name}_per_instance"], correct, inf=True)
         for name in PER_CORRECT
         if f"{name}_per_instance" in table
     }
     denoised, idealized = (table.get(of_factor, table[name]) for name, of_factor in _OF_FACTOR.items())
-    return {"provider_factor": _ratio(denoised, idealized), **per_correct}
+    return {"provider_factor": ratio(denoised, idealized), **per_correct}
 
 
 def _win_rates(score: FloatArray, *, lower_is_better: bool) -> FloatArray:
@@ -303,22 +245,12 @@ def _win_rates(score: FloatArray, *, lower_is_better: bool) -> FloatArray:
     # models without a score take the lowest ranks, which are then not counted
     ranks = rankdata(np.where(known, -score if lower_is_better else score, -np.inf), axis=-1)
     beaten = ranks - 1 - (score.shape[-1] - num_known)
-    return _ratio(np.where(known, beaten, np.nan), np.broadcast_to(num_known - 1.0, score.shape))
+    return ratio(np.where(known, beaten, np.nan), np.broadcast_to(num_known - 1.0, score.shape))
 
 
-def _ratio(top: FloatArray, bottom: FloatArray, *, inf: bool = False) -> FloatArray:
-    """Quotient; where the bottom is 0, NaN or (if `inf`) infinity."""
+def ratio(top: FloatArray, bottom: FloatArray, *, inf: bool = False) -> FloatArray:
+    """Return a quotient; where the bottom is 0, NaN or (if `inf`) infinity."""
     shape = np.broadcast_shapes(top.shape, bottom.shape)
     out = np.full(shape, np.inf if inf else np.nan)
     result: FloatArray = np.divide(top, bottom, out=out, where=np.broadcast_to(bottom != 0, shape))
     return np.where(np.isnan(top), np.nan, result)
-
-
-def _mean(parts: list[FloatArray]) -> FloatArray:
-    result: FloatArray = np.sum(parts, axis=0) / len(parts)
-    return result
-
-
-def _mean_of_known(parts: list[FloatArray]) -> FloatArray:
-    known = np.sum([~np.isnan(part) for part in parts], axis=0)
-    return _ratio(np.sum([np.nan_to_num(part, nan=0, posinf=np.inf) for part in parts], axis=0), known.astype(float))

@@ -9,16 +9,18 @@ from dataclasses import replace
 
 import pandas as pd
 
+from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measures import ESTIMATED, MEASURES, QUANTITIES
 from helm_efficiency.report.board import Leaderboard, Options
-from helm_efficiency.report.estimates import Estimates, resampling, scenario_estimates
+from helm_efficiency.report.estimates import Estimates, scenario_estimates
 from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
+from helm_efficiency.report.resampling import Predicted, resampling
 from helm_efficiency.report.rows import columns_of, no_rows, stack_rows
 from helm_efficiency.report.tables import Tables
 
 _STACK_COLUMNS = (
-    *("stack_detail", "tier", "in_domain", "num_accelerators"),
+    *("stack_detail", "tier", "coefficients", "in_domain", "num_accelerators"),
     *(c for key in QUANTITIES if MEASURES[key].is_on_stack for c in (key, *MEASURES[key].interval_columns)),
 )
 """Columns of the requests table that belong to a stack."""
@@ -96,7 +98,10 @@ def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.Dat
     codes, index = pd.factorize(requests[options.by].astype(str), sort=True)
     names = list(index)
     how = resampling(
-        len(names), num_draws=options.num_draws, common=options.common, lower_is_better=options.lower_is_better
+        _predicted(requests, names, options.by),
+        num_draws=options.num_draws,
+        common=options.common,
+        lower_is_better=options.lower_is_better,
     )
     estimates: dict[str, Estimates] = {}
     identities = {ALL: _identity(requests, names, options.by)}
@@ -107,6 +112,13 @@ def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.Dat
         identities[str(scenario)] = _identity(of_scenario, names, options.by)
     table, overall = stack_rows(estimates, identities, options)
     return table, comparison_notes(estimates, overall, names, common=options.common)
+
+
+def _predicted(requests: pd.DataFrame, names: list[str], by: str) -> Predicted:
+    """Return where the idealized runtime of each model comes from, in order of `names`."""
+    known = requests[[by, "coefficients", "tier"]].astype(object).dropna(subset="coefficients").drop_duplicates(by)
+    first = known.set_index(known[by].astype(str)).reindex(names)
+    return Predicted(list(first["coefficients"].fillna("")), list(first["tier"].fillna(Tier.none)))
 
 
 def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame:

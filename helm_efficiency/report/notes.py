@@ -8,6 +8,7 @@ import pandas as pd
 
 from helm_efficiency.catalog.score_scales import ScoreKind, have_one_scale, score_scale
 from helm_efficiency.report.estimates import Estimates
+from helm_efficiency.report.overall import shared_scenarios
 
 ALL = "all scenarios"
 _SHOWN = 3
@@ -72,15 +73,32 @@ def comparison_notes(
     if notes:
         what = "on fewer instances than some answered" if common else "on different instances"
         notes.append(Note(ALL, f"Models are compared {what} in {_some(note.scenario for note in notes)}."))
+    if text := _scenarios_text(scenarios, overall, names, common=common):
+        notes.append(Note(ALL, text))
+    return notes
+
+
+def _scenarios_text(
+    scenarios: Mapping[str, Estimates], overall: Estimates, names: list[str], *, common: bool
+) -> str | None:
+    """Say which scenarios are compared over all, and who is left out."""
     lacking = [
         f"{name} ({have} of {len(scenarios)})"
         for name, have in zip(names, overall.num_scenarios, strict=True)
         if have < len(scenarios)
     ]
-    if lacking:
-        what = "has no mean over all" if common else "is averaged over those it has"
-        notes.append(Note(ALL, f"Who lacks a scenario {what}: {_some(lacking)}."))
-    return notes
+    shared = shared_scenarios(list(scenarios.values()))
+    if common and len(shared.scenarios) < len(scenarios):
+        left_out = [text for text in lacking if text.rpartition(" (")[0] not in np.array(names)[shared.models]]
+        text = (
+            f"Compared over all on {len(shared.scenarios)} of {len(scenarios)} scenarios, those that "
+            f"{shared.models.sum()} models share"
+        )
+        return f"{text}; left out: {_some(left_out)}." if left_out else f"{text}."
+    if not lacking:
+        return None
+    what = "has no mean over all" if common else "is averaged over those it has"
+    return f"Who lacks a scenario {what}: {_some(lacking)}."
 
 
 def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str | None:
@@ -89,6 +107,9 @@ def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str 
         return "No model answered any instance."
     answered, compared = found.num_answered[present], found.num_instances[present]
     fewest, most = answered.min(), answered.max()
+    strays = [f"{names[model]} ({found.num_answered[model]})" for model in present if not found.num_instances[model]]
+    if common and strays and compared.max():
+        return f"Left out, as they answered few of up to {most} instances: {_some(strays)}."
     if common and (answered != compared).any():
         moved = np.nan_to_num(np.abs(found.score_answered - found.values["score"]))
         return (

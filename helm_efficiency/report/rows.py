@@ -16,8 +16,9 @@ from helm_efficiency.core.bootstrap import interval, rank_intervals
 from helm_efficiency.core.pareto import front_probability, pareto_front
 from helm_efficiency.metrics.measures import COSTS, MEASURES, QUANTITIES
 from helm_efficiency.report.board import COUNTS, IDENTITY, Options
-from helm_efficiency.report.estimates import Estimates, overall_estimates
+from helm_efficiency.report.estimates import Estimates
 from helm_efficiency.report.notes import ALL
+from helm_efficiency.report.overall import overall_estimates
 
 
 def stack_rows(

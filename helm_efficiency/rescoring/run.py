@@ -126,8 +126,9 @@ def score_run(plan: Plan, source: Source) -> ScoredRun:
                     lock.enter_context(locked(source.local_path, wait=True))
                 files = source.open()
                 states = files.states()
-                receipt = None if plan.force else read_receipt(_receipt_path(plan, source))
-                if receipt is not None and _holds(receipt, plan, states):
+                receipt = read_receipt(_receipt_path(plan, source))
+                _refuse_another(receipt, plan, source)
+                if receipt is not None and not plan.force and _holds(receipt, plan, states):
                     outcome = msgspec.structs.replace(receipt.outcome, url=source.url, status="unchanged")
                     return ScoredRun(outcome, {}, None, contextlib.ExitStack())
                 originals = _originals(plan, source, files)
@@ -243,6 +244,23 @@ def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
 
 _tokenizers = functools.cache(LocalTokenizers)
 """Those of this machine, each loaded once in each process."""
+
+
+def _refuse_another(receipt: Receipt | None, plan: Plan, source: Source) -> None:
+    """Refuse to put a run in place of one from elsewhere; a run that is no longer there may have been moved.
+
+    Raises:
+        InputError: The output folder has another run of the same suite and name.
+    """
+    url = source.url if receipt is None else receipt.outcome.url
+    if url == source.url:
+        return
+    earlier = Path(url)
+    is_same = source.local_path is not None and earlier.resolve() == source.local_path.resolve()
+    if "://" in url or (earlier.exists() and not is_same):
+        raise InputError(
+            f"{source.url}: a run of the same suite and name, {url}, is in {plan.output} already. Use another --output."
+        )
 
 
 def _holds(receipt: Receipt, plan: Plan, states: dict[str, FileState]) -> bool:

@@ -87,14 +87,15 @@ def test_each_on_its_own_is_said():
 
 def test_who_lacks_a_scenario_has_no_mean_over_all():
     rows = [*answers("a", "s", [1, 1]), *answers("b", "s", [1, 0]), *answers("a", "t", [0, 0])]
+    rows += [*answers("c", "s", [1, 1]), *answers("c", "t", [1, 0])]
     board = board_of(rows)
     overall = board.part()
-    assert by_name(overall, "score") == pytest.approx({"a": 0.5, "b": np.nan}, nan_ok=True)
-    assert by_name(overall, "num_scenarios") == {"a": 2, "b": 1}
-    assert list(board.part("t")["deployment"]) == ["a"]
+    assert by_name(overall, "score") == pytest.approx({"a": 0.5, "b": np.nan, "c": 0.75}, nan_ok=True)
+    assert by_name(overall, "num_scenarios") == {"a": 2, "b": 1, "c": 2}
+    assert set(board.part("t")["deployment"]) == {"a", "c"}
     assert board.notes[-1].text == "Who lacks a scenario has no mean over all: b (1 of 2)."
     available = board_of(rows, common=False)
-    assert by_name(available.part(), "score") == {"a": 0.5, "b": 0.5}
+    assert by_name(available.part(), "score") == {"a": 0.5, "b": 0.5, "c": 0.75}
 
 
 def test_win_rates_as_in_helm():

@@ -303,3 +303,16 @@ def test_garbage_collector_is_left_as_it_was(runs: Path, tmp_path: Path, is_coll
         assert gc.isenabled() is is_collecting
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_another_archive_does_not_replace_the_first(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    again = shutil.copytree(runs, tmp_path / "again")
+    assert statuses(rescored(runs, output)) == ["scored"] * 3
+    written = contents(output)
+    outcomes = rescored(again, output, force=True)
+    assert statuses(outcomes) == ["failed"] * 3
+    assert f"a run of the same suite and name, {runs}/" in outcomes[0].error
+    assert contents(output) == written
+    shutil.rmtree(runs)  # an archive that was moved is the same one
+    assert statuses(rescored(again, output)) == ["unchanged"] * 3

@@ -28,7 +28,13 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made of the source distribution, as `python -m build` does."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):  # setuptools leaves folders where it works
+    for name in (
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+    ):  # setuptools leaves folders where it works
         shutil.copy(ROOT / name, folder)
     for name in ("helm_efficiency", "run_specs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

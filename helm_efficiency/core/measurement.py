@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from helm_efficiency.core.fitting.additive_model import Cells
+from helm_efficiency.core.fitting.correction import Correction
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
@@ -152,6 +153,7 @@ class Profile:
         versions: Versions of the software involved, by package.
         notes: What a reader should know: cells that ran out of memory, noise that remained.
         tier: Tier of a fit of it: `measured`, or `simulated` where cells were simulated rather than timed.
+        correction: Factors from simulated cells to a real server; None for cells that were timed.
 
     Raises:
         InputError: A `resolution_s` out of range.
@@ -172,6 +174,7 @@ class Profile:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tier: Tier = Tier.measured
+    correction: Correction | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.resolution_s <= _MOST_S:

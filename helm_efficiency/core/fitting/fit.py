@@ -10,6 +10,7 @@ import numpy as np
 
 from helm_efficiency.core.fitting.additive_model import Cells, Lines, fit_lines
 from helm_efficiency.core.fitting.batches import fit_batches
+from helm_efficiency.core.fitting.correction import corrected
 from helm_efficiency.core.fitting.intervals import QUANTILE_90, prefill_half_widths, single_half_width
 from helm_efficiency.core.fitting.paper_estimators import fit_paper_2022, fit_paper_2023
 from helm_efficiency.core.fitting.prefill_curve import Curve, fit_curve, fit_parametric_curve, fit_tail
@@ -109,6 +110,8 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: PrefillRul
                 coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, lines, coefficients))
     except InsufficientMeasurementsError as error:
         raise InsufficientMeasurementsError(f"{profile.deployment} on {profile.stack.name}: {error}") from error
+    if profile.correction is not None:
+        coefficients = corrected(coefficients, profile.correction)
     return Fit(
         profile.deployment,
         profile.stack,

@@ -29,7 +29,6 @@ SYSTEMS: Mapping[str, str] = {
     "a100-80gb": "a100_sxm",
     "h100-sxm": "h100_sxm",
     "h200-sxm": "h200_sxm",
-    "h200": "h200_sxm",
     "b200": "b200_sxm",
     "b300": "b300_sxm",
     "gb200": "gb200",
@@ -55,10 +54,15 @@ _QUANTIZED: Mapping[str, Sequence[tuple[str, str]]] = {
 _BLOCKWISE: Sequence[tuple[str, str]] = [("fp8_block", "fp8_block"), ("fp8", "fp8_block"), ("fp8", "fp8")]
 """The same for fp8 with a mixture of experts, which is published in blocks of 128 x 128 (DeepSeek, Qwen3, MiniMax)."""
 
-_DTYPE_OF_MODE = {"bfloat16": "bf16", "int8_wo": "int8", "sq": "int8", "int4_wo": "int4", "nvfp4": "fp4"}
+_NOT_IN_BLOCKS: Sequence[tuple[str, str]] = [("fp8", "fp8_block"), ("fp8", "fp8")]
+"""The same under vLLM, where the tables of dense blockwise kernels cannot be right: on B200 one row takes 37 ms a step
+where sixteen take 29 (MiniMax M2.5), against 13 ms measured with four clients; on H100 they are off by -27 to +30 %."""
 
 _TIMED = ("gemm", "attention", "moe", "mla", "dsa", "ssm", "gdn", "kda")
 """Kernels whose times are tables; the others (norms, copies, transfers) are formulas by design."""
+
+NO_TIMING = (RuntimeError, ValueError, AssertionError, KeyError)
+"""What AIConfigurator raises of a model or of a kernel that it cannot time."""
 
 _PRIVATE_PATH = " at /"
 
@@ -110,12 +114,14 @@ class Simulation:
         dtype: Number format of the weights, as the kernels have it.
         engine_version: Version of the engine whose kernels were timed.
         estimated_kernels: Kernels of which this shape was not timed: their times are estimated from other shapes.
+        weight_bytes: Bytes of weights that each accelerator holds.
     """
 
     deployment: Deployment
     dtype: str
     engine_version: str
     estimated_kernels: tuple[str, ...]
+    weight_bytes: float
     _engine: Any
 
     @property
@@ -160,11 +166,12 @@ def simulate(model: str | Mapping[str, Any], deployment: Deployment) -> Simulati
     with needs_extra("stacks"):
         import aiconfigurator_core  # noqa: F401
     failures = []
+    dtype = deployment.dtype or (checkpoint_dtype(model) if isinstance(model, str) else "bf16")
     with _quietly(), _as_folder(model) as where:
-        for modes in _kernel_modes(model, deployment):
+        for modes in _kernel_modes(model, deployment, dtype):
             try:
-                return _compile(where, deployment, modes)
-            except (RuntimeError, ValueError, AssertionError, KeyError) as error:
+                return _compile(where, deployment, modes, dtype)
+            except NO_TIMING as error:
                 failures.append(str(error).split(_PRIVATE_PATH)[0])
     named = model if isinstance(model, str) else model.get("_name_or_path", "the model")
     raise ProfilingError(
@@ -190,33 +197,50 @@ def packaged_configs() -> Mapping[str, Path]:
     }
 
 
-def _kernel_modes(model: str | Mapping[str, Any], deployment: Deployment) -> Iterator[dict[str, str]]:
+def _kernel_modes(model: str | Mapping[str, Any], deployment: Deployment, dtype: str) -> Iterator[dict[str, str]]:
     """Yield the kernels to try: those of the checkpoint, or of the dtype asked for; last with a cache of 16 bits."""
-    experts = _num_experts(model)
-    if not deployment.dtype:
-        weights: list[dict[str, str]] = [{}]
-    else:
-        pairs = _BLOCKWISE if deployment.dtype == "fp8" and experts else _QUANTIZED[deployment.dtype]
-        weights = [{"gemm_quant_mode": dense, "moe_quant_mode": expert} for dense, expert in pairs]
+    config = json.loads(packaged_configs()[model].read_bytes()) if isinstance(model, str) else model
+    d = deployment
+    pairs: Sequence[tuple[str, str]] = _QUANTIZED[dtype]
+    if dtype == "fp8" and d.engine == "vllm":
+        pairs = _NOT_IN_BLOCKS
+    elif dtype == "fp8" and _num_experts(config):
+        pairs = _BLOCKWISE
+    weights = [{"gemm_quant_mode": dense, "moe_quant_mode": expert} for dense, expert in pairs]
+    if not d.dtype and pairs is not _NOT_IN_BLOCKS:
+        weights = [{}, *weights]  # what AIConfigurator itself reads of the checkpoint, layer by layer
     wide = {"kvcache_quant_mode": "bfloat16", "fmha_quant_mode": "bfloat16"}
     narrow = {"kvcache_quant_mode": "fp8", "fmha_quant_mode": "bfloat16"}
-    given = {"bf16": [wide], "fp8": [narrow], "": [wide] if deployment.dtype else [{}, wide]}
-    for cache_modes in given[deployment.cache_dtype]:
+    given = {"bf16": [wide], "fp8": [narrow], "": [wide] if d.dtype else [{}, wide]}
+    for cache_modes in given[d.cache_dtype]:
         for modes in weights:
             yield modes | cache_modes
 
 
-def _num_experts(model: str | Mapping[str, Any]) -> int:
-    config = json.loads(packaged_configs()[model].read_bytes()) if isinstance(model, str) else model
-    config = config.get("text_config") or config
+@cache
+def checkpoint_dtype(name: str) -> str:
+    """Return the number format of the weights of a packaged config: `bf16`, `fp8`, `fp4`, `mxfp4` or `int4`."""
+    path = packaged_configs()[name]
+    config = json.loads(path.read_bytes())
+    beside = path.with_name(path.name.replace("_config.json", "_hf_quant_config.json"))
+    by_maker = json.loads(beside.read_bytes())["quantization"] if beside.exists() else {}
+    given = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config") or {}
+    method = str(by_maker.get("quant_algo") or given.get("quant_algo") or given.get("quant_method") or "bf16").lower()
+    names = {"nvfp4": "fp4", "mixed_precision": "fp4", "compressed-tensors": "int4"}
+    return names.get(method, method)
+
+
+def _num_experts(config: Mapping[str, Any]) -> int:
+    """Return the experts of each layer of a transformers config, 0 for a dense model."""
+    text = config.get("text_config") or config
     names = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
-    return max(int(config.get(name) or 0) for name in names)
+    return max(int(text.get(name) or 0) for name in names)
 
 
-def _compile(where: str, deployment: Deployment, modes: Mapping[str, str]) -> Simulation:
+def _compile(where: str, deployment: Deployment, modes: Mapping[str, str], dtype: str) -> Simulation:
     """Build the list of kernels and try it once, so that a kernel without timings is found here."""
     import aiconfigurator_core
-    from aiconfigurator_core.sdk import engine, models, perf_database
+    from aiconfigurator_core.sdk import engine, models
     from aiconfigurator_core.sdk.config_builders import build_model_config
 
     d = deployment
@@ -230,10 +254,7 @@ def _compile(where: str, deployment: Deployment, modes: Mapping[str, str]) -> Si
         **modes,
     )
     model = models.get_model(where, config, d.engine)
-    # HYBRID: the timed kernel where there is one, else an estimate from other shapes of the same kernel
-    tables = perf_database.get_database_view(system, d.engine, "current", database_mode="HYBRID")
-    if tables is None:
-        raise ValueError(f"no tables of {d.engine} on {system}")
+    tables = _tables(system, d.engine)
     spec = engine.build_engine_spec_json(
         model,
         model_path=where,
@@ -249,29 +270,25 @@ def _compile(where: str, deployment: Deployment, modes: Mapping[str, str]) -> Si
     kernels = [kernel for phase in compiled.run_static_per_op(batch_size=1, isl=1024, osl=2) for kernel in phase]
     compiled.run_static(batch_size=16, isl=128, osl=64)
     estimated = {name.split("_", 1)[1] for name, _, _, source in kernels if source == "empirical"}
-    dense, expert = model.config.gemm_quant_mode.name, model.config.moe_quant_mode.name
     return Simulation(
         deployment=d,
-        dtype=d.dtype or _dtype_of(expert if _has_experts(kernels) else dense),
+        dtype=dtype,
         engine_version=str(tables.version),
         estimated_kernels=tuple(sorted(name for name in estimated if any(word in name for word in _TIMED))),
+        weight_bytes=float(sum(op.get_weights() for op in model.context_ops)),
         _engine=compiled,
     )
 
 
-def _has_experts(kernels: Sequence[tuple[str, float, float, str]]) -> bool:
-    return any("moe" in name for name, *_ in kernels)
+@cache
+def _tables(system: str, engine: str) -> Any:
+    """Read the tables of an engine on a system: timed kernels, else estimates from other shapes of the same kernel."""
+    from aiconfigurator_core.sdk import perf_database
 
-
-def _dtype_of(mode: str) -> str:
-    """Return our name of a number format of kernels.
-
-    >>> _dtype_of("fp8_block"), _dtype_of("w4a16_mxfp4"), _dtype_of("bfloat16")
-    ('fp8', 'mxfp4', 'bf16')
-    """
-    if "mxfp4" in mode:
-        return "mxfp4"
-    return _DTYPE_OF_MODE.get(mode, mode.split("_")[0])
+    tables = perf_database.get_database_view(system, engine, "current", database_mode="HYBRID")
+    if tables is None:
+        raise ValueError(f"no tables of {engine} on {system}")
+    return tables
 
 
 @contextmanager
@@ -292,8 +309,14 @@ def _as_folder(model: str | Mapping[str, Any]) -> Iterator[str]:
     if isinstance(model, str):
         if model not in packaged_configs():
             raise InputError(f"{PACKAGE} has no config of {model!r}; give its config.json instead.")
-        yield model
-        return
+        from aiconfigurator_core.sdk.common import DefaultHFModels
+
+        if model in DefaultHFModels:  # by name, as a few models are known by it
+            yield model
+            return
+        content = packaged_configs()[model].read_bytes()
+    else:
+        content = json.dumps(dict(model)).encode()
     with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(dict(model)), encoding="utf-8")
+        (Path(folder) / "config.json").write_bytes(content)
         yield folder

@@ -6,13 +6,14 @@ same weight.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
 from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
 from helm_efficiency.errors import InputError
-from helm_efficiency.profiling.simulated.aiconfigurator import packaged_configs
+from helm_efficiency.profiling.simulated.aiconfigurator import checkpoint_dtype, packaged_configs
 
 _CONTEXT_TOKENS = 131_072
 """Context of a config that does not say: more than any cell asks for, so that no cell is refused."""
@@ -23,41 +24,54 @@ class SimulatedModel(NamedTuple):
 
     Attributes:
         config: Name of a config that it brings, or a config.
+        dtype: Number format of the weights to ask for; empty for that of the checkpoint.
         notes: What the config leaves out of the model.
     """
 
     config: str | Mapping[str, Any]
+    dtype: str = ""
     notes: tuple[str, ...] = ()
 
 
-def simulated_model(architecture: Architecture) -> SimulatedModel:
-    """Return what to simulate for an architecture.
+def simulated_model(architecture: Architecture, dtype: str = "") -> SimulatedModel:
+    """Return what to simulate for an architecture with weights of a number format.
+
+    A quantized checkpoint says which layers are quantized, so one of that dtype is preferred.
+
+    Args:
+        architecture: Sizes of the model.
+        dtype: Number format of the weights; empty for that of the published checkpoint, bf16 where none is known.
 
     Raises:
         InputError: AIConfigurator has no kernels of such a model.
         MissingExtraError: AIConfigurator is not installed.
     """
-    for name, known in packaged_architectures().items():
-        if have_same_layers(known, architecture):
+    alike = [name for name, known in packaged_architectures().items() if have_same_layers(known, architecture)]
+    if alike:
+        return packaged_model(alike, dtype)
+    return made_up_model(architecture)._replace(dtype=dtype or "bf16")
+
+
+def packaged_model(names: Sequence[str], dtype: str = "") -> SimulatedModel:
+    """Return the one of some packaged checkpoints of the same layers whose weights have a number format."""
+    for name in names:
+        if dtype in ("", checkpoint_dtype(name)):
             return SimulatedModel(name)
-    return made_up_model(architecture)
+    return SimulatedModel(names[0], dtype)
 
 
 @cache
 def packaged_architectures() -> Mapping[str, Architecture]:
-    """Map the names of AIConfigurator's configs, without quantized copies of the same layers, to their sizes.
+    """Map the names of AIConfigurator's configs to their sizes, checkpoints of a model's maker before quantized ones.
 
     Raises:
         MissingExtraError: AIConfigurator is not installed.
     """
     found: dict[str, Architecture] = {}
-    for name, path in packaged_configs().items():
-        try:
-            architecture = Architecture.from_transformers_config(json.loads(path.read_bytes()), name=name)
-        except InputError:  # a hybrid, whose layers our sizes cannot say: it is simulated by its name alone
-            continue
-        if not any(have_same_layers(architecture, other) for other in found.values()):
-            found[name] = architecture
+    for name in sorted(packaged_configs(), key=lambda name: (name.startswith("nvidia/"), name)):
+        values = json.loads(packaged_configs()[name].read_bytes())
+        with suppress(InputError):  # a hybrid, whose layers our sizes cannot say, is simulated by its name alone
+            found[name] = Architecture.from_transformers_config(values, name=name)
     return found
 
 
@@ -84,7 +98,7 @@ def made_up_model(architecture: Architecture) -> SimulatedModel:
     }
     if a.num_experts:
         config |= _expert_sizes(a)
-    return SimulatedModel(config, tuple(_notes(a)))
+    return SimulatedModel(config, notes=tuple(_notes(a)))
 
 
 def _expert_sizes(a: Architecture) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Whole profiles of models that are simulated rather than timed: the same cells, store and fit as of any other."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.catalog.simulation_corrections import simulation_correction
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
-from helm_efficiency.core.transfer.placement import Serving, place
 from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.choice import CellChoice
@@ -22,7 +22,12 @@ from helm_efficiency.profiling.simulated.aiconfigurator import (
     packaged_configs,
     simulate,
 )
-from helm_efficiency.profiling.simulated.configs import SimulatedModel, packaged_architectures, simulated_model
+from helm_efficiency.profiling.simulated.configs import (
+    SimulatedModel,
+    packaged_architectures,
+    packaged_model,
+    simulated_model,
+)
 
 PROMPT_TOKENS = (1, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Prompt lengths of a simulated profile. Doublings: prefill between them is straight to 1 % where it was tried."""
@@ -30,8 +35,9 @@ PROMPT_TOKENS = (1, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
 _BATCHED_PROMPT_TOKENS = (128, 1024, 4096)
-_OUTPUT_TOKENS = (1, 33, 257)
-"""The first token alone tells prefill; the other two tell decode and, with the prompts, how it grows with context."""
+_OUTPUT_TOKENS = (1, 65, 4097)
+_BATCHED_OUTPUT_TOKENS = (1, 257)
+"""The first token alone tells prefill; the others tell decode and, with the prompts, how it grows with context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,50 +85,43 @@ def run_simulated_job(job: SimulatedJob, *, on_result: OnResult | None = None) -
         ProfilingError: There are no timings of a kernel that it needs there.
         MissingExtraError: AIConfigurator is not installed.
     """
-    subject = find_subject(job.model)
-    simulation = simulate(subject.simulated.config, job.runs_on)
+    subject = find_subject(job.model, job.runs_on.dtype)
+    simulation = simulate(subject.simulated.config, replace(job.runs_on, dtype=subject.simulated.dtype))
     chosen = job.cells.plan(None) if job.cells.prompt_tokens or job.cells.cells else FixedPlan(simulated_cells())
-    outcome = run_session(chosen, lambda cell: _result(simulation, cell), on_result=on_result)
+    outcome = run_session(
+        chosen, lambda cell: CellResult(cell, (cell_measurement(simulation, cell),)), on_result=on_result
+    )
     return build_profile(job, subject, simulation, outcome.measurements()), outcome
 
 
 def simulated_cells(longest_tokens: int = PROMPT_TOKENS[-1]) -> list[Cell]:
     """Return the cells of a simulated profile: single requests of every prompt length, then batches of a few."""
     single = [Cell(p, o) for p in PROMPT_TOKENS if p <= longest_tokens for o in _OUTPUT_TOKENS]
-    batched = [Cell(p, o, b) for b in BATCH_SIZES for p in _BATCHED_PROMPT_TOKENS for o in _OUTPUT_TOKENS[::2]]
+    batched = [Cell(p, o, b) for b in BATCH_SIZES for p in _BATCHED_PROMPT_TOKENS for o in _BATCHED_OUTPUT_TOKENS]
     return [*single, *(cell for cell in batched if cell.prompt_tokens <= longest_tokens)]
 
 
-def find_subject(model: str) -> Subject:
+def find_subject(model: str, dtype: str = "") -> Subject:
     """Find a model by a name or by its config.
+
+    Args:
+        model: As `SimulatedJob.model`.
+        dtype: Number format of the weights; empty for that of the checkpoint.
 
     Raises:
         InputError: There is no such name or file, or no kernels of such a model.
     """
     entry = load_architectures().entries.get(model) or load_architectures().of_model(model)
     if model in packaged_configs():
-        return Subject(SimulatedModel(model), packaged_architectures().get(model), f"{PACKAGE}: config of {model}")
+        return Subject(packaged_model([model], dtype), packaged_architectures().get(model), f"{PACKAGE}: {model}")
     if entry is not None:
-        return Subject(simulated_model(entry.architecture), entry.architecture, entry.source)
+        return Subject(simulated_model(entry.architecture, dtype), entry.architecture, entry.source)
     config = read_config(model)
     try:
         architecture = Architecture.from_transformers_config(config.values, name=Path(config.name).name)
     except InputError:
-        return Subject(SimulatedModel(config.values), None, config.source)
-    return Subject(simulated_model(architecture), architecture, config.source)
-
-
-def fewest_accelerators(architecture: Architecture, *, dtype: str, memory_bytes: float, node_size: int = 8) -> int:
-    """Return the fewest accelerators of one node that hold a model.
-
-    Raises:
-        InputError: It does not fit into a node.
-    """
-    serving = Serving(dtype={"mxfp4": "fp4"}.get(dtype, dtype) or "bf16")
-    placed = place(architecture, serving, memory_bytes=memory_bytes, node_size=node_size)
-    if placed.pipeline_parallel > 1:
-        raise InputError(f"{architecture.name} in {serving.dtype} does not fit into one node of {node_size}.")
-    return placed.tensor_parallel
+        return Subject(SimulatedModel(config.values, dtype or "bf16"), None, config.source)
+    return Subject(simulated_model(architecture, dtype), architecture, config.source)
 
 
 def build_profile(
@@ -133,17 +132,18 @@ def build_profile(
     notes = [*subject.simulated.notes]
     if simulation.estimated_kernels:
         notes.append(f"kernels of shapes that were not timed: {', '.join(simulation.estimated_kernels)}")
+    stack = Stack(
+        name=job.stack_name or f"simulated-{d.accelerator}-{d.engine}-{simulation.dtype}",
+        accelerator=d.accelerator,
+        num_accelerators=d.tensor_parallel,
+        engine=d.engine,
+        engine_version=simulation.engine_version,
+        dtype=simulation.dtype,
+        tensor_parallel=d.tensor_parallel,
+    )
     return Profile(
         deployment=job.deployment,
-        stack=Stack(
-            name=job.stack_name or f"simulated-{d.accelerator}-{d.engine}-{simulation.dtype}",
-            accelerator=d.accelerator,
-            num_accelerators=d.tensor_parallel,
-            engine=d.engine,
-            engine_version=simulation.engine_version,
-            dtype=simulation.dtype,
-            tensor_parallel=d.tensor_parallel,
-        ),
+        stack=stack,
         measurements=measurements,
         architecture=subject.architecture,
         source=f"simulated by {PACKAGE}; sizes: {subject.source}",
@@ -151,10 +151,16 @@ def build_profile(
         versions=simulation.versions,
         notes=tuple(notes),
         tier=Tier.simulated,
+        correction=simulation_correction(stack, subject.architecture),
     )
 
 
-def _result(simulation: Simulation, cell: Cell) -> CellResult:
+def cell_measurement(simulation: Simulation, cell: Cell) -> Measurement:
+    """Return one simulated cell.
+
+    Raises:
+        RuntimeError: A kernel has neither a timing nor anything to estimate it from.
+    """
     seconds = simulation.request_s(cell.prompt_tokens, cell.output_tokens, batch_size=cell.batch_size)
     first_s = simulation.prefill_s(cell.prompt_tokens, batch_size=cell.batch_size)
-    return CellResult(cell, (Measurement(*cell[:2], seconds=seconds, batch_size=cell.batch_size, ttft_s=first_s),))
+    return Measurement(*cell[:2], seconds=seconds, batch_size=cell.batch_size, ttft_s=first_s)

@@ -1,0 +1,274 @@
+"""Coefficients of today's stacks that the package brings, so that an empty store can score today's models.
+
+`data/default_stacks.json.gz` holds what `python -m helm_efficiency.profiling.simulated.defaults` wrote: simulated cells
+of open models on common accelerators and engines, fitted. Corrections learnt from public measurements are applied when
+they are read, so that a better table of corrections needs no new simulation. The tier is `simulated`.
+
+A stack is named accelerator-engine-dtype, such as `h100-sxm-vllm-fp8`. With `native` for the dtype, every model has
+that of its own checkpoint. A model is spread over the fewest accelerators that hold it, or over 8 where the name ends
+in `-x8`.
+"""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import msgspec
+
+from helm_efficiency.catalog.architectures import load_architectures, name_key
+from helm_efficiency.catalog.simulation_corrections import simulation_correction
+from helm_efficiency.core.fitting.correction import corrected
+from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.rules import PrefillRule
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
+from helm_efficiency.core.tier import Tier
+from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
+from helm_efficiency.errors import UnknownDeploymentError
+
+DEFAULT_STACK = "h100-sxm-vllm-native"
+"""The stack that is assumed where none is named: what most public measurements of served models were made on."""
+
+NATIVE = "native"
+ON_EIGHT = "-x8"
+
+_DATA = "data/default_stacks.json.gz"
+
+
+class SimulatedStack(NamedTuple):
+    """One engine on one accelerator, as it was simulated.
+
+    Attributes:
+        accelerator: Key of the accelerator catalog.
+        engine: Serving engine.
+        engine_version: Version of the engine whose kernels were timed.
+    """
+
+    accelerator: str
+    engine: str
+    engine_version: str
+
+
+class SimulatedFit(NamedTuple):
+    """Coefficients of one model on one stack, before any correction; seconds in the units of `RuntimeCoefficients`.
+
+    Attributes:
+        model: Index of the model.
+        stack: Index of the stack.
+        dtype: Number format of the weights.
+        num_accelerators: Accelerators that share each layer.
+        is_native: Whether the dtype is that of the checkpoint.
+        is_fewest: Whether fewer accelerators would not hold the model.
+        prefill_s: Prefill at each of the table's prompt lengths.
+        decode_s_per_token: Decode step of each of the table's batch sizes, at an empty context.
+        decode_s_per_context_token: Further seconds of a decode step for each token of context.
+        batch_factors: Prefill factor of each of the table's batch sizes.
+        tail: Linear and quadratic term of prefill beyond the longest prompt.
+        relative_error: How far simulated cells stray from these coefficients.
+    """
+
+    model: int
+    stack: int
+    dtype: str
+    num_accelerators: int
+    is_native: bool
+    is_fewest: bool
+    prefill_s: tuple[float, ...]
+    decode_s_per_token: tuple[float, ...]
+    decode_s_per_context_token: float
+    batch_factors: tuple[float, ...]
+    tail: tuple[float, float]
+    relative_error: float
+
+
+class SimulatedName(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model of the table.
+
+    Attributes:
+        name: In the architecture catalog, else on Hugging Face.
+        architecture: Sizes other than zero; empty where they cannot say the layers.
+        notes: What the simulation leaves out of the model.
+    """
+
+    name: str
+    architecture: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+
+
+class SimulatedTable(msgspec.Struct, frozen=True):
+    """All that the package brings.
+
+    Attributes:
+        versions: Versions of the software that simulated and fitted, by package.
+        made_on: ISO date.
+        prompt_tokens: Prompt lengths of the prefill knots.
+        batch_sizes: Batch sizes of the decode steps, 1 the first.
+        max_output_tokens: Longest output that was simulated.
+        models: Every model once.
+        stacks: Every accelerator and engine once.
+        fits: One a model, stack, dtype and number of accelerators.
+    """
+
+    versions: dict[str, str]
+    made_on: str
+    prompt_tokens: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+    max_output_tokens: int
+    models: tuple[SimulatedName, ...]
+    stacks: tuple[SimulatedStack, ...]
+    fits: tuple[SimulatedFit, ...]
+
+
+def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fit]:
+    """Return the packaged coefficients of a model, on every packaged stack or on one.
+
+    Args:
+        model: Name in the architecture catalog, of HELM or of Hugging Face, or sizes: of the same layers.
+        stack: Name of a stack, see `default_stacks`; None for all.
+
+    Returns:
+        Fits under the model's name, with intervals that hold for real servers; empty where there are none.
+
+    Example:
+        >>> from helm_efficiency.catalog.default_stacks import default_fits
+        >>> (fit,) = default_fits("meta/llama-3.1-8b-instruct", "h100-sxm-vllm-fp8")
+        >>> fit.tier, str(fit.stack.accelerator), fit.stack.num_accelerators
+        ('simulated', 'h100-sxm', 1)
+    """
+    found = _find(model)
+    if found is None:
+        return []
+    name = model if isinstance(model, str) else model.name
+    fits = (fit for fit in _table().fits if fit.model == found.index)
+    return [_fit(name, found, fit, named) for fit in fits for named in _names(fit) if stack in (None, named)]
+
+
+def default_fit(model: str | Architecture, stack: str = DEFAULT_STACK) -> Fit:
+    """Return the packaged coefficients of a model on one stack.
+
+    Raises:
+        UnknownDeploymentError: There are none; says which stacks there are for the model.
+    """
+    fits = default_fits(model, stack)
+    if fits:
+        return fits[0]
+    name = model if isinstance(model, str) else model.name
+    known = ", ".join(sorted({fit.stack.name for fit in default_fits(model)})) or "none"
+    raise UnknownDeploymentError(
+        f"No packaged coefficients of {name!r} on {stack!r}. Stacks with some of this model: {known}. "
+        "Simulate or measure it with: helm-efficiency profile …"
+    )
+
+
+def default_stacks() -> tuple[str, ...]:
+    """Names of all packaged stacks."""
+    return tuple(sorted({named for fit in _table().fits for named in _names(fit)}))
+
+
+def default_models() -> tuple[str, ...]:
+    """Names of all models with packaged coefficients, as in the architecture catalog, else as on Hugging Face."""
+    return tuple(sorted(model.name for model in _table().models))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    index: int
+    model: SimulatedName
+    note: str
+
+
+def _find(model: str | Architecture) -> _Found | None:
+    """Return a model of the table by its name, else by the layers of what the catalog knows by that name."""
+    by_name = _by_name()
+    if isinstance(model, str):
+        index = by_name.get(model.lower(), by_name.get(name_key(model)))
+        if index is not None:
+            return _Found(index, _table().models[index], "")
+        entry = load_architectures().of_model(model) or load_architectures().entries.get(model)
+        if entry is None:
+            return None
+        model = entry.architecture
+    for index, known in _architectures():
+        if have_same_layers(known, model):
+            return _Found(index, _table().models[index], f"simulated as {known.name}, whose layers are the same")
+    return None
+
+
+def _names(fit: SimulatedFit) -> Iterator[str]:
+    """Yield the names of the stacks that a fit belongs to."""
+    accelerator, engine, _ = _table().stacks[fit.stack]
+    for dtype in (NATIVE, fit.dtype) if fit.is_native else (fit.dtype,):
+        if fit.is_fewest:
+            yield f"{accelerator}-{engine}-{dtype}"
+        if fit.num_accelerators == 8:
+            yield f"{accelerator}-{engine}-{dtype}{ON_EIGHT}"
+
+
+def _fit(name: str, found: _Found, fit: SimulatedFit, stack_name: str) -> Fit:
+    table = _table()
+    on = table.stacks[fit.stack]
+    stack = Stack(
+        stack_name,
+        on.accelerator,
+        fit.num_accelerators,
+        engine=on.engine,
+        engine_version=on.engine_version,
+        dtype=fit.dtype,
+        tensor_parallel=fit.num_accelerators,
+    )
+    architecture = dict(_architectures()).get(found.index)
+    correction = simulation_correction(stack, architecture)
+    return Fit(
+        name,
+        stack,
+        corrected(_coefficients(table, fit), correction),
+        tier=Tier.simulated,
+        notes=(*found.model.notes, *((found.note,) if found.note else ())),
+        versions=table.versions,
+        source=f"simulated by aiconfigurator-core, corrected by {correction.source}",
+        fitted_on=table.made_on,
+    )
+
+
+def _coefficients(table: SimulatedTable, fit: SimulatedFit) -> RuntimeCoefficients:
+    prompts = table.prompt_tokens
+    return RuntimeCoefficients(
+        PrefillRule.linear,
+        tuple(zip(prompts, fit.prefill_s, strict=True)),
+        fit.decode_s_per_token[0],
+        Domain(prompts[0], prompts[-1], 1, table.max_output_tokens, table.batch_sizes[-1]),
+        decode_s_per_context_token=fit.decode_s_per_context_token,
+        relative_error=fit.relative_error,
+        tail_s_per_token=fit.tail[0],
+        tail_s_per_token_squared=fit.tail[1],
+        batch_knots=tuple(zip(table.batch_sizes, fit.batch_factors, fit.decode_s_per_token, strict=True)),
+    )
+
+
+@cache
+def _table() -> SimulatedTable:
+    packed = files("helm_efficiency.catalog").joinpath(_DATA).read_bytes()
+    return msgspec.json.decode(gzip.decompress(packed), type=SimulatedTable)
+
+
+@cache
+def _by_name() -> dict[str, int]:
+    """Map names, in lower case and in the form that hosts share, to the index of their model."""
+    named = [(model.name, index) for index, model in enumerate(_table().models)]
+    return {name_key(name): index for name, index in named} | {name.lower(): index for name, index in named}
+
+
+@cache
+def _architectures() -> tuple[tuple[int, Architecture], ...]:
+    models = enumerate(_table().models)
+    return tuple(
+        (index, Architecture(name=model.name, **model.architecture)) for index, model in models if model.architecture
+    )
+
+
+def write_table(table: SimulatedTable) -> bytes:
+    """Return the bytes of a table; the same table gives the same bytes."""
+    return gzip.compress(msgspec.json.encode(table), compresslevel=9, mtime=0)

@@ -1,0 +1,63 @@
+"""How far simulated times are off real servers, by engine, accelerator generation, number format and kind of model.
+
+`data/simulation_corrections.csv` is learnt from public measurements of served models by `benchmarks/modern.py --learn`,
+with partial pooling: `*` stands for anything that was not measured, and has the wider interval of what is not known.
+"""
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from helm_efficiency.core.fitting.correction import Correction
+from helm_efficiency.core.measurement import Stack
+from helm_efficiency.core.transfer.architecture import Architecture
+
+ANY = "*"
+
+GENERATIONS: Mapping[str, str] = {
+    "a100-80gb": "ampere",
+    "h100-sxm": "hopper",
+    "h200-sxm": "hopper",
+    "b200": "blackwell",
+    "b300": "blackwell",
+    "gb200": "blackwell",
+    "gb300": "blackwell",
+    "rtx-pro-6000": "blackwell",
+    "l40s": "ada",
+}
+"""Generation of the accelerators that can be simulated: kernels are written once for each."""
+
+_DATA = "data/simulation_corrections.csv"
+_KEYS = ("engine", "generation", "dtype", "kind")
+_NUMBERS = ("prefill_factor", "decode_factor", "prefill_error", "decode_error", "step_s", "row_s")
+
+
+def simulation_correction(stack: Stack, architecture: Architecture | None = None) -> Correction:
+    """Return the correction of a simulated stack.
+
+    Args:
+        stack: Engine, accelerator and number format of the weights.
+        architecture: Sizes of the model; None where they are not known.
+    """
+    kind = ANY if architecture is None else kind_of(architecture)
+    asked = (stack.engine, GENERATIONS.get(stack.accelerator, ANY), stack.dtype, kind)
+    known = [{row[i] for row in _table()} for i in range(len(_KEYS))]
+    return _table()[tuple(level if level in known[i] else ANY for i, level in enumerate(asked))]  # type: ignore[index]
+
+
+def kind_of(architecture: Architecture) -> str:
+    """Return `moe` for a mixture of experts, else `dense`."""
+    return "moe" if architecture.num_experts else "dense"
+
+
+@cache
+def _table() -> Mapping[tuple[str, str, str, str], Correction]:
+    text = files("helm_efficiency.catalog").joinpath(_DATA).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    table = {}
+    for row in csv.DictReader(lines):
+        engine, generation, dtype, kind = (row[key] for key in _KEYS)
+        numbers = {name: float(row[name]) for name in _NUMBERS}
+        table[engine, generation, dtype, kind] = Correction(**numbers, source="public measurements of served models")
+    return table

@@ -141,7 +141,7 @@ def test_highest_load_keeps_the_service_level() -> None:
     served = highest_load(STEPS, CHAT, level=level)
     assert served is not None
     assert served.requests_per_s < capacity(STEPS, CHAT)
-    assert served.tpot_s.p50 == pytest.approx(0.02, rel=1e-3) or served.ttft_s.p50 == pytest.approx(0.5, rel=1e-3)
+    assert served.tpot_s.p50 == pytest.approx(0.02, rel=0.01) or served.ttft_s.p50 == pytest.approx(0.5, rel=0.01)
 
 
 def test_no_load_keeps_an_impossible_service_level() -> None:

@@ -98,14 +98,6 @@ class Served:
     server: Server
     conditions: Conditions
 
-    def excess(self, level: ServiceLevel) -> float:
-        """Return the larger ratio of a time to that of a service level: up to 1 where the level is kept.
-
-        Requests of one output token have no time of further ones, and keep any.
-        """
-        ttft_s, tpot_s = (getattr(spread, level.quantile) for spread in (self.ttft_s, self.tpot_s))
-        return max(float(ttft_s) / level.ttft_s, 0.0 if math.isnan(tpot_s) else float(tpot_s) / level.tpot_s)
-
     def times_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
     ) -> tuple[FloatArray, FloatArray]:
@@ -151,7 +143,7 @@ def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float
     """
     lengths, steps, server = demand.lengths, demand.steps, demand.server
     met = replace(met, wait_s=met.wait_s + outside_s)
-    ttft, tpot, whole = _spreads(steps, server, lengths, met)
+    ttft, tpot, whole = spreads_under(steps, server, lengths, met)
     work_s = share_s(steps, server, met, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens)
     limit = "batch" if demand.slots >= demand.most else "kv cache"
     return Served(
@@ -183,6 +175,15 @@ def prefilled_after_s(
         passes = num_passes(prompt_tokens, cached_tokens, server.chunk_tokens)
         own_s = own_s + passes * met.busy_fraction * met.pass_beside_s
     return np.asarray(steps.overhead_s + server.reply_s + met.wait_s + own_s)
+
+
+def excess(ttft_s: Spread, tpot_s: Spread, level: ServiceLevel) -> float:
+    """Return the larger ratio of a time to that of a service level: up to 1 where the level is kept.
+
+    Requests of one output token have no time of further ones, and keep any.
+    """
+    first, further = (getattr(spread, level.quantile) for spread in (ttft_s, tpot_s))
+    return max(float(first) / level.ttft_s, 0.0 if math.isnan(further) else float(further) / level.tpot_s)
 
 
 def _decoded_in_s(server: Server, met: Conditions, output_tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -222,7 +223,7 @@ def share_s(
     return np.asarray(alone_s - saved_s + decode_s / server.tokens_per_pass)
 
 
-def _spreads(steps: StepTimes, server: Server, lengths: Lengths, met: Conditions) -> tuple[Spread, Spread, Spread]:
+def spreads_under(steps: StepTimes, server: Server, lengths: Lengths, met: Conditions) -> tuple[Spread, Spread, Spread]:
     """Return the spread of TTFT, of TPOT and of end-to-end seconds over lengths, waits and others' prompts."""
     prefilled_s = prefilled_after_s(steps, server, met, lengths.prompt_tokens, lengths.cached_tokens)
     decode_s, held_s = _decoded_in_s(server, met, lengths.output_tokens)

@@ -21,7 +21,15 @@ from scipy.optimize import brentq
 from helm_efficiency.core.serving.demand import Demand, share_hidden
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
-from helm_efficiency.core.serving.served import Conditions, Served, own_prefill_s, prefilled_after_s, served_under
+from helm_efficiency.core.serving.served import (
+    Conditions,
+    Served,
+    excess,
+    own_prefill_s,
+    prefilled_after_s,
+    served_under,
+    spreads_under,
+)
 from helm_efficiency.core.serving.server import DEFAULT_SERVER, Server
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.serving.waits import Wait, occupancy, wait_at_random, wait_of_client
@@ -115,14 +123,24 @@ def highest_load(
     most = demand.capacity()
 
     def surplus(load: float) -> float:
-        served = _served_at(demand, most * math.exp(load))
-        return 1.0 if served is None else math.log(min(max(served.excess(level), 0.1), math.e))
+        met, outside_s = _met_at_random(demand, most * math.exp(load))
+        if math.isinf(met.wait_s):
+            return 1.0
+        met = replace(met, wait_s=met.wait_s + outside_s)
+        ttft_s, tpot_s, _ = spreads_under(steps, server, lengths, met)
+        return math.log(min(max(excess(ttft_s, tpot_s, level), 0.1), math.e))
 
-    lowest, highest = math.log(1e-6), 0.0
-    if surplus(lowest) > 0.0:
+    if surplus(_LEAST_LOAD) > 0.0:
         return None
-    load = brentq(surplus, lowest, highest, xtol=1e-4) if surplus(highest) > 0.0 else highest
-    return _served_at(demand, most * math.exp(min(load, highest) - 2e-4))  # on the side that keeps the level
+    load = brentq(surplus, _LEAST_LOAD, 0.0, xtol=_LOAD_STEP) if surplus(0.0) > 0.0 else 0.0
+    return _served_at(demand, most * math.exp(load - 2.0 * _LOAD_STEP))  # on the side that keeps the level
+
+
+_LEAST_LOAD = math.log(1e-6)
+"""Share of the capacity, as a logarithm, at which a request is as good as alone."""
+
+_LOAD_STEP = 1e-3
+"""Precision of the highest load, as a logarithm: a thousandth, far below the error of any coefficients."""
 
 
 def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DEFAULT_SERVER) -> Served | None:

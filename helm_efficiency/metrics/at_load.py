@@ -5,7 +5,7 @@ the requests of a run come to one server as a stated load, by default the highes
 share its accelerators' time out among themselves (see `core.serving`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +14,15 @@ from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
+from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import DEFAULT_LOAD, Load
 from helm_efficiency.core.serving.served import Served
 from helm_efficiency.core.serving.server import Server, Speculation, kv_cache_tokens
 from helm_efficiency.core.serving.steady_state import solve
 from helm_efficiency.core.serving.steps import StepTimes
-from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER, WORKSPACE_FRACTION, Placement
+from helm_efficiency.core.transfer.architecture import Architecture
+from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER, Serving, place_on
 from helm_efficiency.errors import CatalogError, EfficiencyError, InputError
 
 
@@ -83,41 +85,41 @@ class Loaded(NamedTuple):
     accelerator_s: FloatArray
 
 
-def server_of(fit: Fit, *, context_tokens: float, speculation: Speculation | None = None) -> Server:
-    """Return the server that a stack makes for a model.
+def server_on(stack: Stack, architecture: Architecture, *, memory_bytes: float, context_tokens: float) -> Server:
+    """Return the server that a stack makes for a model: its scheduling, and the cache that the weights leave room for.
 
     Args:
-        fit: Coefficients, of a model that the catalog knows.
+        stack: Accelerators, engine and dtype.
+        architecture: The model.
+        memory_bytes: Memory of one accelerator.
         context_tokens: Typical length of a whole request.
-        speculation: Speculative decoding; None for none.
 
     Raises:
-        CatalogError: The memory, the model or the dtype is not known: its cache could hold any number of requests.
-        InputError: The weights leave no room for a cache.
+        CatalogError: The bytes of a weight are not known.
+        InputError: The weights leave no room for a request.
     """
-    stack = fit.stack
-    accelerator = load_accelerators().get(stack.accelerator)
+    dtype = {"mxfp4": "fp4"}.get(stack.dtype, stack.dtype)
+    if dtype not in BYTES_PER_PARAMETER:
+        raise CatalogError(f"bytes of a weight unknown: dtype {stack.dtype!r}")
+    context = max(round(context_tokens), 1)
+    ways = (max(stack.num_accelerators // stack.pipeline_parallel, 1), stack.pipeline_parallel)
+    placement = place_on(architecture, Serving(dtype=dtype, context_tokens=context), memory_bytes, ways)
+    kv_tokens = kv_cache_tokens(architecture, placement, context_tokens=context)
+    if kv_tokens < context:
+        raise InputError("the weights leave no room for a request")
+    return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=kv_tokens)
+
+
+def _server_of(fit: Fit, context_tokens: float) -> Server:
+    """Return the server of a fit, whose accelerator and model the catalog has to know."""
+    accelerator = load_accelerators().get(fit.stack.accelerator)
     if accelerator is None or accelerator.memory_bytes is None:
-        raise CatalogError(f"memory of {stack.accelerator} unknown")
+        raise CatalogError(f"memory of {fit.stack.accelerator} unknown")
     entry = load_architectures().of_model(fit.deployment)
     if entry is None:
         raise CatalogError(f"architecture of {fit.deployment} unknown")
-    bytes_per_parameter = BYTES_PER_PARAMETER.get({"mxfp4": "fp4"}.get(stack.dtype, stack.dtype))
-    if bytes_per_parameter is None:
-        raise CatalogError(f"bytes of a weight unknown: dtype {stack.dtype!r}")
-    placement = Placement(
-        tensor_parallel=max(stack.num_accelerators // stack.pipeline_parallel, 1),
-        pipeline_parallel=stack.pipeline_parallel,
-        weights_bytes=entry.architecture.num_parameters() * bytes_per_parameter / stack.num_accelerators,
-        kv_cache_bytes=0.0,
-        workspace_bytes=WORKSPACE_FRACTION * accelerator.memory_bytes,
-        memory_bytes=accelerator.memory_bytes,
-    )
-    kv_tokens = kv_cache_tokens(entry.architecture, placement, context_tokens=max(round(context_tokens), 1))
-    if kv_tokens < context_tokens:
-        raise InputError("the weights leave no room for a request")
-    server = Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=kv_tokens)
-    return server if speculation is None else server.with_speculation(speculation)
+    memory_bytes = accelerator.memory_bytes
+    return server_on(fit.stack, entry.architecture, memory_bytes=memory_bytes, context_tokens=context_tokens)
 
 
 def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loaded]:
@@ -136,7 +138,7 @@ def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loade
     again = np.maximum(p[twins] - 1.0, 0.0)
     lengths = Lengths.of(np.r_[p, p[twins]], np.r_[o, o[twins]], np.r_[q, again])
     context = lengths.mean(lengths.prompt_tokens + lengths.output_tokens)
-    server = server_of(fit, context_tokens=context, speculation=busy.speculation)
+    server = replace(_server_of(fit, context), speculation=busy.speculation)
     served = solve(StepTimes.from_coefficients(fit.coefficients), lengths, busy.load, server=server)
     if served is None:
         raise InputError(f"one request alone breaks {busy.load}")

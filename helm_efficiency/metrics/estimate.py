@@ -1,7 +1,7 @@
 """What a workload takes and costs on some hardware: alone and under load, from the best coefficients there are."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from helm_efficiency.catalog.energy import published_energy
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.serving.lengths import Lengths
-from helm_efficiency.core.serving.load import Load
+from helm_efficiency.core.serving.load import MEASURED_ROUNDS, Load
 from helm_efficiency.core.serving.served import Served
-from helm_efficiency.core.serving.server import Server, kv_cache_tokens
+from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steady_state import solve
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.transfer.architecture import Architecture
-from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER, Serving, place_on
-from helm_efficiency.errors import InputError, InsufficientMeasurementsError
+from helm_efficiency.errors import CatalogError, InputError, InsufficientMeasurementsError
+from helm_efficiency.metrics.at_load import server_on
 
 _SECONDS_AN_HOUR = 3600.0
 
@@ -93,13 +93,19 @@ def times_alone(fit: Fit, workload: Workload) -> Times:
 def times_at_load(fit: Fit, workload: Workload, server: Server) -> Times | None:
     """Return the times of requests on a server under load; None where no load keeps the service level.
 
+    Clients of a closed loop are taken as benchmarks measure them: they start together and send ten requests each, and
+    the first token comes as the engine's public benchmarks show it.
+
     Raises:
         InsufficientMeasurementsError: The coefficients are of one batch size.
         InputError: A load that the server cannot take.
     """
-    assert workload.load is not None
+    load = workload.load
+    assert load is not None
+    if load.clients is not None:
+        server, load = server.as_benchmarked(fit.stack.engine), replace(load, rounds=MEASURED_ROUNDS)
     lengths = Lengths.of(workload.prompt_tokens, workload.output_tokens)
-    served = solve(StepTimes.from_coefficients(fit.coefficients), lengths, workload.load, server=server)
+    served = solve(StepTimes.from_coefficients(fit.coefficients), lengths, load, server=server)
     return None if served is None else _times(served, workload)
 
 
@@ -120,13 +126,13 @@ def _times(served: Served, workload: Workload) -> Times:
 def server_of(fit: Fit, architecture: Architecture | None, workload: Workload, memory_bytes: float | None) -> Server:
     """Return the server of a stack: its scheduling, and the key-value cache that is left beside the weights."""
     stack = fit.stack
-    if architecture is None or memory_bytes is None or stack.dtype not in BYTES_PER_PARAMETER:
+    if architecture is None or memory_bytes is None:
         return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators)
-    context = int(np.mean(workload.prompt_tokens + workload.output_tokens))
-    serving = Serving(dtype=stack.dtype, context_tokens=context)
-    placement = place_on(architecture, serving, memory_bytes, (stack.tensor_parallel, stack.pipeline_parallel))
-    tokens = kv_cache_tokens(architecture, placement, context_tokens=context)
-    return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators, kv_tokens=max(tokens, context))
+    context = float(np.mean(workload.prompt_tokens + workload.output_tokens))
+    try:
+        return server_on(stack, architecture, memory_bytes=memory_bytes, context_tokens=context)
+    except CatalogError:
+        return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators)
 
 
 def estimate_row(

@@ -92,10 +92,6 @@ class Server:
         """Return a server with the scheduling of an engine; one that is not known is taken for vLLM."""
         return cls(num_accelerators, kv_tokens, prefill_first="sglang" in engine.lower())
 
-    def with_speculation(self, speculation: Speculation) -> Self:
-        """Return the same with speculative decoding."""
-        return replace(self, speculation=speculation)
-
     def as_benchmarked(self, engine: str) -> Self:
         """Return the same with the replies that an engine's public benchmarks show, to predict such a measurement."""
         reply_s, reply_steps = next((r for name, r in _REPLIES.items() if name in engine.lower()), _REPLIES["vllm"])

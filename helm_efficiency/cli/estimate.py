@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -240,6 +241,20 @@ def _title(model: str, rows: list[dict[str, Any]], workload: "Workload") -> str:
     return f"{model}{on}: {many}{lengths}. Evidence: {evidence}; 90 % intervals."
 
 
+def _owning(row: dict[str, Any], offer: "Offer") -> str:
+    """Say from which load on owned accelerators are cheaper than an API."""
+    from helm_efficiency.core.serving.ownership import break_even_requests_per_s
+
+    price = Decimal(str(row["usd_per_accelerator_hour"]))
+    enough = break_even_requests_per_s(row["num_accelerators"], price, offer.usd)
+    done = row["output_tok_per_s"] / row["output_tokens"]
+    reach = "which it can" if done >= enough else "more than it can at that load"
+    return (
+        f"{_where(row)} is cheaper than {offer.host} from {enough:.3g} requests a second on, {reach}: it completes "
+        f"{done:.3g} at {row['concurrency']:.3g} at a time."
+    )
+
+
 def _below(rows: list[dict[str, Any]], offers: "list[Offer]", workload: "Workload") -> Iterator[str]:
     tokens = float((workload.prompt_tokens + workload.output_tokens).mean())
     number = len(workload.prompt_tokens)
@@ -253,6 +268,8 @@ def _below(rows: list[dict[str, Any]], offers: "list[Offer]", workload: "Workloa
         yield f"API prices today per 1k requests (per 1M tokens, in and out together): {', '.join(told)}{more}."
         if number > 1:
             yield f"All {number:,} requests by API: ${number_text(offers[0].usd * number)} at {offers[0].host}."
+        if rows and rows[-1]["usd_per_accelerator_hour"] is not None:
+            yield _owning(rows[-1], offers[0])
     elif rows:
         yield "API prices: none known for this model."
     seen = {row["accelerator"]: row for row in rows if row["usd_per_accelerator_hour"] is not None}

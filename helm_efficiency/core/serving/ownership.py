@@ -75,7 +75,8 @@ def own_or_api(
     usd_per_s = float(usd_per_accelerator_hour / SECONDS_PER_HOUR) * served.server.num_accelerators
     own_usd = usd_per_s / served.requests_per_s
     tokens = max(lengths.mean_prompt_tokens + lengths.mean_output_tokens, 1.0)
-    enough = None if api_usd_per_request is None else usd_per_s / api_usd_per_request
+    accelerators, api_usd = served.server.num_accelerators, api_usd_per_request
+    enough = None if api_usd is None else break_even_requests_per_s(accelerators, usd_per_accelerator_hour, api_usd)
     return OwnOrApi(
         requests_per_s=served.requests_per_s,
         own_usd_per_1k_requests=1e3 * own_usd,
@@ -85,3 +86,14 @@ def own_or_api(
         own_is_cheaper_above_requests_per_s=enough,
         is_within_reach=None if enough is None else enough <= served.requests_per_s,
     )
+
+
+def break_even_requests_per_s(
+    num_accelerators: int, usd_per_accelerator_hour: Decimal, api_usd_per_request: float
+) -> float:
+    """Return the rate from which on owned accelerators are cheaper than an API.
+
+    >>> break_even_requests_per_s(4, Decimal(9), 0.002)
+    5.0
+    """
+    return float(num_accelerators * usd_per_accelerator_hour / SECONDS_PER_HOUR) / api_usd_per_request

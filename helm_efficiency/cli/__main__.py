@@ -1,5 +1,5 @@
 """`python -m helm_efficiency.cli`, for where the console script is not on PATH."""
 
-from helm_efficiency.cli import main
+from helm_efficiency.__main__ import main
 
 main()

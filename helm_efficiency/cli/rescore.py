@@ -134,6 +134,9 @@ def rescore(
     with working("Looking for runs"):
         sources = find_sources(paths, besides=output)
     if not sources:
+        for path in paths:
+            if "://" not in path and Path(path).resolve().is_relative_to(output.resolve()):
+                raise InputError(f"{path} lies in --output {output}, which is written to. Name a folder beside it.")
         raise InputError(
             f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
         )

@@ -158,13 +158,11 @@ def _architecture(model: str, found: "StackTransfer", catalog: "ArchitectureCata
 
 
 def _keep(store: Path, fits: "Sequence[Fit]") -> None:
-    """Put fits that are not measured into the store; those that are stand there already."""
+    """Put fits that are not measured into the store, all of them or none; the measured ones are in it already."""
     from helm_efficiency.store import Store
 
-    opened = Store(store)
     kept = [fit for fit in fits if fit.tier != Tier.measured]
-    for fit in kept:
-        opened.put_fit(fit)
+    Store(store).put_all((), kept)
     note(f"Kept {len(kept)} fits in {store}.")
 
 

@@ -24,6 +24,7 @@ from helm_efficiency.core.cost import (
 )
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.api_cost import ApiPrices
+from helm_efficiency.metrics.table import require_version
 from helm_efficiency.store import Store
 
 _COLUMNS = ("deployment", "model", "stack", "accelerator_s", "api_usd", "api_usd_today")
@@ -49,10 +50,14 @@ def read_totals(path: Path) -> pd.DataFrame:
 
     Raises:
         InputError: There is no such table at `path`.
+        FileFormatError: A part of it is of a newer format.
     """
     folder = path / "requests" if (path / "requests").exists() else path
     try:
-        requests = ds.dataset(folder, format="parquet").to_table(columns=list(_COLUMNS)).to_pandas()
+        dataset = ds.dataset(folder, format="parquet")
+        for part in dataset.get_fragments():
+            require_version(part.physical_schema.metadata, part.path)
+        requests = dataset.to_table(columns=list(_COLUMNS)).to_pandas()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: no requests table ({str(error).splitlines()[0]}). Write one with: helm-efficiency rescore"

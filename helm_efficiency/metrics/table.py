@@ -4,10 +4,12 @@ The table format is the contract between scoring and report: report reads Parque
 else. A column holds null where a fact is missing; null is never 0.
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 import pyarrow as pa
 
+from helm_efficiency.errors import FileFormatError
 from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
 
 SCHEMA_VERSION = 2
@@ -111,3 +113,19 @@ def request_schema() -> pa.Schema:
 def run_schema() -> pa.Schema:
     """Arrow schema of the runs table, with its version in the metadata."""
     return pa.schema(list(RUN_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})
+
+
+def require_version(metadata: Mapping[bytes, bytes] | None, path: object) -> None:
+    """Refuse a table of a newer format than this package reads.
+
+    Args:
+        metadata: Of the table's schema.
+        path: The file, for the message.
+
+    Raises:
+        FileFormatError: Its format is newer, or is not a number.
+    """
+    given = (metadata or {}).get(b"helm_efficiency_schema_version", str(SCHEMA_VERSION).encode())
+    if not given.isdigit() or int(given[:9]) > SCHEMA_VERSION:
+        text = given[:40].decode(errors="replace")
+        raise FileFormatError(f"{path}: table format {text} is newer than this package's {SCHEMA_VERSION}; update it.")

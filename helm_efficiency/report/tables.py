@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, SCHEMA_VERSION, request_schema, run_schema
+from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, require_version, run_schema
 from helm_efficiency.version import __version__
 
 _RUN_KEY = ["suite", "run"]
@@ -62,8 +62,9 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
             f"{folder}: expected runs.parquet and requests/*.parquet. Write them with: "
             f"helm-efficiency rescore PATH --output {folder}"
         )
-    runs = _read(runs_path, run_schema())
-    tables = from_arrow(_read_all(paths, request_schema()), runs, score=score)
+    runs, requests = _read(runs_path, run_schema()), _read_all(paths, request_schema())
+    _require_all(requests, runs, folder)
+    tables = from_arrow(requests, runs, score=score)
     return replace(tables, source=f"{tables.source}; runs.parquet sha256 {_sha256(runs_path)}")
 
 
@@ -101,6 +102,23 @@ def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def _require_all(requests: pa.Table, runs: pa.Table, folder: Path) -> None:
+    """Refuse a folder that lacks requests of a run which its runs table lists, as where a part was deleted.
+
+    Raises:
+        FileFormatError: It does.
+    """
+    there = requests.group_by(_RUN_KEY).aggregate([([], "count_all")])
+    listed = runs.group_by(_RUN_KEY).aggregate([("num_requests", "sum")])
+    both = listed.join(there, _RUN_KEY, join_type="left outer").to_pandas().fillna({"count_all": 0})
+    lacking = both[both["num_requests_sum"] > both["count_all"]]
+    if len(lacking):
+        raise FileFormatError(
+            f"{folder}/requests: it lacks requests of {len(lacking)} of {len(both)} runs that runs.parquet lists, "
+            f"such as {lacking['run'].iloc[0]}. Write them again with: helm-efficiency rescore --force"
+        )
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     """One Parquet file, cast to the schema of the contract; further columns are left out."""
     try:
@@ -113,17 +131,27 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 
 def _checked(table: pa.Table, path: Path, schema: pa.Schema) -> pa.Table:
     columns = REQUEST_COLUMNS if "scores" in schema.names else RUN_COLUMNS
-    version = int((table.schema.metadata or {}).get(b"helm_efficiency_schema_version", SCHEMA_VERSION))
-    if version > SCHEMA_VERSION:
-        raise FileFormatError(
-            f"{path}: table format {version} is newer than this package's {SCHEMA_VERSION}; update it."
-        )
+    require_version(table.schema.metadata, path)
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise FileFormatError(f"{path}: not a table of scored requests or runs: it lacks {', '.join(missing[:5])}.")
     table = table.select(schema.names).cast(schema)
     table.validate(full=True)  # text that is not UTF-8, offsets that point elsewhere
+    if "scores" in schema.names:
+        _require_amounts(table, path)
     return table
+
+
+_MOST = 1e15
+"""Seconds, dollars or joules that a request may take, so that sums stay numbers; real ones are below a million."""
+
+
+def _require_amounts(table: pa.Table, path: Path) -> None:
+    """Refuse a requests table with a cost that is negative or no amount: it would be ranked first."""
+    for name in (field.name for field in table.schema if field.type == pa.float64()):
+        ends = pc.min_max(table[name]).as_py()
+        if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= _MOST:
+            raise FileFormatError(f"{path}: {name} is between {ends['min']:g} and {ends['max']:g}; expected 0 or more.")
 
 
 def _score_name_of_each(requests: pa.Table, runs: pd.DataFrame) -> pa.Array:

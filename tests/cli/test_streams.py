@@ -9,6 +9,7 @@ import pytest
 
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.store import Store
+from helm_efficiency.version import __version__
 
 CLI = [sys.executable, "-m", "helm_efficiency.cli"]
 
@@ -73,3 +74,33 @@ def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     line = "helm-efficiency: interrupted; what was finished is kept, call again to go on.\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", line)
+
+
+INTERRUPTED_ELSEWHERE = """
+import atexit, os, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
+interrupt = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+if {at_exit}:
+    atexit.register(interrupt)
+else:
+    sys.addaudithook(lambda event, of: event == "import" and of[0] == "typer" and interrupt())
+from helm_efficiency.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("at_exit", [False, True])
+def test_ctrl_c_is_one_line_while_importing_and_ending(at_exit: bool) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_ELSEWHERE.format(at_exit=at_exit), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = "helm-efficiency: interrupted; what was finished is kept, call again to go on.\n"
+    assert (done.returncode, done.stderr) == (130, line)
+    assert done.stdout == (f"helm-efficiency {__version__}\n" if at_exit else "")
+
+
+def test_the_package_is_a_command_too() -> None:
+    for module in ("helm_efficiency", "helm_efficiency.cli"):
+        command = [sys.executable, "-m", module, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == f"helm-efficiency {__version__}\n"

@@ -16,7 +16,7 @@ from helm_efficiency.catalog.helm_metadata import main_score
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
-from helm_efficiency.errors import EfficiencyError, FileFormatError
+from helm_efficiency.errors import EfficiencyError, FileFormatError, printable
 from helm_efficiency.store import Store
 
 EVIL = ["=cmd()", "+1", "@SUM(A1)", "<script>alert(1)</script>", 'a"b,c', "line\nbreak"]
@@ -63,11 +63,11 @@ def test_impossibly_many_tokens_are_refused(store: Path, tmp_path: Path, tokens:
             )
 
 
-def test_csv_gives_every_name_back_as_it_is(tmp_path: Path) -> None:
+def test_csv_gives_every_name_back_with_escapes(tmp_path: Path) -> None:
     rows = [scored.request(name, "boolq", index, 1.0) for name in EVIL for index in range(3)]
     folder = scored.write(tmp_path / "scored", rows)
     text = run("leaderboard", folder, "--format", "csv")
-    assert {row["deployment"] for row in csv.DictReader(io.StringIO(text, newline=""))} == set(EVIL)
+    assert {row["deployment"] for row in csv.DictReader(io.StringIO(text, newline=""))} == set(map(printable, EVIL))
     assert run("leaderboard", folder, "--format", "csv") == text
 
 

@@ -147,13 +147,13 @@ TRTLLM = {
 OPTIMUM = {
     "config": {
         "name": "pytorch",
-        "backend": {"name": "pytorch", "version": "2.5.1", "model": "EleutherAI/pythia-1.4b", "torch_dtype": "float16"},
+        "backend": {"name": "pytorch", "model": "EleutherAI/pythia-1.4b", "device": "cuda", "torch_dtype": "float16"},
         "scenario": {
             "name": "inference",
             "input_shapes": {"batch_size": 2, "sequence_length": 256},
             "generate_kwargs": {"max_new_tokens": 64, "min_new_tokens": 64},
         },
-        "environment": {"cpu": "AMD EPYC", "gpu": ["NVIDIA A10"], "optimum_benchmark_version": "0.5.0"},
+        "environment": {"cpu": "AMD EPYC", "gpu": ["NVIDIA A10"], "transformers_version": "4.48.0"},
     },
     "report": {
         "prefill": {"latency": {"unit": "s", "values": [0.04, 0.06]}},
@@ -257,6 +257,17 @@ def test_guidellm_has_one_stack_a_load(tmp_path: Path) -> None:
     }
 
 
+def test_guidellm_before_it_had_versions(tmp_path: Path) -> None:
+    (benchmark, *_) = GUIDELLM["benchmarks"]
+    old = {
+        "metrics": benchmark["metrics"],
+        "args": {"strategy": {"type_": "concurrent", "streams": 2}},
+        "worker": {"type_": "generative_requests_worker", "backend_model": "Qwen/Qwen3-8B"},
+    }
+    (profile,) = profiles(tmp_path, {"benchmarks": [old]}, stack_name="h100-sxm-vllm-bf16")
+    assert (profile.deployment, profile.stack.name) == ("Qwen/Qwen3-8B", "h100-sxm-vllm-bf16-c2")
+
+
 def test_aiperf_states_model_and_clients(tmp_path: Path) -> None:
     (profile,) = profiles(tmp_path, AIPERF, stack_name="h100-sxm-vllm-bf16")
     assert profile.measurements == (Measurement(32, 8, 0.092, seconds_std=0.032, num_repetitions=12, ttft_s=0.044),)
@@ -281,7 +292,7 @@ def test_trtllm_names_its_machine(tmp_path: Path) -> None:
 def test_optimum_benchmark_is_a_static_batch(tmp_path: Path) -> None:
     (profile,) = profiles(tmp_path, OPTIMUM)
     assert profile.measurements == (Measurement(256, 64, 1.5, batch_size=2, num_repetitions=10, ttft_s=0.05),)
-    assert stack(profile) == ("a10-transformers-2.5.1-fp16", "a10", 1)
+    assert stack(profile) == ("a10-transformers-4.48.0-fp16", "a10", 1)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
@@ -345,7 +356,7 @@ def test_public_rows_come_in(data_dir: Path, source: str, rows: int) -> None:
             {**GUIDELLM, "metadata": {"version": 9}},
             "GuideLLM: version 9 of the report. Expected a JSON report of version",
         ),
-        ({"benchmarks": [{"args": {}}]}, "GuideLLM: version None of the report"),
+        ({"benchmarks": [{"args": {}}]}, "GuideLLM: Object missing required field `metrics`"),
         ({**AIPERF, "schema_version": "2.0"}, "AIPerf: schema_version 2.0. Expected profile_export_aiperf.json"),
         ({**AIPERF, "is_complete": False}, "AIPerf: a run that stopped before it was complete"),
         ({**INFERENCE_PERF, "load_summary": {"count": 3}}, "inference-perf: a summary over stages states no load"),

@@ -107,7 +107,8 @@ class _OptimumScenario(msgspec.Struct):
 class _OptimumBackend(msgspec.Struct):
     name: str
     model: str
-    version: str | None = None
+    device: str = ""
+    device_ids: str | int | None = None
     torch_dtype: str | None = None
     dtype: str | None = None
     quantization_scheme: str | None = None
@@ -115,7 +116,7 @@ class _OptimumBackend(msgspec.Struct):
 
 class _OptimumEnvironment(msgspec.Struct):
     gpu: list[str] | str | None = None
-    cpu: str = ""
+    transformers_version: str | None = None
 
 
 class _OptimumConfig(msgspec.Struct):
@@ -204,8 +205,9 @@ def read_optimum(records: list[Any]) -> list[Run]:
         if not isinstance(outputs, int) or scenario.generate_kwargs.get("min_new_tokens") != outputs:
             raise msgspec.ValidationError("generate_kwargs does not fix max_new_tokens and min_new_tokens alike")
         prefill_s, decode_s = result.report.prefill.latency.average(), result.report.decode.latency.average()
-        gpus = result.config.environment.gpu
-        names = [gpus] if isinstance(gpus, str) else gpus or []
+        environment = result.config.environment
+        names = [environment.gpu] if isinstance(environment.gpu, str) else environment.gpu or []
+        on_gpu = bool(names) and backend.device != "cpu"
         runs.append(
             Run(
                 model=backend.model,
@@ -216,10 +218,10 @@ def read_optimum(records: list[Any]) -> list[Run]:
                 num_repetitions=result.report.decode.latency.count,
                 traffic=Traffic(batch_size=scenario.input_shapes.batch_size),
                 hardware=Hardware(
-                    accelerator=accelerator_key(names[0]) if names else "cpu",
-                    num_accelerators=max(1, len(names)),
+                    accelerator=accelerator_key(names[0]) if on_gpu else "cpu",
+                    num_accelerators=len(str(backend.device_ids or 0).split(",")),
                     engine="transformers" if backend.name == "pytorch" else backend.name,
-                    engine_version=backend.version or "",
+                    engine_version=environment.transformers_version or "" if backend.name == "pytorch" else "",
                     dtype=_torch_dtype(backend.torch_dtype or backend.dtype),
                 ),
             )

@@ -33,20 +33,30 @@ class _Strategy(msgspec.Struct):
 
 
 class _GuideRun(msgspec.Struct):
-    strategy: _Strategy
+    strategy: _Strategy | None = None
 
 
 class _GuideBenchmark(msgspec.Struct):
-    config: _GuideRun
+    """One load; the strategy is in `args` up to GuideLLM 0.3 and in `config` since."""
+
     metrics: _GuideMetrics
+    config: _GuideRun | None = None
+    args: _GuideRun | None = None
+    worker: dict[str, Any] | None = None
 
+    def strategy(self) -> _Strategy:
+        """Return how requests were sent.
 
-class _GuideMetadata(msgspec.Struct):
-    version: int
+        Raises:
+            msgspec.ValidationError: The benchmark does not say it.
+        """
+        for told in (self.config, self.args):
+            if told is not None and told.strategy is not None:
+                return told.strategy
+        raise msgspec.ValidationError("a benchmark without config.strategy and args.strategy")
 
 
 class _GuideReport(msgspec.Struct):
-    metadata: _GuideMetadata
     benchmarks: list[_GuideBenchmark]
     config: dict[str, Any] | None = None
     args: dict[str, Any] | None = None
@@ -139,8 +149,8 @@ class _Trt(msgspec.Struct):
     streaming_metrics: _TrtStreaming | None = None
 
 
-_GUIDELLM_VERSIONS = (1, 2)
-"""Versions of GuideLLM's report whose `config.strategy` and `metrics` are read; GuideLLM 0.8.1 writes 2."""
+_GUIDELLM_VERSIONS = (None, 1, 2)
+"""Versions of GuideLLM's report that are read: up to 0.4 it states none, 0.5 and 0.6 write 1, 0.8 writes 2."""
 
 
 def read_guidellm(records: list[Any]) -> list[Run]:
@@ -154,7 +164,8 @@ def read_guidellm(records: list[Any]) -> list[Run]:
         raise msgspec.ValidationError(f"version {version!r} of the report")
     report = msgspec.convert(records[0], _GuideReport, strict=False)
     backend = ((report.config or {}).get("spec") or {}).get("backend") or {}
-    model = str(backend.get("model") or (report.args or {}).get("model") or "")
+    worker = next((benchmark.worker for benchmark in report.benchmarks if benchmark.worker), {})
+    model = str(backend.get("model") or (report.args or {}).get("model") or worker.get("backend_model") or "")
     runs = []
     for benchmark in report.benchmarks:
         metrics = benchmark.metrics
@@ -170,7 +181,7 @@ def read_guidellm(records: list[Any]) -> list[Run]:
                 ttft_s=metrics.time_to_first_token_ms.successful.mean / 1e3,
                 seconds_std=latency.std_dev if latency.count > 1 else None,
                 num_repetitions=latency.count,
-                traffic=_guidellm_traffic(benchmark.config.strategy),
+                traffic=_guidellm_traffic(benchmark.strategy()),
             )
         )
     return runs

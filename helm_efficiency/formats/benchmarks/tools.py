@@ -78,7 +78,7 @@ TOOLS: tuple[Tool, ...] = (
         "GuideLLM",
         ("benchmarks",),
         endpoint_tools.read_guidellm,
-        "a JSON report of version 1 or 2, as of GuideLLM 0.8",
+        "a JSON report of version 1 or 2, or of GuideLLM 0.3 or 0.4, with a strategy and metrics in each benchmark",
     ),
     _tool(
         "AIPerf",

@@ -27,32 +27,13 @@ app = App(
 )
 
 _COMMAND_MODULES: tuple[str, ...] = (
-    "quickstart",
-    "estimate",
-    "transfer",
-    "predict",
-    "cost",
-    "accelerators",
-    "architecture",
-    "score",
-    "rescore",
-    "leaderboard",
-    "plot",
-    "report",
-    "denoise",
-    "records",
-    "savings",
-    "coverage",
-    "profile",
-    "fit",
-    "validate",
-    "import_",
-    "export",
-    "show",
-    "schema",
-    "paper",
-    "doctor",
+    *("estimate", "predict", "cost", "accelerators", "architecture", "transfer", "coverage"),
+    *("score", "rescore", "leaderboard", "plot", "report", "denoise", "savings", "paper"),
+    *("profile", "fit", "validate"),
+    *("quickstart", "records", "schema"),
+    *("import_", "export", "show", "doctor"),
 )
+"""Modules of the commands, in the order and the groups of the help."""
 
 
 @app.callback(invoke_without_command=True)

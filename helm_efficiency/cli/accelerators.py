@@ -55,7 +55,7 @@ _PLACED = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Estimate")
 def accelerators(
     key: Annotated[str | None, typer.Argument(help="One accelerator, with all its figures and their sources.")] = None,
     *,

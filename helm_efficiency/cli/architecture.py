@@ -35,7 +35,7 @@ architecture = App(
 )
 
 
-app.add_typer(architecture, name="architecture")
+app.add_typer(architecture, name="architecture", rich_help_panel="Estimate")
 
 
 @architecture.command("list")

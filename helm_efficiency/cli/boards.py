@@ -1,13 +1,14 @@
 """Options and steps that the commands about scored tables share."""
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from helm_efficiency.cli.options import note, print_display
+from helm_efficiency.cli.options import first_rows, note, print_display
 from helm_efficiency.errors import InputError
 from helm_efficiency.extras import needs_extra
 
@@ -20,8 +21,10 @@ FolderArgument = Annotated[Path, typer.Argument(help="Folder written by rescore.
 ScoreOption = Annotated[str | None, typer.Option("--score", help="Name of the score; by default each run's main one.")]
 LowerOption = Annotated[bool, typer.Option("--lower-is-better", help="A lower score is better.")]
 StackOption = Annotated[str | None, typer.Option("--stack", help="Only this stack; by default each.")]
-ScenarioOption = Annotated[str | None, typer.Option("--scenario", help="Only this one; by default all together.")]
-SortOption = Annotated[str, typer.Option("--sort", help="Measure to rank by: score, idealized_s, idealized_usd …")]
+ScenarioOption = Annotated[
+    str | None, typer.Option("--scenario", help="Only those that begin with this, such as mmlu; by default all.")
+]
+SortOption = Annotated[str, typer.Option("--sort", help="Measure to rank by: score, time, cost, api cost, energy …")]
 AvailableOption = Annotated[
     bool, typer.Option("--available", help="Compare each model on what it answered, not on what all answered.")
 ]
@@ -37,20 +40,36 @@ class TableFormat(StrEnum):
     json = "json"
 
 
-def load_scored(folder: Path, score: str | None = None) -> "Tables":
-    """The scored tables that a folder holds."""
+def load_scored(folder: Path, score: str | None = None, scenario: str | None = None) -> "Tables":
+    """Read the scored tables that a folder holds, of all scenarios or of those whose names begin so.
+
+    Raises:
+        InputError: No scenario begins so.
+    """
     from helm_efficiency.report.tables import load
 
-    return load(folder, score=score)
+    tables = load(folder, score=score)
+    if scenario is None:
+        return tables
+    names = tables.requests["scenario"].astype(str)
+    known = sorted(names.unique())
+    chosen = [scenario] if scenario in known else [name for name in known if name.startswith(scenario)]
+    if not chosen:
+        few = ", ".join(known[:_FEW_NAMES]) + (
+            f" and {len(known) - _FEW_NAMES} more" if len(known) > _FEW_NAMES else ""
+        )
+        raise InputError(f"No scenario begins with {scenario!r}. There are: {few or 'none'}.")
+    runs = tables.runs[tables.runs["scenario"].astype(str).isin(chosen)]
+    return replace(tables, requests=tables.requests[names.isin(chosen)].reset_index(drop=True), runs=runs)
 
 
-def chosen_scenarios(board: "Leaderboard", scenario: str | None, *, each: bool) -> list[str]:
+_FEW_NAMES = 5
+
+
+def chosen_scenarios(board: "Leaderboard", *, each: bool) -> list[str]:
+    """Return the tables to show: the one over all scenarios, and with `each` one a scenario."""
     from helm_efficiency.report.notes import ALL
 
-    if scenario is not None and scenario not in board.scenarios:
-        raise InputError(f"No scenario {scenario!r}. There are: {', '.join(board.scenarios) or 'none'}.")
-    if scenario is not None:
-        return [scenario]
     if len(board.scenarios) == 1:
         return board.scenarios
     return [ALL, *board.scenarios] if each else [ALL]
@@ -78,7 +97,7 @@ def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack
 
     table = display(board, scenario=scenario, stack=stack)
     if format is TableFormat.table:
-        print_display(table)
+        print_display(first_rows(table))
         sys.stdout.write("\n")
     else:
         write = formats.to_markdown if format is TableFormat.markdown else formats.to_latex

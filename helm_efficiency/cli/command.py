@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -30,13 +30,20 @@ class Printing:
 _AS_USUAL = Printing()
 _PRINTING: ContextVar[Printing] = ContextVar("printing", default=_AS_USUAL)
 
+_NO_VALUE = " "
+"""Placeholder of a flag's value in the help, where typer would print <bool>."""
+
 _FLAGS = {
-    "quiet": typer.Option("--quiet", "-q", help="Print no notes.", rich_help_panel="Printing"),
-    "verbose": typer.Option("--verbose", "-v", help="List what is grouped otherwise.", rich_help_panel="Printing"),
+    "quiet": typer.Option("--quiet", "-q", help="Print no notes.", metavar=_NO_VALUE, rich_help_panel="Printing"),
+    "verbose": typer.Option(
+        "--verbose", "-v", help="List what is grouped otherwise.", metavar=_NO_VALUE, rich_help_panel="Printing"
+    ),
 }
 _TABLE_FLAGS = {
-    "all_rows": typer.Option("--all", help="Print every row.", rich_help_panel="Printing"),
-    "all_columns": typer.Option("--all-columns", help="Print every column, however wide.", rich_help_panel="Printing"),
+    "all_rows": typer.Option("--all", help="Print every row.", metavar=_NO_VALUE, rich_help_panel="Printing"),
+    "all_columns": typer.Option(
+        "--all-columns", help="Print every column, however wide.", metavar=_NO_VALUE, rich_help_panel="Printing"
+    ),
 }
 
 
@@ -62,6 +69,9 @@ class App(typer.Typer):
 def _with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
     """Return the function with -q and -v, and where it prints a table with --all and --all-columns."""
     signature = inspect.signature(function)
+    for parameter in signature.parameters.values():
+        if get_args(parameter.annotation)[:1] == (bool,):
+            get_args(parameter.annotation)[1].metavar = _NO_VALUE
     flags = _FLAGS | (_TABLE_FLAGS if "format" in signature.parameters else {})
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])

@@ -41,7 +41,7 @@ _FIELDS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Estimate")
 def cost(
     *,
     deployment: Annotated[str, typer.Option(help="Whose coefficients.")],

@@ -31,7 +31,7 @@ _DEPLOYMENTS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Estimate")
 def coverage(
     paths: Annotated[
         list[str] | None,

@@ -49,7 +49,7 @@ _WEEKS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def denoise(
     paths: PathsArgument,
     *,

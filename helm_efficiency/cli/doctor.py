@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FIELDS = (Field("what", "What"), Field("status", "Status"), Field("detail", "Detail", wraps=True))
 
 
-@app.command()
+@app.command(rich_help_panel="Manage")
 def doctor(*, store: StoreOption = DEFAULT_STORE, format: FormatOption = Format.table) -> None:
     """Tell what works on this machine, and what to do about what does not.
 

@@ -62,7 +62,7 @@ _FIELDS = (
 _MOST_OFFERS = 4
 
 
-@app.command()
+@app.command(rich_help_panel="Estimate")
 def estimate(
     model: Annotated[
         str, typer.Argument(help="Hugging Face id, model of HELM or the catalog, deployment, or a config.json.")

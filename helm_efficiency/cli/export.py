@@ -26,10 +26,10 @@ class ExportFormat(StrEnum):
     csv = "csv"
 
 
-@app.command()
+@app.command(rich_help_panel="Manage")
 def export(
     *,
-    output: Annotated[Path | None, typer.Option(help="File to write; by default stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")] = None,
     deployment: DeploymentFilter = None,
     stack: StackFilter = None,
     store: StoreOption = DEFAULT_STORE,

@@ -35,7 +35,7 @@ _FIELDS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def fit(
     *,
     deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,

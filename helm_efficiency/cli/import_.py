@@ -29,7 +29,7 @@ _FIELDS = (
 )
 
 
-@app.command("import")
+@app.command("import", rich_help_panel="Manage")
 def import_files(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Logs, CSV, JSON of many tools; or the word helm-packaged.")

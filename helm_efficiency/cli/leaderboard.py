@@ -33,7 +33,7 @@ class RowsBy(StrEnum):
     model = "model"
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def leaderboard(
     folder: FolderArgument,
     *,
@@ -54,23 +54,24 @@ def leaderboard(
 
     JSON and CSV hold all scenarios, stacks and measures; the other formats are for reading.
 
-    Example: helm-efficiency leaderboard scored/ --sort idealized_s
+    Example: helm-efficiency leaderboard scored/ --sort cost
     """
+    from helm_efficiency.metrics.measures import find_measure
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
 
     options = Options(
         by=by.value,
         stack=stack,
-        sort=sort,
+        sort=find_measure(sort),
         common=not available,
         perturbed=perturbed,
         all_splits=all_splits,
         lower_is_better=lower_is_better,
     )
     with working("Comparing models"):
-        board = build(load_scored(folder, score), options)
-    write_board(board, format, scenarios=chosen_scenarios(board, scenario, each=each), plot=plot)
+        board = build(load_scored(folder, score, scenario), options)
+    write_board(board, format, scenarios=chosen_scenarios(board, each=each), plot=plot)
     if board.table.empty:
         note(f"{folder} holds no scored request.")
         raise typer.Exit(1)

@@ -201,6 +201,17 @@ def _print_table(
     print_display(replace(table, notes=(*more, *notes)))
 
 
+def first_rows(table: "Display") -> "Display":
+    """Return the first ten rows of a long table, and a note of how many more there are; all of them with --all."""
+    total = len(table.rows)
+    if printing().all_rows or total <= _FEW_ROWS:
+        return table
+    columns = tuple(
+        replace(column, cells=column.cells[:_TOP_ROWS], plain=column.plain[:_TOP_ROWS]) for column in table.columns
+    )
+    return replace(table, columns=columns, notes=(f"… {total - _TOP_ROWS:,} more: --all", *table.notes))
+
+
 def print_display(table: "Display") -> None:
     """Write a table to stdout, as wide as the terminal; 80 characters where that is not known."""
     from helm_efficiency.report.text import PAGE_COLUMNS, to_text

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     pass
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def paper(
     *,
-    output: Annotated[Path | None, typer.Option("--output", help="Folder for figures and tables.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for figures and tables.")] = None,
     stack: StackOption = None,
     format: Annotated[TableFormat, typer.Option("--format", help="How to write the leaderboard.")] = TableFormat.table,
 ) -> None:
@@ -29,7 +29,7 @@ def paper(
     from helm_efficiency.report.board import Options
 
     board = paper_report.leaderboard(Options(stack=stack))
-    write_board(board, format, scenarios=chosen_scenarios(board, None, each=True), plot=False)
+    write_board(board, format, scenarios=chosen_scenarios(board, each=False), plot=False)
     if output is not None:
         for path in paper_report.write_all(board, output):
             note(f"Wrote {path}.")

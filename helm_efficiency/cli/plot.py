@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
 
 
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+
 class Kind(StrEnum):
     """What a figure shows."""
 
@@ -34,13 +37,13 @@ class Kind(StrEnum):
     fit = "fit"
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def plot(
     folder: Annotated[
         Path, typer.Argument(help="Folder written by rescore; a store for --kind fit.", show_default=False)
     ],
     *,
-    output: Annotated[Path, typer.Option("--output", help="File to write: .png, .svg or .pdf.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .svg or .pdf.")],
     kind: Annotated[Kind, typer.Option("--kind", help="What the figure shows.")] = Kind.tradeoff,
     x: Annotated[str, typer.Option("--x", help="Measure on the horizontal axis.")] = "idealized_s",
     y: Annotated[str, typer.Option("--y", help="Measure on the vertical axis.")] = "score",
@@ -57,10 +60,14 @@ def plot(
     Example: helm-efficiency plot scored/ --output plots/tradeoff.png
     """
     draw_to_files()
+    from helm_efficiency.metrics.measures import find_measure
     from helm_efficiency.report import plots
     from helm_efficiency.report.board import Options
     from helm_efficiency.report.leaderboard import build
 
+    if output.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}.")
+    axes = find_measure(x), find_measure(y)
     stacks = stack or []
     if kind is Kind.fit:
         figure, source = _fit_figure(folder, deployment, stacks)
@@ -73,9 +80,9 @@ def plot(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
         with working("Comparing models"):
-            board = build(load_scored(folder, score), options)
+            board = build(load_scored(folder, score, scenario), options)
         with working("Drawing"):
-            figure = _figure(board, kind, (x, y), scenarios=chosen_scenarios(board, scenario, each=each), stacks=stacks)
+            figure = _figure(board, kind, axes, scenarios=chosen_scenarios(board, each=each), stacks=stacks)
             plots.save_and_close(figure, output, source=board.source)
     note(f"Wrote {output}.")
 

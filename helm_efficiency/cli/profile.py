@@ -43,7 +43,7 @@ Trust = _option("Run Python that comes with the model; else refused.", "--trust-
 Stream = _option("Whether to stream, which shows the first token.", "--stream/--no-stream", panel=_ENDPOINT)
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def profile(
     model: Model = None,
     *,

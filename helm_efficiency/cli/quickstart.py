@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from helm_efficiency.quickstart.pipeline import Advance, StartStep
 
 
-@app.command()
+@app.command(rich_help_panel="HELM")
 def quickstart(
     *,
-    output: Annotated[Path, typer.Option(help="HELM's output folder.")] = Path("benchmark_output"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="HELM's output folder.")] = Path("benchmark_output"),
     plots: Annotated[Path, typer.Option(help="Folder for the leaderboard and the figure.")] = Path("plots"),
     store: Annotated[
         Path | None, typer.Option(help="The coefficient store; by default one of its own below --output.")

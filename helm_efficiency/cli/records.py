@@ -41,7 +41,7 @@ _NO_TOKENIZER = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="HELM")
 def records(
     paths: PathsArgument,
     *,

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     pass
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def report(
     folder: Annotated[Path | None, typer.Argument(help="Folder written by rescore.", show_default=False)] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", help="HTML file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
     paper: Annotated[bool, typer.Option("--paper", help="The ten models of the paper, instead of a folder.")] = False,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
     sort: SortOption = "score",
@@ -42,6 +42,7 @@ def report(
     Example: helm-efficiency report scored/ --output report.html
     """
     draw_to_files()
+    from helm_efficiency.metrics.measures import find_measure
     from helm_efficiency.report import html
     from helm_efficiency.report import paper as paper_report
     from helm_efficiency.report.board import Options
@@ -49,7 +50,7 @@ def report(
 
     if paper == (folder is not None):
         raise InputError("Name a folder written by rescore, or --paper, and not both.")
-    options = Options(stack=stack, sort=sort, common=not available, lower_is_better=lower_is_better)
+    options = Options(stack=stack, sort=find_measure(sort), common=not available, lower_is_better=lower_is_better)
     if folder is None:
         board, sources = paper_report.leaderboard(options), paper_report.provenance()
     else:

@@ -73,7 +73,7 @@ _MATCHES = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def rescore(
     paths: PathsArgument,
     *,

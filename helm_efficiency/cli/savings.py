@@ -41,7 +41,7 @@ _FIELDS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def savings(
     path: Annotated[Path, typer.Argument(help="Folder written by rescore, or its requests table.")],
     *,

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     pass
 
 
-@app.command()
+@app.command(rich_help_panel="HELM")
 def schema(
     name: Annotated[str, typer.Argument(help="One that crfm-helm ships, such as lite or classic, or a file.")] = "lite",
     *,
     stack: Annotated[list[str] | None, typer.Option("--stack", help="Also a column for this stack.")] = None,
     detailed: Annotated[bool, typer.Option("--detailed", help="Also intervals, accelerator-seconds, energy.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", help="File to write; by default stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")] = None,
 ) -> None:
     """Add efficiency columns to a schema of HELM, for helm-summarize --schema-path.
 

@@ -11,7 +11,7 @@ from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import MissingExtraError
 
 
-@app.command()
+@app.command(rich_help_panel="Score")
 def score(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, suites or archives.")],
     *,

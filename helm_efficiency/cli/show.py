@@ -38,7 +38,7 @@ _FIELDS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Manage")
 def show(
     *,
     deployment: DeploymentFilter = None,

@@ -53,7 +53,7 @@ _LEFT_OUT = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Estimate")
 def transfer(
     models: Annotated[
         list[str] | None, typer.Argument(help="Architectures, models of HELM or profiled ones; by default all HELM's.")

@@ -31,7 +31,7 @@ _FIELDS = (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def validate(
     *,
     deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,

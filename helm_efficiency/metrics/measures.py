@@ -7,6 +7,7 @@ TFLOP) exist only in print. This module imports nothing heavy, so that a report 
 
 from collections.abc import Iterator
 
+from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measure import EFFICIENCY_GROUP, HelmStat, Measure
 
 _SCORES = (
@@ -355,3 +356,29 @@ COSTS = tuple(key for key, measure in MEASURES.items() if measure.is_cost)
 
 PER_CORRECT = tuple(key for key, measure in MEASURES.items() if measure.per_correct)
 """Keys of the measures that are also divided by the number of correct answers."""
+
+_SHORT_NAMES = {"cost": "idealized_usd", "time": "idealized_s", "runtime": "idealized_s", "api": "api_usd"}
+"""What people call a measure before they have read its heading."""
+
+
+def find_measure(text: str) -> str:
+    """Return the key of a measure from its key, its heading or a word of it.
+
+    Raises:
+        InputError: There is no such measure; lists short names.
+
+    Example:
+        >>> find_measure("cost"), find_measure("API cost"), find_measure("energy")
+        ('idealized_usd', 'api_usd', 'energy_j')
+    """
+    asked = text.strip().lower()
+    if asked in MEASURES:
+        return asked
+    if asked in _SHORT_NAMES:
+        return _SHORT_NAMES[asked]
+    titles = {measure.title.lower(): key for key, measure in MEASURES.items() if not measure.is_published}
+    found = titles.get(asked) or next((key for title, key in titles.items() if title.startswith(asked) and asked), None)
+    if found is None:
+        known = ", ".join([*_SHORT_NAMES, *list(titles)[:6]])
+        raise InputError(f"No measure {text!r}. Name it by its heading or key, such as {known}.")
+    return found

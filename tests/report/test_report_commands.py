@@ -79,7 +79,7 @@ def test_leaderboard_for_reading(folder):
     done = run("leaderboard", folder, "--stack", "h100", "--sort", "idealized_s", "--plot")
     lines = done.stdout.splitlines()
     assert lines[0] == "all scenarios, idealized on a100-80gb×1 megatron fp16"
-    assert [line.split()[2] for line in lines[5:7]] == ["small", "large"]
+    assert [line.split()[2] for line in lines[5:7]] == ["org/small", "org/large"]
     assert "Ranks are by idealized runtime" in done.stdout
     assert "  A small" in lines
     markdown = run("leaderboard", folder, "--each", "--format", "markdown").stdout
@@ -153,7 +153,7 @@ def test_schema(tmp_path):
 
 
 def test_mistakes(folder, tmp_path):
-    assert "No scenario 'x'. There are: boolq, imdb." in fails("leaderboard", folder, "--scenario", "x")
-    assert "figures are written as png, svg, pdf" in fails("plot", folder, "--output", tmp_path / "x.gif")
+    assert "No scenario begins with 'x'. There are: boolq, imdb." in fails("leaderboard", folder, "--scenario", "x")
+    assert "expected a name that ends in .png, .svg, .pdf" in fails("plot", folder, "--output", tmp_path / "x.gif")
     assert "--kind fit needs --deployment" in fails("plot", folder, "--kind", "fit", "--output", tmp_path / "x.png")
     assert "or --paper, and not both" in fails("report", "--output", tmp_path / "x.html")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from helm_efficiency.catalog.architectures import ArchitectureCatalog, CatalogEntry
+from helm_efficiency.catalog.default_stacks import default_fits
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.errors import CatalogError, InputError
@@ -43,17 +44,28 @@ def default_coefficients(hardware: Hardware, catalog: ArchitectureCatalog, store
 
 
 def _estimated(hardware: Hardware, catalog: ArchitectureCatalog) -> Iterator[Fit]:
-    """Yield a fit for each name of each model that the hardware can hold."""
-    by_dtype: dict[str, StackTransfer | None] = {}
+    """Yield a fit for each name of each model that the hardware can hold: simulated, else by roofline."""
+    transfers: dict[str, StackTransfer | None] = {}
     for entry in catalog.entries.values():
+        fits = {fit.stack.dtype: fit for fit in reversed(_simulated(hardware, entry))}
         for name in entry.helm_models or (entry.architecture.name,):
             dtype = hardware.dtype or catalog.dtype_of(name)
-            if dtype not in by_dtype:
-                by_dtype[dtype] = _roofline(hardware, dtype)
-            transfer = by_dtype[dtype]
-            fit = None if transfer is None else _fit(transfer, entry)
-            if fit is not None:
-                yield replace(fit, deployment=name)
+            if dtype not in fits:
+                if dtype not in transfers:
+                    transfers[dtype] = _roofline(hardware, dtype)
+                transfer = transfers[dtype]
+                fit = None if transfer is None else _fit(transfer, entry)
+                if fit is None:
+                    continue
+                fits[dtype] = fit
+            yield replace(fits[dtype], deployment=name)
+
+
+def _simulated(hardware: Hardware, entry: CatalogEntry) -> list[Fit]:
+    """Return the packaged fits of an architecture on the hardware, the fewest accelerators first."""
+    wanted = replace(hardware, engine=hardware.engine or USUAL_ENGINE)
+    found = [fit for fit in default_fits(entry.architecture) if wanted.admits(fit.stack)]
+    return sorted(found, key=lambda fit: fit.stack.num_accelerators)
 
 
 def _roofline(hardware: Hardware, dtype: str) -> StackTransfer | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from helm_efficiency.catalog.accelerators import Accelerator
 from helm_efficiency.catalog.architectures import ArchitectureCatalog
+from helm_efficiency.catalog.default_stacks import default_fits
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.tier import Tier
@@ -83,7 +84,8 @@ def find_model(name: str, catalog: ArchitectureCatalog, store: Store | None) -> 
         return KnownModel(name, entry.architecture, catalog.dtype_of(name))
     for profile in store.profiles(deployment=name) if store else ():
         return KnownModel(name, profile.architecture)
-    return KnownModel(name, None) if store and store.fits(deployment=name) else None
+    is_known = bool(default_fits(name)) or (store is not None and bool(store.fits(deployment=name)))
+    return KnownModel(name, None) if is_known else None
 
 
 def require_model(name: str, catalog: ArchitectureCatalog, store: Store | None) -> KnownModel:
@@ -135,6 +137,7 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
         InputError: There are none; says why.
     """
     found = [fit for fit in stored_fits(store) if fit.deployment == model.name and hardware.admits(fit.stack)]
+    found += [fit for fit in default_fits(model.architecture or model.name) if hardware.admits(fit.stack)]
     reasons: list[str] = []
     if model.architecture is not None:
         more, reasons = _transferred(model, model.architecture, hardware, store)

@@ -45,7 +45,7 @@ def run(app: App, *arguments: str) -> tuple[list[str], str]:
 
 def test_a_long_table_shows_ten_rows(app: App) -> None:
     lines, noted = run(app)
-    assert len(lines) == 2 + 10 + 1
+    assert len(lines) == 2 + 10 + 2
     assert lines[-1] == "… 10 more: --all"
     assert noted == "noted\n"
     assert len(run(app, "--all")[0]) == 2 + 20

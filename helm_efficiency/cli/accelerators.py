@@ -143,7 +143,7 @@ def _placements(
     architecture: "Architecture", serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
 ) -> list[dict[str, Any]]:
     """One row an accelerator that holds the model; bytes are those of one accelerator."""
-    from helm_efficiency.core.transfer.placement import place
+    from helm_efficiency.core.transfer.placement import place_model
     from helm_efficiency.errors import InputError
 
     rows = []
@@ -152,7 +152,7 @@ def _placements(
             note(f"{accelerator.key}: its memory is not known.")
             continue
         try:
-            placement = place(
+            placement = place_model(
                 architecture, serving, memory_bytes=accelerator.memory_bytes, node_size=accelerator.node_size
             )
         except InputError as error:

@@ -187,6 +187,10 @@ class Profile:
             cells.setdefault((m.prompt_tokens, m.output_tokens, m.batch_size), []).append(m)
         return dict(sorted(cells.items()))
 
+    def cell_seconds(self) -> dict[tuple[int, int, int], float]:
+        """Return the seconds of each cell, by (prompt_tokens, output_tokens, batch_size), sorted by these."""
+        return {cell: median_seconds(measurements) for cell, measurements in self.cells().items()}
+
     def sha256(self) -> str:
         """Return a hash of the measurements, to trace any number back to what it was computed from."""
         text = json.dumps([_known_values(m) for m in self.measurements], sort_keys=True)
@@ -210,6 +214,11 @@ _LEAST_S, _MOST_S = 1e-9, 1e9
 """Beyond these, squares and ratios of seconds would leave the range of a number."""
 
 
+def median_seconds(measurements: Sequence[Measurement]) -> float:
+    """Return the seconds of one cell: the median over its repetitions, which one slow repetition does not move."""
+    return float(np.median([measurement.seconds for measurement in measurements]))
+
+
 def cells_by_batch(profile: Profile) -> dict[int, Cells]:
     """Median seconds of each cell, by batch size, ascending.
 
@@ -228,7 +237,7 @@ def cells_by_batch(profile: Profile) -> dict[int, Cells]:
     by_batch: dict[int, dict[tuple[int, int], float]] = {}
     first_tokens: dict[tuple[int, int], list[float]] = {}
     for (p, o, batch), measurements in profile.cells().items():
-        by_batch.setdefault(batch, {})[p, o] = float(np.median([m.seconds for m in measurements]))
+        by_batch.setdefault(batch, {})[p, o] = median_seconds(measurements)
         seen = [m.ttft_s for m in measurements if m.ttft_s]
         first_tokens.setdefault((p, batch), []).extend(seen)
     for (p, batch), seconds in first_tokens.items():

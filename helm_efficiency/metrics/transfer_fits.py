@@ -18,11 +18,11 @@ import numpy as np
 from helm_efficiency.catalog.accelerators import Accelerator, find_accelerator, load_accelerators, spec_of
 from helm_efficiency.catalog.architectures import CatalogEntry
 from helm_efficiency.core.fitting.fit import Fit
-from helm_efficiency.core.measurement import Measurement, Profile, Stack
+from helm_efficiency.core.measurement import Measurement, Profile, Stack, median_seconds
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
 from helm_efficiency.core.transfer.model import Parallel, TransferModel, fit_transfer
-from helm_efficiency.core.transfer.placement import Serving, place
+from helm_efficiency.core.transfer.placement import Serving, place_model
 from helm_efficiency.errors import InputError
 from helm_efficiency.store import Store
 
@@ -66,7 +66,7 @@ class StackTransfer:
             return self.model.fit(architecture, parallel or self.parallel(architecture), deployment=name)
         others = [profile for profile in self.profiles if profile is not own[0]]
         model = fit_transfer(others, self.model.spec, stack=self.model.stack)
-        return model.fit(architecture, _parallel(own[0].stack), deployment=name, measurements=_means_of_cells(own[0]))
+        return model.fit(architecture, _parallel(own[0].stack), deployment=name, measurements=_one_of_each_cell(own[0]))
 
     def _profiles_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> list[Profile]:
         """What was measured of a model, or of one with the same layers."""
@@ -102,7 +102,7 @@ class StackTransfer:
         if memory_bytes is None or not self.model.spec.link_bytes_per_s:
             return Parallel()
         serving = Serving(dtype=self.model.stack.dtype or "fp16")
-        placed = place(architecture, serving, memory_bytes=memory_bytes, node_size=self.accelerator.node_size)
+        placed = place_model(architecture, serving, memory_bytes=memory_bytes, node_size=self.accelerator.node_size)
         return Parallel(placed.tensor_parallel, placed.pipeline_parallel)
 
 
@@ -200,16 +200,17 @@ def catalog_fits(
     return fits, reasons
 
 
-def _means_of_cells(profile: Profile) -> list[Measurement]:
-    """One measurement a cell of a single row: repetitions of a cell are not independent of each other."""
-    means = []
+def _one_of_each_cell(profile: Profile) -> list[Measurement]:
+    """Return one measurement for each cell of a single row: its repetitions are not independent of each other."""
+    reduced = []
     for (p, o, batch_size), repeated in profile.cells().items():
         if batch_size == 1:
             seconds = [measurement.seconds for measurement in repeated]
             deviation = float(np.std(seconds, ddof=1)) if len(seconds) > 1 else repeated[0].seconds_std
             number = max(len(seconds), repeated[0].num_repetitions)
-            means.append(Measurement(p, o, float(np.mean(seconds)), seconds_std=deviation, num_repetitions=number))
-    return means
+            middle = median_seconds(repeated)
+            reduced.append(Measurement(p, o, middle, seconds_std=deviation, num_repetitions=number))
+    return reduced
 
 
 def _parallel(stack: Stack) -> Parallel:

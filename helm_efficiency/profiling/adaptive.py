@@ -12,7 +12,7 @@ import numpy as np
 
 from helm_efficiency.core.fitting import experiment_design as design
 from helm_efficiency.core.fitting.experiment_design import Design, MeasuredBelief, Requests, first_cells
-from helm_efficiency.core.measurement import Profile, Stack
+from helm_efficiency.core.measurement import Profile, Stack, median_seconds
 from helm_efficiency.errors import InsufficientMeasurementsError
 from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.plans import FixedPlan, may_fit
@@ -109,7 +109,7 @@ def expected_error_fraction(results: Sequence[CellResult]) -> float | None:
 def drift_fraction(results: Sequence[CellResult]) -> float:
     """By how much a prompt was measured faster than a shorter one, at most; 0 on a machine that keeps its speed."""
     knots = sorted(
-        (result.cell.prompt_tokens, float(np.median([m.seconds for m in result.measurements])))
+        (result.cell.prompt_tokens, median_seconds(result.measurements))
         for result in results
         if result.measurements and result.cell[1:] == (1, 1)
     )

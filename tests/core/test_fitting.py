@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helm_efficiency import codec
 from helm_efficiency.core.fitting.experiment_design import Cell, Design, MeasuredBelief, Requests, first_cells
-from helm_efficiency.core.fitting.fit import Fit, fit_profile, profile_lines
+from helm_efficiency.core.fitting.fit import Fit, fit_profile, fit_smallest_batch
 from helm_efficiency.core.fitting.validation import folds, validate
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.rules import PrefillRule, Protocol
@@ -106,7 +106,7 @@ FITTED = fit_profile(made(0.02)).coefficients
 
 def test_time_to_first_token_stands_in_for_one_output_token() -> None:
     measurements = [Measurement(p, 32, 1e-3 * p + 31 * 0.02, ttft_s=1e-3 * p) for p in (64, 256, 512)]
-    lines = profile_lines(Profile("a/b", STACK, tuple(measurements)))
+    lines = fit_smallest_batch(Profile("a/b", STACK, tuple(measurements)))
     np.testing.assert_allclose(lines.prefill_s, [0.064, 0.256, 0.512], rtol=1e-4)
     assert lines.decode_s_per_token == pytest.approx(0.02, rel=1e-4)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from helm_efficiency.core.fitting import work_coordinates as work
-from helm_efficiency.core.fitting.additive_model import Lines
+from helm_efficiency.core.fitting.additive_model import AdditiveFit
 from helm_efficiency.core.fitting.prefill_curve import (
     fit_curve,
     fit_parametric_curve,
@@ -24,8 +24,8 @@ FITTED = (PrefillRule.auto, PrefillRule.linear, PrefillRule.tile)
 MANY = np.array([1.0, 32.0, 64.0, *(64.0 * k for k in range(2, 31))])
 
 
-def lines(p: np.ndarray, seconds: np.ndarray, residual: float = 0.0) -> Lines:
-    return Lines(p, np.asarray(seconds, dtype=np.float64), 0.02, 0.0, 0.001, np.full(10, residual))
+def lines(p: np.ndarray, seconds: np.ndarray, residual: float = 0.0) -> AdditiveFit:
+    return AdditiveFit(p, np.asarray(seconds, dtype=np.float64), 0.02, 0.0, 0.001, np.full(10, residual))
 
 
 def staircase(p: np.ndarray, tile: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def staircase(p: np.ndarray, tile: int) -> np.ndarray:
 
 @pytest.mark.parametrize("coordinate", [work.tokens, *map(work.tiled, work.TILES)])
 @given(p=st.lists(st.integers(1, 20_000), min_size=2, max_size=30, unique=True))
-def test_more_tokens_are_more_work(coordinate: work.Work, p: list[int]) -> None:
+def test_more_tokens_are_more_work(coordinate: work.WorkCoordinate, p: list[int]) -> None:
     assert np.all(np.diff(coordinate(np.array(sorted(p), dtype=np.float64))) > 0)
 
 

@@ -18,7 +18,7 @@ from helm_efficiency.core.serving.simulation import simulate
 from helm_efficiency.core.serving.steady_state import capacity, closed_loop, highest_load, open_loop, solve
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.transfer.architecture import Architecture
-from helm_efficiency.core.transfer.placement import Serving, place
+from helm_efficiency.core.transfer.placement import Serving, place_model
 
 COEFFICIENTS = RuntimeCoefficients(
     "linear",
@@ -115,7 +115,7 @@ def test_cache_limits_the_batch() -> None:
 
 def test_cache_holds_what_the_weights_leave() -> None:
     model = Architecture("m", 32, 4096, 32, 8, 128, 14336, 128_256, gated_ffn=True)
-    placement = place(model, Serving(context_tokens=4096), memory_bytes=80e9)
+    placement = place_model(model, Serving(context_tokens=4096), memory_bytes=80e9)
     # 80 GB less a tenth less 16.1 GB of weights, over 2 x 32 layers x 8 heads x 128 x 2 bytes
     tokens = (0.9 * 80e9 - model.num_parameters() * 2) / (2 * 32 * 8 * 128 * 2)
     assert kv_cache_tokens(model, placement, context_tokens=4096) == pytest.approx(tokens)

@@ -34,7 +34,7 @@ _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class AdditiveFit:
     """What the cells of one batch size say about prefill and decode.
 
     Attributes:
@@ -65,7 +65,7 @@ def context_tokens(prompt_tokens: FloatArray, output_tokens: FloatArray) -> Floa
     return np.asarray(steps * prompt_tokens + steps * (steps + 1.0) / 2.0)
 
 
-def fit_lines(cells: Cells, *, resolution_s: float = 0.0) -> Lines:
+def fit_additive(cells: Cells, *, resolution_s: float = 0.0) -> AdditiveFit:
     """Fit one line a prompt length, all of one slope, robustly and by relative error.
 
     The context term is kept where it is at least four standard errors above zero and worth more than 2 % of the decode
@@ -121,7 +121,7 @@ class _Problem:
         error = float(np.hypot(prompt, cell if len(residuals) else 0.0) / np.sqrt(len(slopes)))
         return cls(prompts, index, p, o, seconds, slopes, slope, cell_scale, prompt * _LOSS_SCALE, error)
 
-    def solve(self, *, with_context: bool) -> Lines:
+    def solve(self, *, with_context: bool) -> AdditiveFit:
         """Iteratively reweighted least squares; rows are cells, then the deviations of the prompt lengths."""
         design, target = self._system(with_context=with_context)
         unit = np.linalg.norm(design, axis=0)
@@ -140,7 +140,7 @@ class _Problem:
         prefill_s, decode = solution[:num_prompts], max(float(solution[num_prompts]), 0.0)
         context = max(float(solution[-1]), 0.0) if with_context else 0.0
         predicted = prefill_s[self.index] + (self.o - 1.0) * decode + context * context_tokens(self.p, self.o)
-        return Lines(self.prompts, prefill_s, decode, context, self.slope_error, self.seconds / predicted - 1.0)
+        return AdditiveFit(self.prompts, prefill_s, decode, context, self.slope_error, self.seconds / predicted - 1.0)
 
     def _system(self, *, with_context: bool) -> tuple[FloatArray, FloatArray]:
         """Unknowns: prefill of each prompt length, decode, deviation of each prompt length, context term."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from helm_efficiency.core.fitting.additive_model import Cells, Lines, context_tokens
+from helm_efficiency.core.fitting.additive_model import AdditiveFit, Cells, context_tokens
 from helm_efficiency.core.runtime_model import RuntimeCoefficients
 
 _ITERATIONS = 50
@@ -16,19 +16,19 @@ _LOSS_SCALE = 0.01
 
 
 def fit_batches(
-    by_batch: Mapping[int, Cells], lines: Lines, base: RuntimeCoefficients
+    by_batch: Mapping[int, Cells], additive: AdditiveFit, base: RuntimeCoefficients
 ) -> tuple[tuple[int, float, float], ...]:
     """(batch size, prefill factor, decode seconds per token) of each batch size; empty for one batch size alone.
 
     Args:
-        by_batch: Cells of each batch size; the first is what `lines` and `base` were fitted to.
-        lines: Fit of the smallest batch size.
+        by_batch: Cells of each batch size; the first is what `additive` and `base` were fitted to.
+        additive: Fit of the smallest batch size.
         base: Coefficients of the smallest batch size, with its knots in tokens of the whole batch.
     """
     if len(by_batch) == 1:
         return ()
     first, *others = by_batch
-    knots = [(first, 1.0, lines.decode_s_per_token)]
+    knots = [(first, 1.0, additive.decode_s_per_token)]
     knots += [(batch, *_fit_batch(batch, by_batch[batch], base)) for batch in others]
     return tuple(knots)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from helm_efficiency.core.fitting.additive_model import Lines
+from helm_efficiency.core.fitting.additive_model import AdditiveFit
 from helm_efficiency.core.fitting.fit import fit_among
 from helm_efficiency.core.fitting.intervals import QUANTILE_90
 from helm_efficiency.core.measurement import Measurement, Profile
@@ -60,11 +60,11 @@ class MeasuredBelief:
 
     Attributes:
         profile: At least the cells of `first_cells`.
-        neighbours: `profile_lines` of other models on the stack, if there are any.
+        neighbours: `fit_smallest_batch` of other models on the stack, if there are any.
     """
 
     profile: Profile
-    neighbours: Sequence[Lines] = ()
+    neighbours: Sequence[AdditiveFit] = ()
 
     def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
         """Seconds of requests, with nominal 90 % intervals.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from helm_efficiency.core.fitting.additive_model import Cells, Lines, fit_lines
+from helm_efficiency.core.fitting.additive_model import AdditiveFit, Cells, fit_additive
 from helm_efficiency.core.fitting.batches import fit_batches
 from helm_efficiency.core.fitting.correction import corrected
 from helm_efficiency.core.fitting.intervals import QUANTILE_90, prefill_half_widths, single_half_width
@@ -89,12 +89,12 @@ def fit_profile(profile: Profile, *, rule: PrefillRule | str = PrefillRule.auto,
     for other in others if rule is PrefillRule.auto else ():
         if other.deployment != profile.deployment:
             with suppress(InsufficientMeasurementsError):
-                neighbours.append(profile_lines(other))
+                neighbours.append(fit_smallest_batch(other))
     return fit_among(profile, neighbours, rule=rule)
 
 
-def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: PrefillRule = PrefillRule.auto) -> Fit:
-    """As `fit_profile`, where the `profile_lines` of the others are at hand.
+def fit_among(profile: Profile, neighbours: Sequence[AdditiveFit], *, rule: PrefillRule = PrefillRule.auto) -> Fit:
+    """Fit a profile as `fit_profile` does, given the additive fits of the stack's other models.
 
     Raises:
         InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
@@ -105,9 +105,9 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: PrefillRul
             if rule in HELM_RULES:
                 coefficients, notes = _fit_table(next(iter(by_batch.values())), rule)
             else:
-                lines = profile_lines(profile)
-                coefficients, notes = _fit_curve(lines, rule, neighbours)
-                coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, lines, coefficients))
+                additive = _additive(by_batch, profile)
+                coefficients, notes = _fit_curve(additive, rule, neighbours)
+                coefficients = replace(coefficients, batch_knots=fit_batches(by_batch, additive, coefficients))
     except InsufficientMeasurementsError as error:
         raise InsufficientMeasurementsError(f"{profile.deployment} on {profile.stack.name}: {error}") from error
     if profile.correction is not None:
@@ -124,16 +124,21 @@ def fit_among(profile: Profile, neighbours: Sequence[Lines], *, rule: PrefillRul
     )
 
 
-def profile_lines(profile: Profile) -> Lines:
-    """Knots and decode time of a profile's smallest batch size, before any curve is laid through them.
+def fit_smallest_batch(profile: Profile) -> AdditiveFit:
+    """Fit knots and decode time to a profile's smallest batch size, before any curve is laid through them.
 
     Raises:
         InsufficientMeasurementsError: Decode cannot be told from prefill.
     """
-    batch, cells = next(iter(cells_by_batch(profile).items()))
+    by_batch = cells_by_batch(profile)
     with _solvable():
-        by_tokens = {(p * batch, o): seconds for (p, o), seconds in cells.items()}
-        return fit_lines(by_tokens, resolution_s=profile.resolution_s)
+        return _additive(by_batch, profile)
+
+
+def _additive(by_batch: Mapping[int, Cells], profile: Profile) -> AdditiveFit:
+    batch, cells = next(iter(by_batch.items()))
+    by_tokens = {(p * batch, o): seconds for (p, o), seconds in cells.items()}
+    return fit_additive(by_tokens, resolution_s=profile.resolution_s)
 
 
 @contextmanager
@@ -153,36 +158,40 @@ def _solvable() -> Iterator[None]:
 
 
 def _fit_curve(
-    lines: Lines, rule: PrefillRule, neighbours: Sequence[Lines]
+    additive: AdditiveFit, rule: PrefillRule, neighbours: Sequence[AdditiveFit]
 ) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
     if rule is PrefillRule.parametric:
-        curve = fit_parametric_curve(lines)
+        curve = fit_parametric_curve(additive)
     else:
-        curve = fit_curve(lines, rule=rule, stack=stack_work(lines, neighbours) if rule is PrefillRule.auto else None)
-    linear, quadratic = fit_tail(lines)
+        curve = fit_curve(
+            additive, rule=rule, stack=stack_work(additive, neighbours) if rule is PrefillRule.auto else None
+        )
+    linear, quadratic = fit_tail(additive)
     coefficients = RuntimeCoefficients(
         rule,
         tuple(zip(curve.prompt_tokens.astype(int).tolist(), curve.seconds.tolist(), strict=True)),
-        lines.decode_s_per_token,
+        additive.decode_s_per_token,
         _NO_DOMAIN,
-        decode_s_per_context_token=lines.decode_s_per_context_token,
-        relative_error=single_half_width(lines),
-        prefill_error_s=tuple(prefill_half_widths(curve, lines).tolist()),
-        decode_error=QUANTILE_90 * lines.decode_error,
+        decode_s_per_context_token=additive.decode_s_per_context_token,
+        relative_error=single_half_width(additive),
+        prefill_error_s=tuple(prefill_half_widths(curve, additive).tolist()),
+        decode_error=QUANTILE_90 * additive.decode_error,
         tail_s_per_token=linear,
         tail_s_per_token_squared=quadratic,
     )
-    return coefficients, _notes(lines, curve, quadratic)
+    return coefficients, _notes(additive, curve, quadratic)
 
 
-def _notes(lines: Lines, curve: Curve, quadratic: float) -> tuple[str, ...]:
+def _notes(additive: AdditiveFit, curve: Curve, quadratic: float) -> tuple[str, ...]:
     notes = ["prefill between knots: " + ", ".join(f"{name} {share:.0%}" for name, share in curve.weights.items())]
-    if not lines.decode_s_per_context_token:
+    if not additive.decode_s_per_context_token:
         notes.append("decode context term left at zero: the measurements do not identify it")
     if not quadratic:
         notes.append("quadratic prefill term left at zero: the measurements do not identify it")
-    if lines.noise > _NOISY:
-        notes.append(f"noisy: cells stray {lines.noise:.1%} from the model on average; repeat them on a quiet machine")
+    if additive.noise > _NOISY:
+        notes.append(
+            f"noisy: cells stray {additive.noise:.1%} from the model on average; repeat them on a quiet machine"
+        )
     return tuple(notes)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import NamedTuple
 
-from helm_efficiency.core.fitting.fit import Fit, fit_among, profile_lines
+from helm_efficiency.core.fitting.fit import Fit, fit_among, fit_smallest_batch
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
@@ -58,13 +58,13 @@ def fit_profiles(
     today = datetime.now().date().isoformat()
     stacks = {profile.stack.name for profile in profiles} if rule is PrefillRule.auto else set()
     teachers = {(p.stack.name, p.deployment): p for p in (*known, *profiles) if p.stack.name in stacks}
-    lines = {}
+    additive = {}
     for key, teacher in teachers.items():
         with suppress(InsufficientMeasurementsError):
-            lines[key] = profile_lines(teacher)
+            additive[key] = fit_smallest_batch(teacher)
     fits, failures = [], []
     for profile in profiles:
-        others = [x for (s, d), x in lines.items() if s == profile.stack.name and d != profile.deployment]
+        others = [x for (s, d), x in additive.items() if s == profile.stack.name and d != profile.deployment]
         try:
             fit = fit_among(profile, others, rule=rule)
         except InsufficientMeasurementsError as error:

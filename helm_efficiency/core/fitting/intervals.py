@@ -8,7 +8,7 @@ but one measured and with five (V100: four) of them; what the profile itself sho
 import numpy as np
 
 from helm_efficiency.core.arrays import FloatArray
-from helm_efficiency.core.fitting.additive_model import Lines
+from helm_efficiency.core.fitting.additive_model import AdditiveFit
 from helm_efficiency.core.fitting.prefill_curve import Curve
 
 QUANTILE_90 = 1.645
@@ -20,21 +20,21 @@ _PRIOR_KNOTS = 20.0
 _MAX_RATIO = 25.0
 
 
-def prefill_half_widths(curve: Curve, lines: Lines) -> FloatArray:
+def prefill_half_widths(curve: Curve, additive: AdditiveFit) -> FloatArray:
     """Half-width (s) of the prefill time at each point of the curve; shape (K,).
 
     Between two knots the time is unsure by a share of its rise from one to the other, most so in the middle, as for a
     Brownian bridge; everywhere by a share of itself, and by the noise of the measurements. All of it is scaled by how
     far left-out knots were found to lie from where these shares would have them.
     """
-    p, knots = curve.prompt_tokens, lines.prompt_tokens
+    p, knots = curve.prompt_tokens, additive.prompt_tokens
     if len(knots) < 2:
-        return np.asarray(QUANTILE_90 * _deviation(curve.seconds, np.zeros_like(p), np.zeros_like(p), lines.noise))
+        return np.asarray(QUANTILE_90 * _deviation(curve.seconds, np.zeros_like(p), np.zeros_like(p), additive.noise))
     right = np.clip(np.searchsorted(knots, p, side="left"), 1, len(knots) - 1)
     at_knots = np.interp(knots, p, curve.seconds)
     rise = at_knots[right] - at_knots[right - 1]
     share = (p - knots[right - 1]) / (knots[right] - knots[right - 1])
-    return np.asarray(QUANTILE_90 * _surprise(curve, lines) * _deviation(curve.seconds, rise, share, lines.noise))
+    return np.asarray(QUANTILE_90 * _surprise(curve, additive) * _deviation(curve.seconds, rise, share, additive.noise))
 
 
 def _deviation(seconds: FloatArray, rise: FloatArray, share: FloatArray, noise: float) -> FloatArray:
@@ -43,22 +43,22 @@ def _deviation(seconds: FloatArray, rise: FloatArray, share: FloatArray, noise: 
     return np.asarray(np.hypot(bridge, seconds * np.hypot(_KNOT_ERROR, _NOISE_SHARE * noise)))
 
 
-def _surprise(curve: Curve, lines: Lines) -> float:
+def _surprise(curve: Curve, additive: AdditiveFit) -> float:
     """Root mean square of left-out errors over their prior deviations; the prior weighs as much as twenty knots."""
-    p, seconds = lines.prompt_tokens, lines.prefill_s
+    p, seconds = additive.prompt_tokens, additive.prefill_s
     if len(p) < 3:
         return 1.0
     share = (p[1:-1] - p[:-2]) / (p[2:] - p[:-2])
-    deviation = _deviation(seconds[1:-1], seconds[2:] - seconds[:-2], share, lines.noise)
+    deviation = _deviation(seconds[1:-1], seconds[2:] - seconds[:-2], share, additive.noise)
     ratios = (curve.left_out * seconds[1:-1] / deviation) ** 2
     return float(np.sqrt((_PRIOR_KNOTS + np.sum(np.minimum(ratios, _MAX_RATIO))) / (_PRIOR_KNOTS + len(ratios))))
 
 
-def single_half_width(lines: Lines) -> float:
+def single_half_width(additive: AdditiveFit) -> float:
     """Half-width of a single measurement around its expectation, as a fraction of the seconds.
 
     The 90 % quantile of the absolute residuals, allowing for the degrees of freedom that the fit took up.
     """
-    num, free = len(lines.residuals), len(lines.prompt_tokens) + 1
+    num, free = len(additive.residuals), len(additive.prompt_tokens) + 1
     inflation = np.sqrt(num / max(num - free, 1)) if num > 1 else 1.0
-    return float(max(np.quantile(np.abs(lines.residuals), 0.9) * inflation, _SINGLE_FLOOR))
+    return float(max(np.quantile(np.abs(additive.residuals), 0.9) * inflation, _SINGLE_FLOOR))

@@ -12,8 +12,8 @@ import numpy as np
 
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting import work_coordinates as work
-from helm_efficiency.core.fitting.additive_model import Lines, monotone
-from helm_efficiency.core.fitting.work_coordinates import Work
+from helm_efficiency.core.fitting.additive_model import AdditiveFit, monotone
+from helm_efficiency.core.fitting.work_coordinates import WorkCoordinate
 from helm_efficiency.core.rules import PrefillRule
 
 _PRIOR: Mapping[str, float] = {"linear": 0.02, "tile-64": 0.03, "tile-128": 0.92, "tile-256": 0.03, "stack": 4.0}
@@ -41,7 +41,7 @@ class Curve:
     left_out: FloatArray
 
 
-def candidates(rule: PrefillRule, stack: Work | None) -> dict[str, Work]:
+def candidates(rule: PrefillRule, stack: WorkCoordinate | None) -> dict[str, WorkCoordinate]:
     """Return the work coordinates that `linear`, `tile` or `auto` chooses among."""
     tiles = {f"tile-{tile}": work.tiled(tile) for tile in work.TILES}
     if rule is PrefillRule.linear:
@@ -51,28 +51,30 @@ def candidates(rule: PrefillRule, stack: Work | None) -> dict[str, Work]:
     return {"linear": work.tokens, **tiles, **({} if stack is None else {"stack": stack})}
 
 
-def fit_curve(lines: Lines, *, rule: PrefillRule = PrefillRule.auto, stack: Work | None = None) -> Curve:
-    """Fit a curve through the knots of `lines`.
+def fit_curve(
+    additive: AdditiveFit, *, rule: PrefillRule = PrefillRule.auto, stack: WorkCoordinate | None = None
+) -> Curve:
+    """Fit a curve through the knots of `additive`.
 
     Args:
-        lines: At least one prompt length.
+        additive: At least one prompt length.
         rule: `linear`, `tile` or `auto`.
         stack: Work coordinate made of other models' curves on the same stack, if there are any.
     """
-    p, seconds = lines.prompt_tokens, lines.prefill_s
+    p, seconds = additive.prompt_tokens, additive.prefill_s
     works = candidates(rule, stack)
     errors = {name: left_out_errors(coordinate, p, seconds) for name, coordinate in works.items()}
     weights = _weights(errors)
     points = np.union1d(p, work.breakpoints(p[0], p[-1], work.TILES))
     curve = np.zeros_like(points)
     for name, weight in weights.items():
-        curve += weight * _through(works[name], points, p, smoothed(works[name], p, seconds, lines.noise))
+        curve += weight * _through(works[name], points, p, smoothed(works[name], p, seconds, additive.noise))
     points, curve = _without_straight(points, np.maximum.accumulate(curve))
     left_out = sum((weights[name] * errors[name] for name in weights), np.zeros(max(len(p) - 2, 0)))
     return Curve(points, curve, weights, left_out)
 
 
-def left_out_errors(coordinate: Work, p: FloatArray, seconds: FloatArray) -> FloatArray:
+def left_out_errors(coordinate: WorkCoordinate, p: FloatArray, seconds: FloatArray) -> FloatArray:
     """Predicted / measured - 1 of each interior knot, read off the straight line between its neighbours."""
     if len(p) < 3:
         return np.empty(0)
@@ -92,7 +94,7 @@ def _weights(errors: Mapping[str, FloatArray]) -> dict[str, float]:
     return {name: value / sum(kept.values()) for name, value in kept.items()}
 
 
-def smoothed(coordinate: Work, p: FloatArray, seconds: FloatArray, noise: float) -> FloatArray:
+def smoothed(coordinate: WorkCoordinate, p: FloatArray, seconds: FloatArray, noise: float) -> FloatArray:
     """Knots moved towards their neighbours' chord, by relative least squares, then made monotone.
 
     Minimises sum((f / seconds - 1)^2) + (noise / 0.07)^2 * sum((f_i - chord_i)^2 / seconds_i^2).
@@ -110,7 +112,7 @@ def smoothed(coordinate: Work, p: FloatArray, seconds: FloatArray, noise: float)
     return monotone(np.maximum(seconds, 0.0))
 
 
-def _through(coordinate: Work, points: FloatArray, p: FloatArray, seconds: FloatArray) -> FloatArray:
+def _through(coordinate: WorkCoordinate, points: FloatArray, p: FloatArray, seconds: FloatArray) -> FloatArray:
     return np.asarray(np.interp(coordinate(points), coordinate(p), seconds))
 
 
@@ -130,14 +132,14 @@ _TAIL_NOISE = 0.02
 _TAIL_T = 3.0
 
 
-def fit_tail(lines: Lines) -> tuple[float, float]:
+def fit_tail(additive: AdditiveFit) -> tuple[float, float]:
     """Linear (s/token) and quadratic (s/token²) growth of prefill beyond the last knot.
 
     The linear term is fitted to the upper half of the prompt lengths by relative least squares. The quadratic term
     (attention) is kept where it stands out of 2 % of noise by three standard errors, over prompt lengths at which
     prefill is at least twice its floor; otherwise it is left at zero.
     """
-    p, seconds = lines.prompt_tokens, lines.prefill_s
+    p, seconds = additive.prompt_tokens, additive.prefill_s
     if len(p) < 2:
         return 0.0, 0.0
     clear = (p >= p[-1] / 16.0) & (seconds >= 2.0 * seconds[0])
@@ -165,11 +167,11 @@ _LOSS_SCALE = 0.02
 _NUM_POINTS = 257
 
 
-def fit_parametric_curve(lines: Lines) -> Curve:
+def fit_parametric_curve(additive: AdditiveFit) -> Curve:
     """Fit by relative error with a soft-L1 loss and tabulate: 257 prompt lengths from the first knot to the last."""
     from scipy.optimize import least_squares  # here, as predictions need none of it
 
-    p, seconds = lines.prompt_tokens, lines.prefill_s
+    p, seconds = additive.prompt_tokens, additive.prefill_s
     scale, floor = float(p[-1]), float(max(seconds[0], 1e-9))
     start = np.array([floor, 0.0, max(float(seconds[-1]) - floor, 1e-3 * floor), 0.0])
     bounds = ([0.0, -np.inf, 0.0, 0.0], np.inf)

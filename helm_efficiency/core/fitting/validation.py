@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helm_efficiency.core.fitting.additive_model import Lines
-from helm_efficiency.core.fitting.fit import fit_among, profile_lines
+from helm_efficiency.core.fitting.additive_model import AdditiveFit
+from helm_efficiency.core.fitting.fit import fit_among, fit_smallest_batch
 from helm_efficiency.core.measurement import Profile, cells_by_batch
 from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.errors import InsufficientMeasurementsError
@@ -79,14 +79,14 @@ def validate(
         (6, 0.0)
     """
     rule, held_out_by = PrefillRule(rule), tuple(map(Protocol, protocols))
-    lines = {(p.stack.name, p.deployment): found for p in profiles if (found := _lines_or_none(p))}
+    additive = {(p.stack.name, p.deployment): found for p in profiles if (found := _additive_or_none(p))}
     scores = []
-    for stack in sorted({stack for stack, _ in lines}):
-        of_stack = [p for p in profiles if p.stack.name == stack and (stack, p.deployment) in lines]
+    for stack in sorted({stack for stack, _ in additive}):
+        of_stack = [p for p in profiles if p.stack.name == stack and (stack, p.deployment) in additive]
         for protocol in held_out_by:
             rows = []
             for profile in of_stack:
-                others = [x for (s, d), x in lines.items() if s == stack and d != profile.deployment]
+                others = [x for (s, d), x in additive.items() if s == stack and d != profile.deployment]
                 rows += _score(profile, protocol, rule, others if protocol is Protocol.leave_one_knot_out else [])
             scores += [*rows, *_mean(rows)]
     return scores
@@ -110,7 +110,7 @@ def folds(profile: Profile, protocol: Protocol) -> Iterator[tuple[Profile, Profi
             yield replace(profile, measurements=train), replace(profile, measurements=test)
 
 
-def _score(profile: Profile, protocol: Protocol, rule: PrefillRule, others: Sequence[Lines]) -> list[Score]:
+def _score(profile: Profile, protocol: Protocol, rule: PrefillRule, others: Sequence[AdditiveFit]) -> list[Score]:
     columns = []
     for train, test in folds(profile, protocol):
         try:
@@ -159,8 +159,8 @@ def _mean(rows: Sequence[Score]) -> list[Score]:
     return [Score("mean", first.stack, first.protocol, first.rule, total, **means)]
 
 
-def _lines_or_none(profile: Profile) -> Lines | None:
+def _additive_or_none(profile: Profile) -> AdditiveFit | None:
     try:
-        return profile_lines(profile)
+        return fit_smallest_batch(profile)
     except InsufficientMeasurementsError:
         return None

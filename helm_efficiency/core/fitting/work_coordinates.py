@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from helm_efficiency.core.arrays import FloatArray
-from helm_efficiency.core.fitting.additive_model import Lines, monotone
+from helm_efficiency.core.fitting.additive_model import AdditiveFit, monotone
 
-Work = Callable[[FloatArray], FloatArray]
+WorkCoordinate = Callable[[FloatArray], FloatArray]
 
 TILES = (64, 128, 256)
 _STEP_SHARE = 0.65
@@ -29,7 +29,7 @@ def tokens(prompt_tokens: FloatArray) -> FloatArray:
     return np.asarray(prompt_tokens, dtype=np.float64)
 
 
-def tiled(tile: int) -> Work:
+def tiled(tile: int) -> WorkCoordinate:
     """Work in tiles of `tile` tokens, and concave growth within the first 256 tokens.
 
     Beyond 256 tokens, 65 % of the work grows in steps at tile edges and 35 % evenly. Below, 15 % grows in steps and the
@@ -52,7 +52,7 @@ def tiled(tile: int) -> Work:
     return work
 
 
-def of_curve(prompt_tokens: FloatArray, seconds: FloatArray) -> Work:
+def of_curve(prompt_tokens: FloatArray, seconds: FloatArray) -> WorkCoordinate:
     """A measured curve as work coordinate: other models' times on the same stack say where this stack's steps are.
 
     Args:
@@ -84,14 +84,14 @@ MIN_OTHERS = 3
 _DEFAULT_TILE = 128
 
 
-def stack_work(lines: Lines, others: Sequence[Lines]) -> Work | None:
+def stack_work(additive: AdditiveFit, others: Sequence[AdditiveFit]) -> WorkCoordinate | None:
     """The geometric mean curve of other models as a work coordinate, or None for fewer than three that reach as far.
 
     Args:
-        lines: Whose knots the coordinate is for.
+        additive: Whose knots the coordinate is for.
         others: Fits of other models on the same stack.
     """
-    first, last = float(lines.prompt_tokens[0]), float(lines.prompt_tokens[-1])
+    first, last = float(additive.prompt_tokens[0]), float(additive.prompt_tokens[-1])
     reaching = [o for o in others if o.prompt_tokens[0] <= first and o.prompt_tokens[-1] >= last]
     if len(reaching) < MIN_OTHERS or last <= first:
         return None

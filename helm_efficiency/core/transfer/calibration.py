@@ -108,7 +108,7 @@ def observe(profile: Profile, spec: AcceleratorSpec) -> Observed:
         InputError: As `architecture_of`.
     """
     architecture, stack = architecture_of(profile), profile.stack
-    cells = {key: float(np.median([m.seconds for m in ms])) for key, ms in profile.cells().items()}
+    cells = profile.cell_seconds()
     p, o, b = np.array(list(cells), dtype=np.float64).T
     prompts, prompt_of_cell = np.unique(np.stack([p, b], axis=1), axis=0, return_inverse=True)
     first = o == 1.0

@@ -89,7 +89,7 @@ class Placement:
         return self.memory_bytes - self.weights_bytes - self.kv_cache_bytes - self.workspace_bytes
 
 
-def place(architecture: Architecture, serving: Serving, *, memory_bytes: float, node_size: int = 8) -> Placement:
+def place_model(architecture: Architecture, serving: Serving, *, memory_bytes: float, node_size: int = 8) -> Placement:
     """Find the fewest accelerators that hold a model.
 
     Args:

@@ -50,9 +50,9 @@ def leave_one_out(profiles: Sequence[Profile], spec: AcceleratorSpec) -> list[Le
 def _left_out(profile: Profile, others: Sequence[Profile], spec: AcceleratorSpec) -> LeftOut:
     model = fit_transfer(others, spec)
     parallel = Parallel(profile.stack.tensor_parallel, profile.stack.pipeline_parallel)
-    cells = profile.cells()
+    cells = profile.cell_seconds()
     p, o, b = np.array(list(cells)).T
-    seconds = np.array([np.median([m.seconds for m in measurements]) for measurements in cells.values()])
+    seconds = np.array(list(cells.values()))
     errors, covered, half = np.zeros_like(seconds), np.zeros_like(seconds), np.zeros_like(seconds)
     for batch_size in np.unique(b):
         rows = b == batch_size

@@ -39,14 +39,14 @@ def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
         _decode(grid[0], fit, p, o, seconds)
         _prefill(grid[1], fit, p, o, seconds)
         _residuals(grid[2], fit, p, o, seconds)
-        text = f"{fit.deployment} on {fit.stack}, batch size 1. Points: means of what was measured. Lines: fitted. "
+        text = f"{fit.deployment} on {fit.stack}, batch size 1. Points: medians of what was measured. Lines: fitted. "
         caption(figure, plain(text + "Bands: nominal 90 % intervals; crosses lie outside."))
     return list(grid)
 
 
 def _singles(profile: Profile) -> tuple[IntArray, IntArray, FloatArray]:
-    """Mean seconds of each (prompt, output) cell at batch size 1."""
-    cells = {(p, o): np.mean([m.seconds for m in ms]) for (p, o, batch), ms in profile.cells().items() if batch == 1}
+    """Return the (prompt, output) cells at batch size 1 and their seconds."""
+    cells = {(p, o): seconds for (p, o, batch), seconds in profile.cell_seconds().items() if batch == 1}
     pairs = np.array(list(cells)).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1], np.array(list(cells.values()))
 

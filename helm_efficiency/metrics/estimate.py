@@ -13,7 +13,7 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import MEASURED_ROUNDS, Load
-from helm_efficiency.core.serving.served import Served
+from helm_efficiency.core.serving.served import TPOT_ERROR, TTFT_ERROR, Served, widened
 from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steady_state import solve
 from helm_efficiency.core.serving.steps import StepTimes
@@ -146,6 +146,8 @@ def estimate_row(
     alone = fit.coefficients.predict(workload.prompt_tokens, workload.output_tokens)
     whole = _relative(alone)
     first = _relative(fit.coefficients.predict(workload.prompt_tokens, np.ones_like(workload.output_tokens)))
+    if workload.load is not None and times.concurrency != 1.0:
+        whole, first = widened(whole, TPOT_ERROR), widened(first, TTFT_ERROR)
     usd_per_s = None if price is None else float(price.usd_per_accelerator_hour) / _SECONDS_AN_HOUR
     usd = None if usd_per_s is None else times.accelerator_s * usd_per_s
     tokens = float(np.mean(workload.prompt_tokens + workload.output_tokens))

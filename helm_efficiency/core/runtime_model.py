@@ -28,8 +28,14 @@ _MOST_S = 1e15
 """More than anything takes; far more would overflow in squares of it."""
 
 _BEYOND_PREFILL = 0.3
+"""Deviation of what prefill adds beyond the longest prompt measured. With the longest 45 % of eight logs held out,
+95.6 % are covered; 89.7 % at half of it, 96.3 % at one and a half."""
+
 _BEYOND_DECODE = 0.1
+"""The same of decode, for each context's length beyond the longest. 93.8 % at half of it, 95.6 % at one and a half."""
+
 _BEYOND_BATCH = 0.3
+"""The same of all, for each doubling of the largest batch: a judgement, as few tables have several batch sizes."""
 
 
 class Prediction(NamedTuple):

@@ -22,8 +22,8 @@ from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 _NO_DOMAIN = Domain(1, 1, 1, 1)
-_NOISY = 0.01
-_LEAST_S = 1e-9
+_NOISY = 0.01  # mean absolute residual: 10 of the paper's 18 logs stay below it
+_LEAST_S = 1e-9  # no request is faster, and no ratio to it overflows
 
 
 @dataclass(frozen=True, slots=True)

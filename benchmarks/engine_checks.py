@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ CLIENTS = {
     "chat": ("helm.clients.vllm_client.VLLMChatClient", "vllm_model_name"),
 }
 COUNTERS = {
-    "vllm": ("vllm:prompt_tokens_total", "vllm:generation_tokens_total"),
-    "llama.cpp": ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"),
+    "vllm": (r"vllm:prompt_tokens_total", r"vllm:generation_tokens_total"),
+    "llama.cpp": (r"llamacpp:prompt_tokens(?:_cached)?_total", r"llamacpp:tokens_predicted_total"),
 }
 _CHOSEN = ("--budget-seconds", "45")
 """First with lengths chosen within the server's limit, for as long as this."""
@@ -74,7 +75,7 @@ def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str,
     home = store.parent
     write_deployment(home, server, client, model)
     before = counted(server)
-    entry = f"efficiency_probe:trials=2,session=0,model_deployment=local/{client},probe=16+128x1+8"
+    entry = f"efficiency_probe:trials=2,session=0,model={NAME},model_deployment=local/{client},probe=16+128x1+8"
     arguments = ["--run-entries", entry, "--suite", client, "--output-path", str(home.parent / "out")]
     arguments += ["--local-path", str(home), "--max-eval-instances", "100", "--num-threads", "1"]
     settings = {"HELM_EFFICIENCY_STORE": str(store), "HF_HUB_OFFLINE": "1"}
@@ -86,18 +87,19 @@ def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str,
         env=os.environ | settings,
         cwd=home.parent,
     )
-    runs = list((home.parent / "out" / "runs" / client).glob("efficiency_probe*/stats.json"))
+    runs = list((home.parent / "out" / "runs" / client).glob("efficiency_probe*/per_instance_stats.json"))
     if not runs:
-        return {"failed": (re.findall(r"^.*Error.*$", done.stdout + done.stderr, re.MULTILINE) or ["?"])[-1][:300]}
+        problems = re.findall(r"^(?:\w+Error|Exception): .*$", done.stdout + done.stderr, re.MULTILINE)
+        return {"failed": (problems or ["?"])[-1][:300]}
     after = counted(server)
-    return {**summed(runs[0].with_name("per_instance_stats.json")), "server": grown(before, after)}
+    return {**summed(runs), "server": grown(before, after)}
 
 
-def summed(file: Path) -> dict[str, Any]:
-    """Sums over the requests of a run; of times, how many requests have one."""
+def summed(files: Sequence[Path]) -> dict[str, Any]:
+    """Sums over the requests of runs; of each stat, how many requests have it."""
     names = {"num_prompt_tokens", "num_output_tokens", "inference_runtime", "inference_idealized_runtime"}
     sums: dict[str, Any] = {"requests": 0}
-    for instance in json.loads(file.read_text()):
+    for instance in (each for file in files for each in json.loads(file.read_text())):
         sums["requests"] += 1
         for stat in instance["stats"]:
             name = stat["name"]["name"]
@@ -143,7 +145,7 @@ def counted(server: Server) -> dict[str, float]:
     """Prompt and output tokens that the server counted by now, where it has counters."""
     names = COUNTERS.get(server.engine.partition("-")[0], ())
     page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text if names else ""
-    found = {name: re.findall(rf"^{re.escape(name)}(?:{{.*}})? ([0-9.e+]+)$", page, re.MULTILINE) for name in names}
+    found = {name: re.findall(rf"^{name}(?:{{.*}})? ([0-9.e+]+)$", page, re.MULTILINE) for name in names}
     kinds = ("prompt_tokens", "output_tokens")
     return {kind: sum(map(float, values)) for kind, values in zip(kinds, found.values(), strict=False)}
 

@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from engine_servers import Server, model_folder, running
 from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.prompts import PromptMaker
+from helm_efficiency.profiling.endpoint.replies import Reply
 
 CONCURRENCY = (1, 4, 16)
 PROMPT_TOKENS, OUTPUT_TOKENS = 256, 32
@@ -41,23 +44,27 @@ def stack(engine: str, size: str, *, repetitions: int) -> dict[str, Any]:
     lengths = ["--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", f"1,{OUTPUT_TOKENS}"]
     options = [*lengths, "--repetitions", str(repetitions)]
     before_j, begun = _energy_j(), time.monotonic()
+    loops: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "s.sqlite"
         if engine in LOCAL:
             local = ["--engine", engine, "--dtype", "bf16", "--batch-sizes", loads, "--store", str(store)]
             told = engine_checks.command("profile", str(model_folder(size)), *local, *options, "--format", "json")
             cells = json.loads(told.stdout)
+            seconds, joules = time.monotonic() - begun, _energy_j()
         else:
             with running(engine, size) as server:
                 begun = time.monotonic()
                 cells = engine_checks.profile(server, store, *options, "--concurrency", loads)["cells"]
-    seconds, joules = time.monotonic() - begun, _energy_j()
+                seconds, joules = time.monotonic() - begun, _energy_j()
+                loops += [closed_loop(server, clients, requests_each=repetitions) for clients in CONCURRENCY]
     return {
         "engine": engine,
         "model": size,
         "stack": cells[0]["stack"],
         "profile_s": seconds,
         "profile_j": joules - before_j if joules is not None and before_j is not None else None,
+        "closed_loops": loops,
         "loads": [_load(cells, concurrency) for concurrency in CONCURRENCY],
     }
 
@@ -72,6 +79,31 @@ def _load(cells: Sequence[dict[str, Any]], concurrency: int) -> dict[str, Any]:
         "prefill_s": first_s,
         "decode_step_s": (all_s - first_s) / (OUTPUT_TOKENS - 1) if both else None,
         "output_tokens_per_s": concurrency * OUTPUT_TOKENS / all_s if all_s else None,
+    }
+
+
+def closed_loop(server: Server, concurrency: int, *, requests_each: int) -> dict[str, float]:
+    """So many clients, each with its next request as soon as the last is answered; means over the requests.
+
+    What a model of a server under load is to predict from the rounds of a profile.
+    """
+    maker = PromptMaker()
+    with (
+        Endpoint(EndpointOptions(server.base_url, server.model)) as endpoint,
+        ThreadPoolExecutor(concurrency) as clients,
+    ):
+
+        def ask(_: int) -> Reply:
+            return endpoint.request(maker.prompt(PROMPT_TOKENS), OUTPUT_TOKENS)
+
+        begun = time.perf_counter()
+        replies = list(clients.map(ask, range(concurrency * requests_each)))
+        seconds = time.perf_counter() - begun
+    return {
+        "concurrency": concurrency,
+        "request_s": statistics.fmean(reply.seconds for reply in replies),
+        "ttft_s": statistics.fmean(reply.ttft_s or 0.0 for reply in replies),
+        "output_tokens_per_s": sum(reply.output_tokens for reply in replies) / seconds,
     }
 
 

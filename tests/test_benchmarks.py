@@ -54,3 +54,10 @@ def test_quick_run_prints_a_section_and_keeps_nothing(name: str, data_dir: Path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\|---.*\n\| .*×", done.stdout)
     assert (_harness.RESULTS / f"{name}.json").read_bytes() == before
+
+
+def test_engines_are_tried_by_name() -> None:
+    command = [sys.executable, _harness.ROOT / "benchmarks" / "engines.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_harness.environment())
+    assert done.returncode == 0, done.stderr
+    assert "{check,stacks,denoise}" in done.stdout

@@ -71,13 +71,8 @@ def require_file(path: Path | str) -> int:
     return status.st_size
 
 
-def connect(path: Path | str, *, mode: str = "ro", timeout_s: float = 5.0) -> LimitedConnection:
-    """Open a file with limits, in autocommit mode.
-
-    Args:
-        path: The file.
-        mode: `ro`, `rw`, or either with further parameters of SQLite's file addresses, as in `ro&immutable=1`.
-        timeout_s: Wait so long for another process that writes.
+def connect(path: Path | str) -> LimitedConnection:
+    """Open a file for reading, with limits.
 
     Raises:
         FileFormatError: It is no regular file.
@@ -85,8 +80,7 @@ def connect(path: Path | str, *, mode: str = "ro", timeout_s: float = 5.0) -> Li
         sqlite3.Error: It cannot be opened.
     """
     num_bytes = require_file(path)
-    uri = f"file:{quote(str(path))}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, factory=LimitedConnection)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, factory=LimitedConnection)
     connection.limit_to(num_bytes)
     connection.execute("PRAGMA trusted_schema=OFF")
     return connection

@@ -28,7 +28,7 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError, InputError, StoreError, UnknownDeploymentError
 from helm_efficiency.files import read_bytes, sync
-from helm_efficiency.sqlite_files import is_locked, require_file
+from helm_efficiency.sqlite_files import LimitedConnection, is_locked, reason_of, require_file
 
 SCHEMA_VERSION = 3
 """Layout of the file. 3: values hold the date they were put; older layouts were never released."""
@@ -203,8 +203,9 @@ class Store:
             content = read_bytes(self.path)
             if not content:
                 raise InputError("it is empty")
-            with closing(sqlite3.connect(":memory:")) as connection:
+            with closing(sqlite3.connect(":memory:", factory=LimitedConnection)) as connection:
                 connection.deserialize(content)
+                connection.limit_to(len(content))
                 _require_ours(connection, len(content))
                 version = _schema_version(connection)
         except (EfficiencyError, OSError, ValueError, TypeError, sqlite3.Error) as error:
@@ -215,7 +216,7 @@ class Store:
 
 
 def _not_a_store(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path} is not a helm-efficiency store ({error}). It was left as it was.")
+    return StoreError(f"{path} is not a helm-efficiency store ({reason_of(error)}). It was left as it was.")
 
 
 def _require_ours(connection: sqlite3.Connection, num_bytes: int) -> None:

@@ -86,21 +86,21 @@ def test_caches_that_compute_are_refused(cache: Path, statements: str) -> None:
 PAGE_BYTES = 512
 
 
-def interior_page(child: int) -> bytes:
-    """A page of a table that has another one below it 40 times."""
-    cells = [struct.pack(">IB", child, key) for key in range(40)]
+def interior_page(child: int, header: bytes = b"") -> bytes:
+    """A page of a table that has another one below it 30 times; the first page begins with the header of the file."""
+    cells = [struct.pack(">IB", child, key) for key in range(30)]
     places = [PAGE_BYTES - 5 * (index + 1) for index in range(len(cells))]
     page = bytearray(PAGE_BYTES)
-    page[: 12 + 2 * len(cells)] = struct.pack(">BHHHBI", 5, 0, len(cells), places[-1], 0, child) + b"".join(
-        struct.pack(">H", place) for place in places
-    )
+    start = struct.pack(">BHHHBI", 5, 0, len(cells), places[-1], 0, child)
+    start = header + start + b"".join(struct.pack(">H", place) for place in places)
+    page[: len(start)] = start
     for place, cell in zip(places, cells, strict=True):
         page[place : place + 5] = cell
     return bytes(page)
 
 
 def many_times(path: Path, table: str, levels: int) -> None:
-    """Write a database whose only row of a table is there 41 to the power of `levels` times."""
+    """Write a database whose only row of a table is there 31 to the power of `levels` times."""
     path.unlink(missing_ok=True)
     columns = "key TEXT, value BLOB" if table == "unnamed" else "key TEXT, value BLOB, stored_at TEXT"
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -124,10 +124,38 @@ def many_times(path: Path, table: str, levels: int) -> None:
 def test_a_cache_whose_pages_are_there_many_times(cache: Path) -> None:
     """Without a limit it would be read for longer than the universe exists."""
     many_times(cache, "unnamed", levels=2)
-    assert RequestCaches.of([cache]).num_responses == 0  # 1,681 rows: well below the limit
+    assert RequestCaches.of([cache]).num_responses == 0  # 961 rows: well below the limit
     many_times(cache, "unnamed", levels=15)
     with pytest.raises(FileFormatError, match=r"openai\.sqlite: .*would take far longer than its size needs"):
         RequestCaches.of([cache])
+
+
+def schema_many_times(path: Path) -> None:
+    """Write a database whose schema is there without end, in the same way."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("CREATE TABLE room (value BLOB)")
+        connection.executemany("INSERT INTO room VALUES (?)", [(b"x" * 400,)] * 15)
+        connection.commit()
+    content = bytearray(path.read_bytes())
+    pages = len(content) // PAGE_BYTES
+    header, schema = bytes(content[:100]), content[100:PAGE_BYTES]
+    content[:PAGE_BYTES] = interior_page(pages - 11, header)
+    for page in range(pages - 11, pages):
+        content[(page - 1) * PAGE_BYTES : page * PAGE_BYTES] = interior_page(page + 1)
+    num_bytes = 8 + 2 * int.from_bytes(schema[3:5], "big")
+    first = int.from_bytes(schema[5:7], "big") - 100
+    content[-PAGE_BYTES:] = schema[:num_bytes] + bytes(100 + first - num_bytes) + schema[first:]
+    path.write_bytes(content)
+
+
+def test_schemas_that_are_there_many_times(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    schema_many_times(path)
+    with pytest.raises(StoreError, match="would take far longer than its size needs"):
+        Store(path)
+    with pytest.raises(FileFormatError, match="would take far longer than its size needs"):
+        RequestCaches.of([path])
 
 
 def put_folder(path: Path) -> None:

@@ -118,6 +118,7 @@ class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
         score_name: Its main score, None where it cannot be known.
         records: One for each request.
         warnings: What is doubtful in it, one line each.
+        settings: How it was asked, as `key=value` pairs with commas between: what the scenario's name leaves out.
     """
 
     source: str
@@ -129,3 +130,4 @@ class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
     score_name: str | None
     records: tuple[RequestRecord, ...]
     warnings: tuple[str, ...] = ()
+    settings: str = ""

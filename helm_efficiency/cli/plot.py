@@ -98,6 +98,12 @@ def _figure(board: "Leaderboard", kind: Kind, xy: tuple[str, str], *, scenarios:
     parts = [board.part(name, names[0] if names else None) for name in scenarios]
     if kind is Kind.providers:
         return plots.providers(parts[0])
+    shown = parts[:1] if len(parts) == 1 else parts[1:]
+    if not any((part[xy[0]].notna() & part[xy[1]].notna()).any() for part in shown if {*xy} <= set(part)):
+        raise InputError(
+            f"Nothing to draw: no model has both {xy[0]} and {xy[1]} in {', '.join(scenarios[:3])}. --each draws every "
+            "scenario, --available compares each model on what it has."
+        )
     if len(parts) == 1:
         return plots.tradeoff(parts[0], x=xy[0], y=xy[1])
     return plots.tradeoff_by_scenario(parts[1:], x=xy[0], y=xy[1])

@@ -6,7 +6,7 @@ request cache afterwards.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,10 +54,17 @@ def records_from_scenario_state(
     states = scenario_state.request_states
     shapes = [shape_of(state) for state in states]
     stores_tokens = any(any(shape.completion_tokens) for shape in shapes)
-    facts = [
-        _harness_facts(shape, helm_prompt_tokens(state, metric_service=metric_service), stores_tokens)
-        for state, shape in zip(states, shapes, strict=True)
-    ]
+    prompts = [helm_prompt_tokens(state, metric_service=metric_service) for state in states]
+    facts = [TokenFacts()] * len(states)
+    for together in _counted_together(states):
+        of_group = harness_facts(
+            [shapes[index] for index in together],
+            prompt_total=sum(prompts[index] for index in together),
+            output_total=None,
+            client_stores_tokens=stores_tokens,
+        )
+        for index, its_facts in zip(together, of_group, strict=True):
+            facts[index] = its_facts
     first = states[0].request if states else None
     if first is not None and hides_reasoning(first.model_deployment or first.model, first.model, states, facts):
         facts = list(map(with_hidden_reasoning, facts, shapes))
@@ -65,6 +72,19 @@ def records_from_scenario_state(
         _record(state, _identity(state, run, suite), its_facts, usage.find(state))
         for state, its_facts in zip(states, facts, strict=True)
     )
+
+
+def _counted_together(states: Sequence[RequestState]) -> Iterable[list[int]]:
+    """Return the indices of requests whose tokens HELM adds up: those for the references of one instance.
+
+    An archive has only their sum, so that live records divide it in the same way, to be equal to the last bit.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, state in enumerate(states):
+        instance = state.instance
+        alone = index if state.reference_index is None else -1
+        groups.setdefault((instance.id, state.train_trial_index, instance.perturbation, alone), []).append(index)
+    return groups.values()
 
 
 def _harness_facts(shape: RequestShape, prompt_tokens: int | None, client_stores_tokens: bool) -> TokenFacts:

@@ -20,7 +20,14 @@ _SCORES = (
         priority=1,
         shows_interval=True,
     ),
-    Measure(key="win_rate", title="Win rate", name="mean win rate", decimals=3, higher_is_better=True, priority=7),
+    Measure(
+        key="win_rate",
+        title="Win rate",
+        name="mean win rate, a tie counting half",
+        decimals=3,
+        higher_is_better=True,
+        priority=7,
+    ),
 )
 
 _RUNTIMES = (

@@ -101,7 +101,7 @@ _SCORED = tuple(MEASURES[key] for key in QUANTITIES if MEASURES[key].source != "
 
 
 def run_rows(
-    records: Sequence[RequestRecord], scored: Sequence[ScoredRequests], *, score_name: str | None
+    records: Sequence[RequestRecord], scored: Sequence[ScoredRequests], *, score_name: str | None, settings: str = ""
 ) -> list[dict[str, Any]]:
     """Rows of the runs table: the records of one run on each stack.
 
@@ -118,6 +118,7 @@ def run_rows(
         "scenario": first.scenario,
         "model": first.model,
         "deployment": first.deployment,
+        "settings": settings,
         "score_name": score_name,
         "num_requests": len(records),
         "num_instances": len({record.instance_id for record in records}),

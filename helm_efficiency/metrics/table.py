@@ -86,6 +86,7 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "reason": _TEXT,
     "load": _TEXT,
     "load_reason": _TEXT,
+    "settings": _TEXT,  # how it was asked, where the scenario's name leaves that out
     "score_name": _TEXT,  # the run's main score
     "num_requests": _COUNT,
     "num_instances": _COUNT,

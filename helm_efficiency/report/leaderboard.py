@@ -18,6 +18,7 @@ from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_note
 from helm_efficiency.report.resampling import Predicted, resampling
 from helm_efficiency.report.rows import columns_of, no_rows, stack_rows
 from helm_efficiency.report.tables import Tables
+from helm_efficiency.report.variants import with_variants
 
 _STACK_COLUMNS = (
     *("stack_detail", "tier", "coefficients", "in_domain", "num_accelerators"),
@@ -51,11 +52,11 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     options = options or Options()
     if options.sort not in ESTIMATED:
         raise InputError(f"Cannot sort by {options.sort!r}. Known measures: {', '.join(ESTIMATED)}.")
-    requests = _counted(tables.requests, options)
+    requests, variant_notes = with_variants(_counted(tables.requests, options), tables.runs)
     num_cells = max(requests[options.by].nunique() * requests["scenario"].nunique(), 1)
     options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
     parts: list[pd.DataFrame] = []
-    notes = table_notes(requests, tables.runs)
+    notes = [*table_notes(requests, tables.runs), *variant_notes]
     for stack, rows in _by_stack(requests, options.stack):
         part, part_notes = _stack_leaderboard(rows, options)
         parts.append(part.assign(stack=stack))

@@ -193,7 +193,10 @@ def _score(
         score_requests(run.records, plan.coefficients, stacks=plan.stacks, pricing=plan.pricing, busy=plan.busy)
         for run in runs
     ]
-    rows = [run_rows(run.records, its, score_name=run.score_name) for run, its in zip(runs, scored, strict=True)]
+    rows = [
+        run_rows(run.records, its, score_name=run.score_name, settings=run.settings)
+        for run, its in zip(runs, scored, strict=True)
+    ]
     tables = itertools.chain.from_iterable(map(request_tables, (run.records for run in runs), scored))
     contents: dict[Path, Content] = {plan.output / REQUESTS / f"{part_name(source)}.parquet": _parquet(tables)}
     if isinstance(runs[0], HelmRun) and originals is not None:

@@ -413,6 +413,8 @@ def test_a_folder_without_requests_says_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "r", [], [])
     assert read_run(folder).records == ()
     (folder / "scenario_state.json").unlink()
+    assert read_run(folder).records == ()
+    (folder / "per_instance_stats.json").unlink()
     with pytest.raises(InputError, match=r"scenario_state\.json: not there"):
         read_run(folder)
     (folder / "scenario_state.json").mkdir()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -70,12 +71,11 @@ def client_counts() -> bool:
     return "tokenizer" in signature(OpenAIClient).parameters
 
 
-def test_chat_client_stores_no_tokens_so_output_is_missing_not_0(chat_folder: Path, client_counts: bool) -> None:
+def test_chat_client_stores_no_tokens_but_says_where_it_was_cut_off(chat_folder: Path, client_counts: bool) -> None:
     run = read_run(chat_folder)
     assert helm_sums(chat_folder)["num_output_tokens"] == (72 if client_counts else 0)
-    expected = (6, "harness") if client_counts else (None, "missing")
-    assert {(r.output_tokens, r.output_provenance) for r in run.records} == {expected}
-    assert our_sums(run) == pytest.approx(helm_sums(chat_folder))
+    assert {(r.output_tokens, r.output_provenance) for r in run.records} == {(6, "harness")}
+    assert our_sums(run) == pytest.approx(helm_sums(chat_folder) | {"num_output_tokens": 72})
     keys = [(r.instance_id, r.train_trial, r.perturbation) for r in run.records]
     assert len(set(keys)) == len(keys) == 12
     assert {r.perturbation for r in run.records} == {"", "extra_space"}
@@ -92,10 +92,16 @@ def test_usage_comes_back_from_the_cache(chat_folder: Path, caches: RequestCache
     assert {r.prompt_provenance for r in run.records} == {"usage"}
 
 
-def test_tokenizer_counts_what_nobody_else_did(chat_folder: Path, tiny_model: Path, client_counts: bool) -> None:
+def test_tokenizer_counts_what_nobody_else_did(
+    chat_folder: Path, tiny_model: Path, client_counts: bool, tmp_path: Path
+) -> None:
     if client_counts:
         pytest.skip("the chat client of this HELM counted")
-    run = read_run(chat_folder, tokenizers=LocalTokenizers({"tiny/chat": str(tiny_model)}))
+    stopped = shutil.copytree(chat_folder, tmp_path / "suite" / chat_folder.name)
+    text = (stopped / "scenario_state.json").read_text()
+    (stopped / "scenario_state.json").write_text(text.replace('"reason": "length"', '"reason": "stop"'))
+    assert {(r.output_tokens, r.output_provenance) for r in read_run(stopped).records} == {(None, "missing")}
+    run = read_run(stopped, tokenizers=LocalTokenizers({"tiny/chat": str(tiny_model)}))
     assert {r.output_provenance for r in run.records} == {"tokenizer"}
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     states = json.loads((chat_folder / "scenario_state.json").read_text())["request_states"]
@@ -170,3 +176,17 @@ def test_live_records_equal_those_of_the_archive(helm_home: HelmHome, with_cache
         one, run=spec.name, suite="suite", prompt_tokens=tokens, usage=captured.find(one)
     )
     assert alone == live[0]
+
+
+def test_references_are_counted_as_in_the_archive(helm_home: HelmHome) -> None:
+    """HELM keeps the sum of an instance's requests; both divide it in the same way."""
+    spec = simple_run_spec("tiny/local", method="multiple_choice_separate_calibrated", max_tokens=0)
+    Listener.seen.clear()
+    folder = helm_home.run(
+        dataclasses.replace(spec, metric_specs=[*spec.metric_specs, MetricSpec(f"{__name__}.Listener")])
+    )
+    [(scenario_state, metric_service)] = Listener.seen
+    live = helm_live.records_from_scenario_state(
+        scenario_state, run=spec.name, suite="suite", metric_service=metric_service, usage=RequestCaches()
+    )
+    assert live == tuple(replace(record, scores={}) for record in read_run(folder).records)

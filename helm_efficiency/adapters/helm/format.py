@@ -97,6 +97,13 @@ class AdapterSpec(Struct, frozen=True, gc=False):
     method: str | None = None
     model_deployment: str | None = None
     model: str | None = None
+    max_tokens: Any = None
+    num_outputs: Any = None
+    max_train_instances: Any = None
+    instructions: Any = None
+    input_prefix: Any = None
+    output_prefix: Any = None
+    global_prefix: Any = None
 
 
 class ScenarioState(Struct, gc=False):

@@ -4,6 +4,7 @@ Both hand in a request state; in an archive it is decoded from JSON (`helm_forma
 object. The attributes are the same.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,30 @@ def scenario_of(run_name: str) -> str:
     # A comma may stand inside a value; only one before the next key divides.
     kept = [arg for arg in re.split(r",(?=[\w-]+=)", args) if arg.partition("=")[0] not in NON_SCENARIO_KEYS]
     return f"{name}:{','.join(kept)}" if any(kept) else name
+
+
+_WHO_WAS_ASKED = frozenset({"model", "model_deployment", "tokenizer", "efficiency"})
+_PROMPT_PARTS = ("instructions", "input_prefix", "output_prefix", "global_prefix")
+
+
+def settings_of(run_name: str, adapter: Any) -> str:
+    """Return how a scenario was asked, where its name leaves that out: limits, examples, prompt, stop sequences.
+
+    >>> from helm_efficiency.adapters.helm.format import AdapterSpec
+    >>> settings_of("gsm:model=openai_gpt2,stop=none", AdapterSpec(max_tokens=400))
+    'max_tokens=400,stop=none'
+    """
+    names = ("max_tokens", "num_outputs", "max_train_instances")
+    pairs = {name: value for name in names if (value := getattr(adapter, name)) is not None}
+    parts = [getattr(adapter, name) for name in _PROMPT_PARTS]
+    if any(parts):
+        pairs["prompt"] = hashlib.sha256(repr(parts).encode()).hexdigest()[:6]
+    _, _, args = run_name.partition(":")
+    for argument in re.split(r",(?=[\w-]+=)", args):
+        key, _, value = argument.partition("=")
+        if key in NON_SCENARIO_KEYS - _WHO_WAS_ASKED:
+            pairs[key] = value
+    return ",".join(f"{key}={value}" for key, value in pairs.items())
 
 
 def perturbation_label(description: dict[str, Any] | None) -> str:

@@ -23,7 +23,14 @@ from helm_efficiency.adapters.helm.files import (
 )
 from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.instance_stats import group_requests, stats_by_key
-from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of, with_tokenizer
+from helm_efficiency.adapters.helm.request import (
+    perturbation_label,
+    record_of,
+    scenario_of,
+    settings_of,
+    shape_of,
+    with_tokenizer,
+)
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.helm.stats_only import ENTRIES, requests_from_stats
 from helm_efficiency.adapters.record import Doubt, HarnessRun, RequestRecord, RunIdentity
@@ -110,6 +117,7 @@ def read_run(
         groups=tuple(spec.groups),
         method=asked.method,
         states=tuple(asked.states),
+        settings=settings_of(spec.name, spec.adapter_spec),
         score_name=main_score(spec.groups, [metric.args for metric in spec.metric_specs], available),
         records=records,
         warnings=tuple(_warnings(records, has_states=states is not None, has_stats=counted.has_stats)),

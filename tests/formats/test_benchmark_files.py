@@ -348,6 +348,13 @@ def test_public_rows_come_in(data_dir: Path, source: str, rows: int) -> None:
     [
         ({**VLLM, "completed": 0}, "vllm bench serve: no request was completed. Expected JSON of --save-result"),
         ({"mean_ttft_ms": 1.0, "total_input_tokens": 3}, "vllm bench serve: Object missing required field `completed`"),
+        ({**VLLM, "max_concurrency": -1}, "vllm bench serve: a concurrency of -1. Expected JSON"),
+        (
+            {**VLLM, "max_concurrency": None, "request_rate": "fast"},
+            "vllm bench serve: could not convert string to float",
+        ),
+        ({**SGLANG, "request_rate": -2.0}, "sglang.bench_serving: a rate of -2.0 requests a second"),
+        ({**SGLANG, "server_info": {"tp_size": "x"}}, r"sglang.bench_serving: invalid literal for int\(\)"),
         ({**INFERENCEMAX, "isl": None}, r"InferenceMAX: Expected `int`, got `null` - at `\$\[0\].isl`"),
         ({**INFERENCEMAX, "disagg": True}, "InferenceMAX: disaggregated serving"),
         ({**VLLM, "total_input_tokens": 1, "mean_ttft_ms": -1.0}, "vllm bench serve: ttft_s is -0.001"),

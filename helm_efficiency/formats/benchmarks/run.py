@@ -4,6 +4,7 @@ A static batch and clients in a closed loop are different things: the first is t
 second belongs to the name of the stack (`-c8` for 8 clients), so that the two are never averaged or fitted together.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -24,12 +25,21 @@ class Traffic:
         concurrency: Clients of a closed loop, each of which sends its next request when it has an answer.
         requests_per_s: Rate of an open loop.
         is_burst: Whether all requests were sent at once.
+
+    Raises:
+        ValueError: Fewer than one client, or a rate that is no finite number above 0.
     """
 
     batch_size: int = 1
     concurrency: int | None = None
     requests_per_s: float | None = None
     is_burst: bool = False
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"a concurrency of {self.concurrency}")
+        if self.requests_per_s is not None and not 0 < self.requests_per_s < math.inf:
+            raise ValueError(f"a rate of {self.requests_per_s} requests a second")
 
     @property
     def suffix(self) -> str:

@@ -149,7 +149,7 @@ def read_tool_file(path: Path, *, deployment: str | None = None, stack_name: str
         return None
     try:
         runs = tool.read(records)
-    except (msgspec.ValidationError, ZeroDivisionError, AttributeError, TypeError) as error:
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, AttributeError, TypeError) as error:  # odd values within
         raise FileFormatError(f"{path}: {tool.name}: {error}. Expected {tool.expected}.") from error
     return profiles_of(runs, path=path, tool=tool.name, deployment=deployment, stack_name=stack_name)
 

@@ -117,7 +117,9 @@ def estimate(
         raise InputError(unknown_text(model, catalog, opened))
     rows = [] if known is None else _rows(known, targets, workloads, opened, is_named=bool(on))
     if format is Format.table:
-        _show(model, rows, offers, workloads)
+        unknown = catalog.excluded.get(model) or "its weights are not published"
+        why = unknown if known is None else "no accelerator with a price holds it"
+        _show(model if rows else f"{model}: {why}", rows, offers, workloads)
     else:
         emit([*rows, *(_offered(model, offer, first) for offer in offers)], format, _FIELDS)
 
@@ -219,7 +221,7 @@ def _show(model: str, rows: list[dict[str, Any]], offers: "list[Offer]", workloa
         fields = [field for field in _FIELDS if field.key not in alike]
         emit(shown, Format.table, fields, title=_title(model, rows, first), notes=list(_below(rows, offers, first)))
     else:
-        typer.echo(f"{model}: its weights are not published, so there are only API prices, no times.")
+        typer.echo(f"{model}, so there are only API prices, no times.")
         for line in _below(rows, offers, first):
             typer.echo(line)
 

@@ -104,6 +104,21 @@ def test_without_hardware_every_priced_accelerator_is_compared() -> None:
     assert costs == sorted(costs)
 
 
+def test_energy_is_known_under_load_alone() -> None:
+    alone, many = rows("llama-3.1-8b", "--on", "h100-sxm", "--concurrency", "1,64")
+    assert (alone["energy_j"], alone["energy_from"]) == (None, None)
+    assert 0 < many["energy_low_j"] < many["energy_j"] < many["energy_high_j"]
+    assert many["energy_from"].startswith("ML.ENERGY benchmark v3")
+    assert rows("llama-3.1-8b", "--on", "a100-80gb", "--concurrency", "64")[0]["energy_j"] is None
+
+
+def test_a_model_that_is_not_modelled_says_so() -> None:
+    told = text("qwen/qwen3-next-80b-a3b-instruct", "--input", 1000, "--output", 100)
+    assert told.startswith(
+        "qwen/qwen3-next-80b-a3b-instruct: linear-attention layers (Gated DeltaNet) are not modelled"
+    )
+
+
 def test_a_closed_model_has_api_prices_alone() -> None:
     told = text("gpt-4o", "--input", 1000, "--output", 100)
     assert told.startswith("gpt-4o: its weights are not published, so there are only API prices, no times.")

@@ -43,17 +43,20 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/run_all.py
 
-# The wheel in an environment of its own, away from the checkout: without extras, then with figures.
+# The wheel in an environment of its own, away from the checkout: the base install alone, then extra after extra.
 CHECK := build/wheel-check
+EXTRAS := stacks cluster energy helm profile
 wheel-check:
 	rm -rf $(CHECK) build/lib
 	$(PYTHON) -m venv $(CHECK)/venv
 	$(CHECK)/venv/bin/pip wheel $(QUIETLY) --no-deps --wheel-dir $(CHECK) .
-	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt torch
 	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt $(CHECK)/*.whl
-	$(call drop_broken_torchvision,$(CHECK)/venv/bin)
-	cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --without-extras
-	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt "$$(ls $(CHECK)/*.whl)[report]"
+	cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --light
+	$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt torch
+	for extra in $(EXTRAS); do \
+		$(CHECK)/venv/bin/pip install $(QUIETLY) -c constraints.txt "$$(ls $(CHECK)/*.whl)[$$extra]" || exit 1; \
+		( cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --extra $$extra ) || exit 1; \
+	done
 	$(call drop_broken_torchvision,$(CHECK)/venv/bin)
 	cd $(CHECK) && venv/bin/python -I $(CURDIR)/tests/installed.py --full
 	rm -rf $(CHECK)

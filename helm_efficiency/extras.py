@@ -22,3 +22,27 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise MissingExtraError(
             f"This needs {error.name}, which is not installed: pip install 'helm-efficiency[{extra}]'."
         ) from error
+
+
+EXTRA_OF = {
+    "torch": "profile",
+    "transformers": "profile",
+    "httpx": "profile",
+    "helm": "helm",
+    "distributed": "cluster",
+    "dask": "cluster",
+    "pynvml": "energy",
+    "aiconfigurator_core": "stacks",
+}
+"""Extra of this package that brings a module."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Return one line about a module that an extra brings; None for any other module.
+
+    >>> missing_extra(ModuleNotFoundError(name="torch.nn"))
+    "This needs torch, which is not installed: pip install 'helm-efficiency[profile]'."
+    """
+    name = (error.name or "").partition(".")[0]
+    extra = EXTRA_OF.get(name)
+    return extra and f"This needs {name}, which is not installed: pip install 'helm-efficiency[{extra}]'."

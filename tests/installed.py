@@ -4,12 +4,13 @@
 
 Uses no module but Python's own, and the commands that the package and HELM installed. Without --full: the command
 line, catalog and templates, the HELM plugin's entry point and the run entries. With it also `helm-run` with our runner
-and our run expander, re-scoring of what it wrote, and the main job. --without-extras: that the base install does
-what it can and says what it cannot.
+and our run expander, re-scoring of what it wrote, and the main job. --light: that the base install scores and estimates
+without torch and HELM and names what is missing. --extra NAME: that an extra brings what it is for.
 """
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import subprocess
 import sys
@@ -53,13 +54,55 @@ def check_data(folder: Path) -> None:
     assert "BLOOM" in (folder / "paper.html").read_text(encoding="utf-8")
 
 
-def check_without_extras(folder: Path) -> None:
-    """Without the extra of figures, tables work, and a figure says what to install."""
-    done = subprocess.run([BIN / "helm-efficiency", "paper"], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done
-    assert "pip install 'helm-efficiency[report]'" in done.stderr, done
-    call(folder, "helm-efficiency", "import", "helm-packaged", "--store", "store.sqlite")
-    call(folder, "helm-efficiency", "show", "--store", "store.sqlite")
+_HEAVY = ("torch", "transformers", "helm", "httpx")
+_NEEDS = {
+    "helm": ("schema", "lite"),
+    "profile": ("profile", "config.json", "--random-weights"),
+    "cluster": ("rescore", "runs", "--scheduler", "tcp://127.0.0.1:1"),
+}
+"""A command that needs an extra."""
+
+
+def check_light(folder: Path) -> None:
+    """The base install works without torch and HELM, and names a missing extra in one line."""
+    for name in _HEAVY:
+        assert importlib.util.find_spec(name) is None, f"{name} is installed"
+    check_data(folder)
+    call(folder, "helm-efficiency", "estimate", "llama-3.1-8b", "--on", "h100-sxm")
+    call(folder, "helm-efficiency", "coverage", "--store", _store(folder))
+    for extra, arguments in _NEEDS.items():
+        if extra == "cluster":
+            continue  # it wants runs, which HELM makes
+        done = subprocess.run([BIN / "helm-efficiency", *arguments], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 2, done
+        assert f"pip install 'helm-efficiency[{extra}]'" in done.stderr, done
+        assert len(done.stderr.splitlines()) == 1, done
+
+
+def _store(folder: Path) -> str:
+    (folder / "measured.csv").write_text(MEASUREMENTS)
+    call(
+        folder, "helm-efficiency", "import", "measured.csv", "--deployment", "a/b", "--stack", STACK, "--store", "s.db"
+    )
+    call(folder, "helm-efficiency", "fit", "--store", "s.db")
+    return "s.db"
+
+
+_BRINGS = {
+    "stacks": "aiconfigurator_core",
+    "cluster": "distributed",
+    "energy": "pynvml",
+    "helm": "helm",
+    "profile": "torch",
+}
+
+
+def check_extra(folder: Path, extra: str) -> None:
+    """An extra brings what it is for, and the base still works beside it."""
+    assert importlib.util.find_spec(_BRINGS[extra]) is not None, extra
+    call(folder, "helm-efficiency", "estimate", "llama-3.1-8b", "--on", "h100-sxm")
+    if extra == "helm":
+        call(folder, "helm-efficiency", "schema", "lite", "--output", "schema.yaml")
 
 
 def check_helm(folder: Path) -> None:
@@ -88,9 +131,15 @@ def check_main_job(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--without-extras", action="store_true")
+    parser.add_argument("--light", action="store_true")
+    parser.add_argument("--extra", choices=_BRINGS)
     arguments = parser.parse_args()
-    checks = [check_package, check_without_extras if arguments.without_extras else check_data]
+    if arguments.extra:
+        with tempfile.TemporaryDirectory() as folder:
+            check_extra(Path(folder), arguments.extra)
+        sys.stdout.write(f"ok: extra {arguments.extra}\n")
+        return
+    checks = [check_light] if arguments.light else [check_package, check_data]
     if arguments.full:
         checks += [check_helm, check_main_job]
     with tempfile.TemporaryDirectory() as folder:

@@ -7,10 +7,10 @@ of the text alone, as HELM's are: no chat template, no begin-of-text token.
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from helm_efficiency.catalog.helm_documents import helm_config
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,21 +87,13 @@ def _helm_tokenizers() -> dict[str, str]:
         config["name"]: (config["tokenizer_spec"].get("args") or {}).get(
             "pretrained_model_name_or_path", config["name"]
         )
-        for config in _helm_config("tokenizer_configs")
+        for config in helm_config("tokenizer_configs")
         if config["tokenizer_spec"]["class_name"] == _HUGGING_FACE_TOKENIZER
     }
-    open_models = {model["name"] for model in _helm_config("model_metadata") if model.get("access") == "open"}
+    open_models = {model["name"] for model in helm_config("model_metadata") if model.get("access") == "open"}
     return {
         deployment["name"]: repositories[deployment["tokenizer_name"]]
-        for deployment in _helm_config("model_deployments")
+        for deployment in helm_config("model_deployments")
         if deployment.get("model_name", deployment["name"]) in open_models
         and deployment.get("tokenizer_name") in repositories
     }
-
-
-def _helm_config(name: str) -> list[dict[str, Any]]:
-    import yaml
-
-    text = files("helm.config").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    [entries] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).values()
-    return entries or []

@@ -1,15 +1,11 @@
 """What HELM knows of each deployment: its model, whether the weights are open, and what it takes and gives."""
 
-import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from functools import lru_cache
 from typing import Any
 
-import yaml
+from helm_efficiency.catalog.helm_documents import helm_config, main_scores_of_groups, training_figures
 
 _TEXT_TAGS = frozenset({"TEXT_MODEL_TAG", "CODE_MODEL_TAG"})
 _OTHER_TAGS = {
@@ -41,9 +37,9 @@ class HelmDeployment:
 
 def helm_deployments() -> list[HelmDeployment]:
     """All deployments that the installed HELM ships, in its order."""
-    metadata = {model["name"]: model for model in _packaged("model_metadata.yaml")["models"]}
+    metadata = {model["name"]: model for model in helm_config("model_metadata")}
     deployments = []
-    for deployment in _packaged("model_deployments.yaml")["model_deployments"]:
+    for deployment in helm_config("model_deployments"):
         model = deployment.get("model_name") or deployment["name"]
         deployments.append(_deployment(deployment["name"], model, metadata.get(model, {})))
     return deployments
@@ -61,13 +57,6 @@ def _deployment(name: str, model: str, metadata: dict[str, Any]) -> HelmDeployme
     )
 
 
-def _packaged(name: str) -> Any:
-    return yaml.load(files("helm.config").joinpath(name).read_text(encoding="utf-8"), Loader=_LOADER)
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # HELM's files are long; the C loader is ten times faster
-
-
 CO2_STAT = "training_co2_cost"
 ENERGY_STAT = "training_energy_cost"
 
@@ -83,20 +72,13 @@ def training_stats(deployment: str) -> dict[str, float]:
     Returns:
         `training_co2_cost` in kg and `training_energy_cost` in MWh; what HELM does not know is absent, never 0.
     """
-    table = _table()
+    table = training_figures()
     found = {}
     if deployment in table["carbon"]:
         found[CO2_STAT] = table["carbon"][deployment]["value"] * _KG_PER_TONNE
     if deployment in table["energy"]:
         found[ENERGY_STAT] = table["energy"][deployment]["value"]
     return found
-
-
-@cache
-def _table() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-    path = files("helm.benchmark").joinpath("efficiency_data", "training_efficiency.json")
-    table: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
-    return table
 
 
 BOOKKEEPING_PREFIXES = (
@@ -152,28 +134,3 @@ def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], ava
         if name in available:
             return name
     return next(iter(available)) if len(available) == 1 else None
-
-
-@cache
-def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
-    """Main score names by run group, over all leaderboards inside the installed HELM; Classic's last. Read once."""
-    found: dict[str, dict[str, None]] = {}
-    schemas = [f for f in files("helm.benchmark.static").iterdir() if f.name.startswith("schema_")]
-    for file in sorted(schemas, key=lambda f: (f.name == "schema_classic.yaml", f.name)):
-        for group in _run_groups(file):
-            name = (group.get("environment") or {}).get("main_name")
-            if name:
-                found.setdefault(group["name"], {})[name] = None
-    return {group: tuple(names) for group, names in found.items()}
-
-
-_RUN_GROUPS = re.compile(r"^run_groups:.*?(?=^\w|\Z)", re.MULTILINE | re.DOTALL)
-"""That part of a schema: the rest takes as long again to read."""
-
-
-def _run_groups(file: Traversable) -> list[dict[str, Any]]:
-    import yaml
-
-    part = _RUN_GROUPS.search(file.read_text(encoding="utf-8"))
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return (yaml.load(part[0], Loader=loader)["run_groups"] or []) if part else []

@@ -12,6 +12,7 @@ import typer
 
 from helm_efficiency.cli.command import App
 from helm_efficiency.errors import EfficiencyError, one_line
+from helm_efficiency.extras import missing_extra
 from helm_efficiency.version import __version__
 
 _INTERRUPTED = 130
@@ -60,6 +61,11 @@ def main() -> None:
     except BrokenPipeError:  # whoever read it has seen enough
         _forget(sys.stdout)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        line = missing_extra(error)
+        if line is None:
+            raise
+        _end(2, line)
     except (EfficiencyError, OSError) as error:
         _end(2, one_line(str(error)))
     except (KeyboardInterrupt, SystemExit) as end:

@@ -10,7 +10,6 @@ import typer
 
 from helm_efficiency.cli.options import first_rows, note, print_display
 from helm_efficiency.errors import InputError
-from helm_efficiency.extras import needs_extra
 
 if TYPE_CHECKING:
     from helm_efficiency.report.board import Leaderboard
@@ -106,9 +105,8 @@ def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack
 
 def draw_to_files() -> None:
     """No window, and no display needed."""
-    with needs_extra("report"):
-        import jinja2  # noqa: F401  found missing now rather than after the work
-        import matplotlib
+    import jinja2  # noqa: F401  found missing now rather than after the work
+    import matplotlib
 
     matplotlib.use("Agg")
 

@@ -13,7 +13,6 @@ import typer
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
 from helm_efficiency.errors import InputError
-from helm_efficiency.extras import needs_extra
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -45,8 +44,8 @@ def quickstart(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     places = pipeline.Places(output, plots, store or output / pipeline.SUITE / "efficiency.sqlite")
     _check_writable(output, plots)
-    with needs_extra("report"):
-        import matplotlib  # noqa: F401  found missing now rather than after the training
+    import matplotlib  # noqa: F401  found missing now rather than after the training
+
     if places.store.exists():
         Store(places.store, create=False)  # a file that is no store is better found before the training than after it
     if fresh:

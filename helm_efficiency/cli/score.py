@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import OnOption, OutputFolder, StoreOption, note
+from helm_efficiency.cli.options import OnOption, OutputFolder, StoreOption
 from helm_efficiency.defaults import DEFAULT_STORE
-from helm_efficiency.errors import MissingExtraError
 
 
 @app.command(rich_help_panel="Score")
@@ -35,9 +34,6 @@ def score(
         failed = bool(end.exit_code)
     typer.echo()
     leaderboard(output, sort=sort)
-    try:
-        plot(output, output=output / "tradeoff.png")
-    except MissingExtraError as error:
-        note(str(error))
+    plot(output, output=output / "tradeoff.png")
     if failed:
         raise typer.Exit(1)

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from genai_prices import Usage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import (
@@ -33,6 +31,7 @@ from genai_prices.types import (
 
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.catalog import user_files as price_file
+from helm_efficiency.catalog.helm_documents import helm_config
 from helm_efficiency.errors import FileFormatError
 
 _MILLION = 1_000_000
@@ -218,10 +217,8 @@ def _library_model(deployment: str, model: str) -> ModelInfo | None:
 @cache
 def _name_sent() -> Mapping[str, str]:
     """What HELM's client calls the model of a deployment, for the deployments whose own name does not say."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = files("helm.config").joinpath("model_deployments.yaml").read_text(encoding="utf-8")
     sent: dict[str, str] = {}
-    for entry in yaml.load(text, Loader=loader)["model_deployments"]:
+    for entry in helm_config("model_deployments"):
         arguments = (entry.get("client_spec") or {}).get("args") or {}
         for key, value in arguments.items():
             if key.endswith(("_model", "_model_name", "_model_id")) and not key.startswith("dspy"):

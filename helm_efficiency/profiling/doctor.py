@@ -41,9 +41,9 @@ _TORCHVISION_REMEDY = (
 def examine() -> Iterator[Finding]:
     """Everything that profiling, HELM and reports depend on, in the order in which one would repair it."""
     yield _python()
-    yield _package("torch", "pip install torch, or for a CPU: pip install torch==2.13.0")
+    yield _package("torch", "pip install 'helm-efficiency[profile]' (only for profiling local models)", optional=True)
     yield _torchvision()
-    yield _package("transformers", "pip install 'transformers>=4.50'")
+    yield _package("transformers", "pip install 'helm-efficiency[profile]'", optional=True)
     yield _causal_models()
     yield _cuda()
     yield _compiler()

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import printable
-from helm_efficiency.extras import needs_extra
 from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import display, front_axis, has_numbers
@@ -26,12 +29,6 @@ from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables
 from helm_efficiency.report.text import Display
 from helm_efficiency.version import __version__
-
-with needs_extra("report"):
-    import matplotlib.pyplot as plt
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from jinja2.utils import htmlsafe_json_dumps
-    from markupsafe import Markup
 
 _HEIGHTS = ("score", "win_rate")
 

@@ -1,0 +1,126 @@
+"""What HELM's own files say of models, deployments and leaderboards, with or without an installed crfm-helm.
+
+The files of the installed crfm-helm come first. Without it, a dated snapshot of the facts that scoring reads stands in
+(`data/helm_snapshot.json.gz`): names, tags, access, sizes and clients' model names, no prose. Written by
+`python -m helm_efficiency.catalog.helm_documents` in an environment that has crfm-helm.
+"""
+
+import gzip
+import importlib.metadata
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SNAPSHOT = "data/helm_snapshot.json.gz"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # HELM's files are long; the C loader is ten times faster
+_KEPT = {
+    "model_metadata": ("name", "display_name", "access", "tags", "num_parameters"),
+    "model_deployments": ("name", "model_name", "tokenizer_name", "client_spec"),
+    "tokenizer_configs": ("name", "tokenizer_spec"),
+}
+"""Facts of each entry of HELM's configuration files that scoring reads."""
+_KEPT_ARGUMENTS = ("_model", "_model_name", "_model_id", "pretrained_model_name_or_path")
+"""Ends of the names of those arguments of clients and tokenizers that name a model."""
+
+
+@cache
+def helm_config(name: str) -> list[dict[str, Any]]:
+    """Return the entries of one of HELM's configuration files: model_metadata, model_deployments, tokenizer_configs."""
+    package = _installed("helm.config")
+    if package is None:
+        entries: list[dict[str, Any]] = _snapshot()[name]
+        return entries
+    [found] = yaml.load(package.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER).values()
+    return found or []
+
+
+@cache
+def training_figures() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """Return HELM's figures of training energy and carbon, by kind and deployment."""
+    package = _installed("helm.benchmark")
+    if package is None:
+        figures: Mapping[str, Mapping[str, Mapping[str, float]]] = _snapshot()["training_efficiency"]
+        return figures
+    text = package.joinpath("efficiency_data", "training_efficiency.json").read_text(encoding="utf-8")
+    table: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(text)
+    return table
+
+
+@cache
+def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
+    """Return the main score names by run group, over all of HELM's leaderboards; Classic's last."""
+    package = _installed("helm.benchmark.static")
+    if package is None:
+        return {group: tuple(names) for group, names in _snapshot()["main_scores"].items()}
+    found: dict[str, dict[str, None]] = {}
+    schemas = [f for f in package.iterdir() if f.name.startswith("schema_")]
+    for file in sorted(schemas, key=lambda f: (f.name == "schema_classic.yaml", f.name)):
+        for group in _run_groups(file):
+            name = (group.get("environment") or {}).get("main_name")
+            if name:
+                found.setdefault(group["name"], {})[name] = None
+    return {group: tuple(names) for group, names in found.items()}
+
+
+def helm_source() -> str:
+    """Return where these facts come from: the installed crfm-helm, or the snapshot with its date."""
+    if _installed("helm.config") is not None:
+        return f"crfm-helm {importlib.metadata.version('crfm-helm')}"
+    snapshot = _snapshot()
+    return f"a snapshot of {snapshot['date']} of crfm-helm {snapshot['version']}"
+
+
+_RUN_GROUPS = re.compile(r"^run_groups:.*?(?=^\w|\Z)", re.MULTILINE | re.DOTALL)
+"""That part of a schema: the rest takes as long again to read."""
+
+
+def _run_groups(file: Traversable) -> list[dict[str, Any]]:
+    part = _RUN_GROUPS.search(file.read_text(encoding="utf-8"))
+    return (yaml.load(part[0], Loader=_LOADER)["run_groups"] or []) if part else []
+
+
+def _installed(package: str) -> Traversable | None:
+    """Return the files of one of HELM's packages; None where crfm-helm is not installed."""
+    try:
+        return files(package)
+    except ModuleNotFoundError:
+        return None
+
+
+@cache
+def _snapshot() -> dict[str, Any]:
+    packed = files("helm_efficiency.catalog").joinpath(_SNAPSHOT).read_bytes()
+    facts: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return facts
+
+
+def make_snapshot(on: date) -> bytes:
+    """Return the snapshot of the installed crfm-helm; the same facts and day give the same bytes."""
+    facts: dict[str, Any] = {"version": importlib.metadata.version("crfm-helm"), "date": on.isoformat()}
+    facts |= {name: [_facts(entry, keys) for entry in helm_config(name)] for name, keys in _KEPT.items()}
+    facts |= {"training_efficiency": training_figures(), "main_scores": main_scores_of_groups()}
+    return gzip.compress(json.dumps(facts, separators=(",", ":")).encode(), compresslevel=9, mtime=0)
+
+
+def _facts(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the facts of an entry; of a client or tokenizer its class and the models that it names."""
+    kept = {key: entry[key] for key in keys if entry.get(key) is not None}
+    for key in ("client_spec", "tokenizer_spec"):
+        if key in kept:
+            arguments = {k: v for k, v in (kept[key].get("args") or {}).items() if k.endswith(_KEPT_ARGUMENTS)}
+            kept[key] = {"class_name": kept[key]["class_name"], "args": arguments}
+    return kept
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / _SNAPSHOT
+    path.write_bytes(make_snapshot(date.today()))

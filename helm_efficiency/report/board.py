@@ -66,7 +66,7 @@ class Leaderboard:
         >>> from helm_efficiency import build_leaderboard, load_tables
         >>> board = build_leaderboard(load_tables("scored"))
         >>> board.part().loc[:1, ["score", "idealized_s"]].round(2).to_numpy().tolist()
-        [[0.55, 0.23], [0.53, 0.23]]
+        [[0.55, 1.66], [0.53, 0.23]]
     """
 
     table: pd.DataFrame

@@ -47,7 +47,7 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
         >>> build_leaderboard(load_tables("scored")).part()["idealized_s_front"].sum()
-        np.int64(2)
+        np.int64(3)
     """
     options = options or Options()
     if options.sort not in ESTIMATED:

@@ -1,5 +1,6 @@
 """What a workload takes and costs on some hardware: alone and under load, from the best coefficients there are."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import MEASURED_ROUNDS, Load
-from helm_efficiency.core.serving.served import TPOT_ERROR, TTFT_ERROR, Served, widened
+from helm_efficiency.core.serving.served import BEYOND_BATCH_ERROR, TPOT_ERROR, TTFT_ERROR, Served, widened
 from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steady_state import solve
 from helm_efficiency.core.serving.steps import StepTimes
@@ -63,6 +64,7 @@ class Times:
         accelerator_s: Accelerators' seconds that a request takes, its share of idle time included.
         concurrency: Requests in flight.
         limited_by: What keeps more requests from running at once; empty for nothing.
+        extrapolated: How many times the largest batch that was measured the batch is; 1 within what was measured.
     """
 
     ttft_s: float
@@ -72,6 +74,7 @@ class Times:
     accelerator_s: float
     concurrency: float
     limited_by: str = ""
+    extrapolated: float = 1.0
 
 
 def times_alone(fit: Fit, workload: Workload) -> Times:
@@ -120,6 +123,7 @@ def _times(served: Served, workload: Workload) -> Times:
         accelerator_s=float(np.mean(shares)),
         concurrency=in_flight,
         limited_by=served.limited_by,
+        extrapolated=served.extrapolated,
     )
 
 
@@ -147,7 +151,8 @@ def estimate_row(
     whole = _relative(alone)
     first = _relative(fit.coefficients.predict(workload.prompt_tokens, np.ones_like(workload.output_tokens)))
     if workload.load is not None and times.concurrency != 1.0:
-        whole, first = widened(whole, TPOT_ERROR), widened(first, TTFT_ERROR)
+        beyond = BEYOND_BATCH_ERROR * math.log2(times.extrapolated)
+        whole, first = (widened(ends, math.hypot(e, beyond)) for ends, e in ((whole, TPOT_ERROR), (first, TTFT_ERROR)))
     usd_per_s = None if price is None else float(price.usd_per_accelerator_hour) / _SECONDS_AN_HOUR
     usd = None if usd_per_s is None else times.accelerator_s * usd_per_s
     tokens = float(np.mean(workload.prompt_tokens + workload.output_tokens))
@@ -175,7 +180,7 @@ def estimate_row(
         "price_date": None if price is None else price.date.isoformat(),
         "price_source": None if price is None else price.source,
         **_energy(fit, workload, times, architecture),
-        "in_domain": bool(np.all(alone.in_domain)),
+        "in_domain": bool(np.all(alone.in_domain)) and times.extrapolated == 1.0,
         "limited_by": times.limited_by or None,
     }
 

@@ -101,7 +101,9 @@ def test_capacity_is_the_time_of_a_full_batch() -> None:
     assert capacity(STEPS, Lengths.of(1024, 1)) == pytest.approx(1 / 0.06, rel=0.01)
     # prompts too short to be seen: 256 sequences, a pass of 30 ms and 2e-8 s for each of 256 contexts
     step_s = 0.030 + 2e-8 * 256 * (1 + 1000 / 2)
-    assert capacity(STEPS, Lengths.of(1, 1000)) == pytest.approx(256 / (999 * step_s), rel=0.02)
+
+    full = capacity(STEPS, Lengths.of(1, 1000), server=Server(max_batch_size=256))
+    assert full == pytest.approx(256 / (999 * step_s), rel=0.02)
 
 
 def test_cache_limits_the_batch() -> None:
@@ -220,3 +222,13 @@ def test_owning_is_cheaper_from_a_load_on() -> None:
     assert own_or_api(served, CHAT, usd_per_accelerator_hour=price, api_usd_per_request=None).is_within_reach is None
     with pytest.raises(InputError, match="more than 0"):
         own_or_api(served, CHAT, usd_per_accelerator_hour=Decimal(0), api_usd_per_request=None)
+
+
+def test_batches_are_extrapolated_fourfold_and_no_further() -> None:
+    few = StepTimes((COEFFICIENTS), (1, 8), (0.010, 0.011), 0.0, 0.0)
+    assert few.batch_s(15) == pytest.approx(0.012)
+    served = closed_loop(few, Lengths.of(10, 500), clients=16)
+    assert served.extrapolated == pytest.approx(2, rel=0.02)
+    assert closed_loop(few, Lengths.of(10, 500), clients=8).extrapolated == 1
+    full = closed_loop(few, Lengths.of(10, 500), clients=100)
+    assert full.running_batch < 32 and full.limited_by == "batch"

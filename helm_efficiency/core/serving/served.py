@@ -33,6 +33,10 @@ What 90 % of 2,200 measured closed loops keep to, given a factor of their config
 queueing makes the first token so much less sure than the others."""
 
 
+BEYOND_BATCH_ERROR = 0.3
+"""Further half-width for each doubling of the largest batch that was measured, as of `RuntimeCoefficients.predict`."""
+
+
 def widened(ends: tuple[float, float], error: float) -> tuple[float, float]:
     """Return the ends of an interval, as shares of the value, with an independent error of its logarithm added.
 
@@ -115,6 +119,11 @@ class Served:
     steps: StepTimes
     server: Server
     conditions: Conditions
+
+    @property
+    def extrapolated(self) -> float:
+        """How many times the largest batch that was measured the batch is; 1 within what was measured."""
+        return max(self.conditions.batch_seen / self.steps.measured_batch_size, 1.0)
 
     def times_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0

@@ -52,7 +52,7 @@ class Server:
     Attributes:
         num_accelerators: Accelerators that one instance occupies.
         kv_tokens: Tokens that the key-value cache holds, of all sequences together.
-        max_batch_size: Sequences that may run at once; None for the largest batch size that was measured.
+        max_batch_size: Sequences that may run at once; None for four times the largest batch size that was measured.
         chunk_tokens: Prompt tokens that one pass takes at most. vLLM (H100 and above) and TensorRT-LLM default to
             8,192, SGLang to 8,192 or more. Half as many raise a time to the first token by 3 to 10 %.
         prefill_first: Whether prompts run in passes of their own, before any decoding goes on (SGLang's default).

@@ -75,22 +75,23 @@ def closed_loop(
     running = min(float(clients), demand.slots)
     start_s = (running - 1.0) / 2.0 * demand.prefill_s / load.rounds
 
-    def met_at(rate: float) -> Conditions:
-        met = _met_by_client(demand, rate, running)
-        return replace(met, wait_s=met.wait_s + start_s)
-
-    def surplus(rate: float) -> float:
-        met = met_at(rate)
-        return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
-
     alone_s = steps.overhead_s + server.reply_s + demand.prefill_s + demand.passes * demand.pass_s(1.0)
     if not alone_s:
         raise InputError("The requests take no time on these coefficients: no load can be told from them.")
-    highest = 2.0 * running / alone_s
-    while surplus(highest) < 0.0:
-        highest *= 2.0
-    rate = float(brentq(surplus, 1e-9 * highest, highest, xtol=1e-12 * highest, rtol=1e-10))
-    met = met_at(rate)
+
+    def met_at(unknown: float) -> tuple[float, Conditions]:
+        batch = unknown if demand.passes else 0.0
+        rate = _rate_of(demand, batch, running) if demand.passes else unknown / alone_s
+        met = _met_by_client(demand, rate, batch=batch, clients=running)
+        return rate, replace(met, wait_s=met.wait_s + start_s)
+
+    def surplus(unknown: float) -> float:
+        rate, met = met_at(unknown)
+        return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
+
+    # the unknown is the mean batch; of requests without decoding it is the rate, in requests alone
+    most = running * (1.0 + 1e-9 if demand.passes else 2.0)
+    rate, met = met_at(float(brentq(surplus, 1e-9, most, xtol=1e-12 * running, rtol=1e-12)))
     return served_under(demand, met, rate=rate, clients=float(clients), outside_s=(clients - running) / rate)
 
 
@@ -167,12 +168,23 @@ def _served_at(demand: Demand, rate: float) -> Served | None:
 _OVERLOAD = Conditions(wait_s=math.inf)
 
 
-def _met_by_client(demand: Demand, rate: float, clients: float) -> Conditions:
-    """Return what a request of a closed loop meets at a rate; an infinite wait where the rate cannot be kept."""
+def _rate_of(demand: Demand, batch: float, clients: float) -> float:
+    """Return the rate at which a mean number of sequences decodes in a closed loop: the first two equations."""
     others = 1.0 - 1.0 / clients
-    batch = _decoding(demand, rate, clients)
-    if math.isinf(batch):
-        return _OVERLOAD
+    seen = 1.0 + batch * others
+    return batch / (demand.passes * demand.pass_s(seen) + batch * others * demand.mean_added_s(seen))
+
+
+def _met_by_client(demand: Demand, rate: float, *, batch: float, clients: float) -> Conditions:
+    """Return what a request of a closed loop meets; an infinite wait where the rate cannot be kept.
+
+    Args:
+        demand: Requests on the server.
+        rate: Requests a second of all clients.
+        batch: Mean number of sequences that decode.
+        clients: Clients that the server runs at once.
+    """
+    others = 1.0 - 1.0 / clients
     busy = 1.0 - max(1.0 - batch / clients, 0.0) ** (clients - 1.0)
     met = _met(demand, rate * others, seen=1.0 + batch * others, busy=busy, beside=batch * others)
     own_s = own_prefill_s(demand.steps, demand.server, met, demand.lengths.prompt_tokens, demand.lengths.cached_tokens)
@@ -183,22 +195,6 @@ def _met_by_client(demand: Demand, rate: float, clients: float) -> Conditions:
     wait = wait_of_client(demand, own_s, rate=rate * others, decode_s=decode_s, batch=batch * others / busy)
     idle_s = (1.0 - busy) * idle.mean_s if busy < 1.0 else 0.0
     return met.after(Wait(busy * wait.mean_s + idle_s, wait.variation))
-
-
-def _decoding(demand: Demand, rate: float, clients: float) -> float:
-    """Return the mean number of sequences that decode at a rate; infinite where the rate cannot be kept."""
-    others = 1.0 - 1.0 / clients
-
-    def surplus(batch: float) -> float:
-        seen = 1.0 + batch * others
-        left = 1.0 - rate * others * demand.mean_added_s(seen)
-        return batch * left - rate * demand.passes * demand.pass_s(seen)
-
-    if not demand.passes:
-        return 0.0 if rate * others * demand.prefill_s < 1.0 else math.inf
-    if surplus(clients) <= 0.0:
-        return math.inf
-    return float(brentq(surplus, 0.0, clients, xtol=1e-9, rtol=1e-9))
 
 
 def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:

@@ -20,6 +20,10 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.errors import InsufficientMeasurementsError
 
+BEYOND_MEASURED = 4
+"""How far passes are extrapolated along their last slope, as a factor of the batch. Further on, a pass bound by memory
+may have become one bound by arithmetic, which no smaller batch shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
@@ -62,9 +66,14 @@ class StepTimes:
         )
 
     @property
-    def max_batch_size(self) -> int:
+    def measured_batch_size(self) -> int:
         """Largest batch size that was measured."""
         return self.batch_sizes[-1]
+
+    @property
+    def max_batch_size(self) -> int:
+        """Largest batch size that is believed: `BEYOND_MEASURED` times the largest that was measured."""
+        return BEYOND_MEASURED * self.batch_sizes[-1]
 
     def prefill_s(self, tokens: ArrayLike) -> FloatArray:
         """Return the seconds of a pass of prompt tokens alone; 0 for none. Shaped like `tokens`."""

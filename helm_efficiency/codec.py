@@ -18,8 +18,12 @@ def encode(item: Any) -> bytes:
 
     Raises:
         TypeError: It holds something that JSON cannot.
+        InputError: It holds a name that is not UTF-8.
     """
-    return msgspec.json.encode(item)
+    try:
+        return msgspec.json.encode(item)
+    except UnicodeEncodeError as error:
+        raise InputError(f"A name in it is not UTF-8: {error.object!r}. Choose another one.") from error
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
@@ -30,7 +34,7 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
         raise _refusal(kind, error) from error
 
 
@@ -47,7 +51,7 @@ def from_plain(value: Any, kind: type[T]) -> T:
     """
     try:
         item = msgspec.convert(value, kind)
-    except (msgspec.MsgspecError, OverflowError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
         raise _refusal(kind, error) from error
     _refuse_unknown(value, to_plain(item), kind)
     return item

@@ -135,3 +135,8 @@ def test_values_that_nobody_means(
             is_ours = line.startswith("helm-efficiency: ") and len(notes) <= 1
             assert stdout == "" and (is_ours or stderr.startswith("Usage: ")), (given, stderr)
     assert call("show", *arguments("show")[1:]).code == 0, "what was stored can be read"
+
+
+def test_a_name_that_is_not_utf8_is_refused(arguments: Callable[..., list[str]]) -> None:
+    code, stdout, stderr = call(*arguments("import", **{"--deployment": "a\udcffb"}))
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1) and "is not UTF-8" in stderr, stderr

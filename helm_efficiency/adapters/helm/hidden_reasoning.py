@@ -7,6 +7,7 @@ answers at once takes seconds for each token of its answers.
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from statistics import median
 from typing import Any
 
@@ -36,11 +37,15 @@ def hides_reasoning(deployment: str, model: str, states: Sequence[Any], facts: S
     """
     if deployment.partition("/")[0] in _LOCAL_HOSTS:
         return False
-    day = _day(states)
-    known = is_reasoning_model(deployment, day)
-    if known is None:
-        known = is_reasoning_model(model, day)
+    known = _known(deployment, model, _day(states))
     return _takes_too_long(states, facts) if known is None else known
+
+
+@lru_cache(maxsize=1000)
+def _known(deployment: str, model: str, day: date | None) -> bool | None:
+    """Return what the catalog says of a deployment, else of its model; each run of an archive asks for the same."""
+    known = is_reasoning_model(deployment, day)
+    return is_reasoning_model(model, day) if known is None else known
 
 
 def _day(states: Sequence[Any]) -> date | None:

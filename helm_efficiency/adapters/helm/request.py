@@ -79,11 +79,13 @@ def shape_of(state: Any) -> RequestShape:
     request, result = state.request, state.result
     completions = (result.completions or ()) if result is not None else ()
     stored = tuple([len(completion.tokens or ()) for completion in completions])
+    texts = [completion.text or "" for completion in completions]
+    reasons_apart = any([bool(_thoughts(c)) for c in completions if c.thinking is not None])  # noqa: C419 (a list is faster)
     prompt = request.prompt or ""
     media = request.multimodal_prompt.media_objects if request.multimodal_prompt is not None else ()
     return RequestShape(
         completion_tokens=stored,
-        has_answer=_has_answer(completions),
+        has_answer=any(texts) or reasons_apart,
         has_messages=bool(request.messages) and not prompt,
         has_media=bool(media) and any(not (part.content_type or "text").startswith("text") for part in media),
         one_token=1 in stored and any(_is_text(c.tokens[0].text) for c in completions if len(c.tokens or ()) == 1),
@@ -91,14 +93,10 @@ def shape_of(state: Any) -> RequestShape:
         echo=request.echo_prompt,
         success=result is not None and result.success,
         prompt_chars=len(prompt) + (sum([len(part.text or "") for part in media]) if media else 0),
-        reasons_apart=any(_thoughts(completion) for completion in completions),
-        reasons_in_text=any("</think>" in (completion.text or "") for completion in completions),
+        reasons_apart=reasons_apart,
+        reasons_in_text=any(["</think>" in text for text in texts]),  # noqa: C419
         cut_off_tokens=_cut_off_tokens(request, completions) if len(completions) == 1 else None,
     )
-
-
-def _has_answer(completions: Sequence[Any]) -> bool:
-    return any(completion.text or _thoughts(completion) for completion in completions)
 
 
 def _thoughts(completion: Any) -> str:

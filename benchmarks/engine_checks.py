@@ -17,7 +17,7 @@ from engine_servers import Server, model_folder, running
 
 ENGINES = ("vllm", "llama.cpp", "transformers-serve")
 CLIENTS = {
-    "completions": ("helm.clients.openai_client.OpenAILegacyCompletionsClient", "openai_model_name"),
+    "completions": ("helm_efficiency.helm_plugin.completions_client.CompletionsClient", "served_model"),
     "chat": ("helm.clients.vllm_client.VLLMChatClient", "vllm_model_name"),
 }
 COUNTERS = {
@@ -113,8 +113,6 @@ def write_deployment(home: Path, server: Server, client: str, model: Path) -> No
     """HELM's configuration files for a server."""
     class_name, argument = CLIENTS[client]
     args = {"base_url": server.base_url, argument: server.model}
-    if client == "completions":
-        args["api_key"] = "EMPTY"
     name = f"local/{client}"
     tokenizer = {"class_name": "helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"}
     tokenizer |= {"args": {"pretrained_model_name_or_path": str(model)}}

@@ -1,8 +1,8 @@
 """Whether HELM's client for vLLM's completions works: that of crfm-helm 0.5.16 cannot be constructed."""
 
 INSTEAD = (
-    "in model_deployments.yaml, class_name helm.clients.openai_client.OpenAILegacyCompletionsClient with base_url, "
-    "openai_model_name and api_key (any text), or VLLMChatClient for chat; see docs/engines.md"
+    "in model_deployments.yaml, class_name helm_efficiency.helm_plugin.completions_client.CompletionsClient with "
+    "base_url and served_model, or helm.clients.vllm_client.VLLMChatClient for chat; see docs/engines.md"
 )
 
 

@@ -78,7 +78,7 @@ def responses_url(server: Callable[[], Server]) -> Iterator[str]:
 def helm_home(
     tiny_model: Path, server: Callable[[], Server], responses_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> HelmHome:
-    """HELM with three deployments of the tiny model: `tiny/chat`, `tiny/responses` and `tiny/local`."""
+    """HELM with four deployments of the tiny model: `tiny/chat`, `tiny/completions`, `tiny/responses`, `tiny/local`."""
     import helm.benchmark.metrics.basic_metrics  # noqa: F401 (slow; the server starts meanwhile)
     from helm.benchmark.config_registry import register_builtin_configs_from_helm_package
     from helm.benchmark.executor import ExecutionSpec
@@ -103,12 +103,19 @@ def helm_home(
     )
     served = server()
     clients = {
-        "chat": ("vllm_client.VLLMChatClient", {"base_url": served.base_url, "vllm_model_name": served.model}),
+        "chat": (
+            "helm.clients.vllm_client.VLLMChatClient",
+            {"base_url": served.base_url, "vllm_model_name": served.model},
+        ),
         "responses": (
-            "openai_responses_client.OpenAIResponseClient",
+            "helm.clients.openai_responses_client.OpenAIResponseClient",
             {"base_url": responses_url, "openai_model_name": served.model, "api_key": "none"},
         ),
-        "local": ("huggingface_client.HuggingFaceClient", hugging_face),
+        "local": ("helm.clients.huggingface_client.HuggingFaceClient", hugging_face),
+        "completions": (
+            "helm_efficiency.helm_plugin.completions_client.CompletionsClient",
+            {"base_url": served.base_url, "served_model": served.model},
+        ),
     }
     for name, (client, args) in clients.items():
         register_model_metadata(get_unknown_model_metadata(f"tiny/{name}"))
@@ -118,7 +125,7 @@ def helm_home(
                 model_name=f"tiny/{name}",
                 tokenizer_name="tiny/tokenizer",
                 max_sequence_length=400,
-                client_spec=ClientSpec(f"helm.clients.{client}", args),
+                client_spec=ClientSpec(client, args),
             )
         )
 

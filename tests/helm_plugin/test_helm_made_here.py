@@ -190,3 +190,14 @@ def test_references_are_counted_as_in_the_archive(helm_home: HelmHome) -> None:
         scenario_state, run=spec.name, suite="suite", metric_service=metric_service, usage=RequestCaches()
     )
     assert live == tuple(replace(record, scores={}) for record in read_run(folder).records)
+
+
+def test_completions_are_asked_of_servers_without_log_probabilities(helm_home: HelmHome) -> None:
+    folder = helm_home.run(simple_run_spec("tiny/completions"))
+    caches = RequestCaches()
+    caches.add_folder(helm_home.cache)
+    run = read_run(folder, caches=caches)
+    assert [record.output_tokens for record in run.records] == [6] * 3, "as the server counts them"
+    assert all(record.prompt_tokens and record.observed_s for record in run.records)
+    state = json.loads((folder / "scenario_state.json").read_text())
+    assert all(request["result"]["completions"][0]["text"] for request in state["request_states"])

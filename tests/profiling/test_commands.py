@@ -129,7 +129,9 @@ def test_doctor_looks_at_everything_and_says_what_to_do(tmp_path: Path) -> None:
     ]
     assert {row["status"] for row in findings.values()} <= {"ok", "missing", "broken"}
     assert all(row["remedy"] for row in findings.values() if row["status"] != "ok")
-    assert "OpenAILegacyCompletionsClient with base_url" in findings["HELM VLLMClient"]["remedy"], "of crfm-helm 0.5.16"
+    assert "completions_client.CompletionsClient with base_url" in findings["HELM VLLMClient"]["remedy"], (
+        "of crfm-helm 0.5.16"
+    )
     assert findings["model classes"]["detail"] == "LlamaForCausalLM"
     assert findings["store"]["status"] == "missing" and "none at" in findings["store"]["detail"]
     assert result.exit_code == (1 if any(row["status"] == "broken" for row in findings.values()) else 0)

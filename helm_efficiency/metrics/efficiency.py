@@ -42,7 +42,8 @@ class ScoredRequests:
         choice: Place of each record's own among the choices.
         reasons: Why a record has no idealized runtime; empty where it has one.
         idealized: Idealized seconds.
-        denoised: Denoised seconds of the deployment's own service.
+        denoised: Denoised seconds of the deployment's own service; missing where only an upper bound is known.
+        denoised_s_at_most: Upper bound of the denoised seconds; equal to them where they are known.
         num_accelerators: Accelerators that the model occupies on the stack.
         prices: Exact dollars an hour of one of them, by choice; None where no price is known.
         energy_j: Energy of those accelerators, where the profile measured their power.
@@ -61,6 +62,7 @@ class ScoredRequests:
     reasons: tuple[str, ...]
     idealized: Prediction
     denoised: Prediction
+    denoised_s_at_most: FloatArray
     num_accelerators: FloatArray
     prices: tuple[Decimal | None, ...]
     energy_j: FloatArray
@@ -110,6 +112,7 @@ class ScoredRequests:
             reasons=self.reasons[rows],
             idealized=_part(self.idealized, rows),
             denoised=_part(self.denoised, rows),
+            denoised_s_at_most=self.denoised_s_at_most[rows],
             num_accelerators=self.num_accelerators[rows],
             energy_j=self.energy_j[rows],
             loaded_s=self.loaded_s[rows],
@@ -119,6 +122,14 @@ class ScoredRequests:
             api_usd_today=self.api_usd_today[rows],
             api_usd_at_least=self.api_usd_at_least[rows],
         )
+
+
+def _known(prediction: Prediction, is_known: NDArray[np.bool_]) -> Prediction:
+    """Return a prediction whose seconds are missing where they are not known."""
+    if is_known.all():
+        return prediction
+    seconds, low_s, high_s = (np.where(is_known, each, np.nan) for each in prediction[:3])
+    return Prediction(seconds, low_s, high_s, prediction.in_domain)
 
 
 def _part(prediction: Prediction, rows: slice) -> Prediction:
@@ -260,7 +271,9 @@ def score_requests(
     missing = np.full(len(records), np.nan)
     api_usd = pricing.api_usd(records) if pricing else ApiUsd(missing, missing, missing)
     usd_per_hour = pricing.usd_per_accelerator_hour if pricing else {}
-    denoised = asked.predict([coefficients.services.get(deployment) for deployment, _ in asked.of_whom])
+    services = [coefficients.services.get(deployment) for deployment, _ in asked.of_whom]
+    at_most = asked.predict(services)
+    denoised = _known(at_most, asked.numbers(services, lambda fit: float(fit.is_upper_bound)) != 1.0)
     scored = []
     for stack in stacks:
         choices = tuple(coefficients.match(stack, *whom) if stack else None for whom in asked.of_whom)
@@ -277,6 +290,7 @@ def score_requests(
                 reasons=asked.reasons(choices, stack, coefficients),
                 idealized=idealized,
                 denoised=denoised,
+                denoised_s_at_most=at_most.seconds,
                 num_accelerators=num_accelerators,
                 prices=tuple(None if fit is None else usd_per_hour.get(fit.stack.accelerator) for fit in fits),
                 energy_j=idealized.seconds * num_accelerators * power_w,

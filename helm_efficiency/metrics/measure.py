@@ -56,6 +56,7 @@ class Measure:
         has_interval: Whether requests have an interval of it: columns `X_low_s` and `X_high_s` beside `X_s`, from
             attributes `low_s` and `high_s` beside the `seconds` that `source` names.
         proportional_to: Key of the measure with an interval whose error of prediction it shares; empty for none.
+        upper_bound: Key of the measure that is known where only an upper bound of this one is; empty for none.
         lower_bound: Key of the measure that is known where token counts are too low for this one; empty for none.
         is_on_stack: Whether it belongs to a stack, and is blank for requests that are not scored on it.
         is_as_observed: Whether it depends on a provider's day or prices, and so does not compare between providers.
@@ -78,6 +79,7 @@ class Measure:
     source: str = ""
     has_interval: bool = False
     proportional_to: str = ""
+    upper_bound: str = ""
     lower_bound: str = ""
     is_on_stack: bool = False
     is_as_observed: bool = False

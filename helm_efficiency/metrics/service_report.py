@@ -4,6 +4,9 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.services.contention import KINDS
 from helm_efficiency.core.services.denoise import Denoised, provider_factor, service_stack, total_s
@@ -44,17 +47,18 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
         "num_described": len(log),
         "num_set_apart": dict(service.set_apart),
         "observed_s": float(log.seconds.mean()),
-        "denoised_s": _interval(mean),
-        "is_upper_bound": not fit.envelope.is_determined,
-        "overhead_s": _interval(fit.overhead_s()),
-        "prefill_s_per_token": _interval(fit.prefill_s_per_token()),
-        "decode_s_per_token": _interval(fit.decode_s_per_token()),
-        "decode_s_per_context_token": _interval(fit.decode_s_per_context_token()),
+        "denoised_s": _interval(mean, is_bound=fit.is_upper_bound),
+        "is_upper_bound": fit.is_upper_bound,
+        "requests_in_flight": _median(log.in_flight),
+        "overhead_s": _interval(fit.overhead_s(), is_bound=fit.is_upper_bound),
+        "prefill_s_per_token": _interval(fit.prefill_s_per_token(), is_bound=fit.is_upper_bound),
+        "decode_s_per_token": _interval(fit.decode_s_per_token(), is_bound=fit.is_upper_bound),
+        "decode_s_per_context_token": _interval(fit.decode_s_per_context_token(), is_bound=fit.is_upper_bound),
         "contended_share": contention.contended_share(),
         "kind_shares": {kind: contention.share(kind) for kind in KINDS},
         "observed_over_denoised": contention.ratio_quantiles(),
         "burstiness": contention.burstiness,
-        "provider_factor": _interval(factor),
+        "provider_factor": _interval(factor, is_bound=fit.is_upper_bound),
         "idealized_stack": None if idealized is None else idealized.stack.name,
         "periods": [_period(period) for period in denoised.periods],
         "weeks": [_period(week) for week in denoised.weeks],
@@ -103,8 +107,17 @@ def week_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"deployment": report["deployment"], **week} for week in report.get("weeks", [])]
 
 
-def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else {name: float(getattr(interval, name)) for name in Interval._fields}
+def _interval(interval: Interval | None, *, is_bound: bool) -> dict[str, float | None] | None:
+    """Return an estimate as JSON values; an upper bound has no lower end."""
+    if interval is None:
+        return None
+    value, low, high = (float(each) for each in interval)
+    return {"value": value, "low": None if is_bound else low, "high": high}
+
+
+def _median(in_flight: FloatArray) -> float | None:
+    known = in_flight[np.isfinite(in_flight)]
+    return float(np.median(known)) if len(known) else None
 
 
 def _period(period: Period) -> dict[str, Any]:

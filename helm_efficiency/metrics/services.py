@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.services.denoise import Denoised, as_fit, paper_minimum
 from helm_efficiency.core.services.log import ServiceLog
+from helm_efficiency.core.services.own_load import requests_in_flight
 from helm_efficiency.version import __version__
 
 _REQUESTED_TOKENS = re.compile(r"^efficiency_probe:.*\boutput_tokens=(\d+)")
@@ -61,12 +62,16 @@ class _Timed(NamedTuple):
     ttft_s: float
 
 
+_SECONDS, _REQUESTED_AT = _Timed._fields.index("seconds"), _Timed._fields.index("requested_at")
+
+
 @dataclass(slots=True)
 class _Collected:
-    """What is gathered of one deployment: rows and the runs they were first seen in."""
+    """What is gathered of one deployment: rows and the runs they were first seen in, and all times of requests."""
 
     model: str
     runs: dict[_Timed, int] = field(default_factory=dict)
+    others: set[_Timed] = field(default_factory=set)
     set_apart: Counter[str] = field(default_factory=Counter)
 
 
@@ -94,21 +99,22 @@ def services(records: Iterable[RequestRecord]) -> list[Service]:
         its = collected.setdefault(record.deployment, _Collected(record.model))
         output_tokens = _output_tokens(record)
         reason = _why_apart(record, output_tokens)
+        row = _Timed(
+            record.prompt_tokens or 0,
+            output_tokens or 0,
+            record.observed_s or 0.0,
+            np.nan if record.requested_at is None else record.requested_at,
+            np.nan if record.ttft_s is None else record.ttft_s,
+        )
         if reason is None:
-            row = _Timed(
-                record.prompt_tokens or 0,
-                output_tokens or 0,
-                record.observed_s or 0.0,
-                np.nan if record.requested_at is None else record.requested_at,
-                np.nan if record.ttft_s is None else record.ttft_s,
-            )
             if row in its.runs:
                 reason = "repeated from a cache"
             else:
                 its.runs[row] = numbers.setdefault((record.suite, record.run), len(numbers))
         if reason is not None:
             its.set_apart[reason] += 1
-    return [Service(name, its.model, _log(its.runs), its.set_apart) for name, its in sorted(collected.items())]
+            its.others.add(row)
+    return [Service(name, its.model, _log(its), its.set_apart) for name, its in sorted(collected.items())]
 
 
 def service_fit(service: Service, denoised: Denoised | None) -> Fit:
@@ -166,7 +172,10 @@ def _why_apart(record: RequestRecord, output_tokens: int | None) -> str | None:
     return "prefix cache" if record.cache_read_tokens else None
 
 
-def _log(runs: Mapping[_Timed, int]) -> ServiceLog:
-    columns = np.array(list(runs), dtype=np.float64).reshape(-1, len(_Timed._fields))
-    p, o, seconds, requested_at, ttft_s = columns.T
-    return ServiceLog.of(p, o, seconds, requested_at=requested_at, run=np.array(list(runs.values())), ttft_s=ttft_s)
+def _log(its: _Collected) -> ServiceLog:
+    """Return the log of the requests that tell; those set apart count as in flight beside them."""
+    columns = np.array([*its.runs, *(its.others - its.runs.keys())], dtype=np.float64).reshape(-1, len(_Timed._fields))
+    in_flight = requests_in_flight(columns[:, _REQUESTED_AT], columns[:, _SECONDS])[: len(its.runs)]
+    p, o, seconds, requested_at, ttft_s = columns[: len(its.runs)].T
+    runs = np.array(list(its.runs.values()))
+    return ServiceLog.of(p, o, seconds, requested_at=requested_at, run=runs, ttft_s=ttft_s, in_flight=in_flight)

@@ -20,6 +20,7 @@ _MEASURED = (Tier.measured, Tier.shared)
 
 ON_FRONT = "●"
 LOWER_BOUND = "≥ "
+UPPER_BOUND = "≤ "
 _UNLIKELY = 0.05
 _ASKED_FOR = 4
 """Priority of a measure that is printed only because somebody asked for it."""
@@ -76,7 +77,8 @@ def has_numbers(part: pd.DataFrame, name: str) -> bool:
 
 def is_shown(part: pd.DataFrame, name: str) -> bool:
     """Return whether any model has this measure, or a bound of it."""
-    return has_numbers(part, name) or has_numbers(part, MEASURES[name].lower_bound)
+    measure = MEASURES[name]
+    return any(has_numbers(part, key) for key in (name, measure.lower_bound, measure.upper_bound))
 
 
 def usual_measures(part: pd.DataFrame, board: Leaderboard) -> list[str]:
@@ -116,21 +118,23 @@ def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
         return texts
     of = part["num_instances" if measure.key == "score" else "num_requests"]
     return [
-        text if known == total or text.startswith(LOWER_BOUND) else f"{text} ({known:.0f}/{total:.0f})"
+        text if known == total or text.startswith((LOWER_BOUND, UPPER_BOUND)) else f"{text} ({known:.0f}/{total:.0f})"
         for text, known, total in zip(texts, part[f"{measure.key}_known"], of, strict=True)
     ]
 
 
 def bounded_text(part: pd.DataFrame, measure: Measure) -> list[str]:
-    """Return values in print, with a mark before lower bounds: what token counts that are too low lead to."""
-    values = part[measure.key]
+    """Return values in print, with a mark before bounds: of token counts too low, of services never seen alone."""
+    values, mark = part[measure.key], LOWER_BOUND
     is_bound = pd.Series(False, part.index)
-    if measure.lower_bound in part:
-        is_bound = values.isna() & part[measure.lower_bound].notna()
-        values = values.fillna(part[measure.lower_bound])
+    bound = measure.lower_bound or measure.upper_bound
+    if bound in part:
+        is_bound = values.isna() & part[bound].notna()
+        values = values.fillna(part[bound])
+        mark = UPPER_BOUND if measure.upper_bound else LOWER_BOUND
     elif measure.fitted_to or measure.key == "output_tokens":
         is_bound = part["num_doubtful"].gt(0) & values.notna()
-    return [f"{LOWER_BOUND * bound}{measure.text(value)}" for bound, value in zip(is_bound, values, strict=True)]
+    return [f"{mark * is_one}{measure.text(value)}" for is_one, value in zip(is_bound, values, strict=True)]
 
 
 def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
@@ -220,6 +224,11 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
         yield (
             f"{LOWER_BOUND.strip()} is a lower bound: tokens of {part['num_doubtful'].sum():.0f} requests were counted "
             "too low (column doubts). They are no part of a provider factor, and their API cost is not ranked."
+        )
+    if has_numbers(part, "denoised_s_at_most") and part["denoised_s"].isna().any():
+        yield (
+            f"{UPPER_BOUND.strip()} is an upper bound: the service was not seen computing one request alone. "
+            "It is not ranked, and no provider factor is made of it."
         )
     if part["num_failed"].any():
         yield f"{part['num_failed'].sum()} requests failed; their instances are left out."

@@ -185,9 +185,10 @@ def _request_means(
     values, draws, known = {}, {}, {}
     for name in QUANTITIES:
         values[name], draws[name], known[name] = means.of(_reals(requests, name))
-    is_bound = known["api_usd_at_least"] > known["api_usd"]  # a mean over the other requests would be of other requests
-    for table in (values, draws):
-        table["api_usd"] = np.where(is_bound, np.nan, table["api_usd"])
+    for name, bound in (("api_usd", "api_usd_at_least"), ("denoised_s", "denoised_s_at_most")):
+        is_bound = known[bound] > known[name]  # a mean over the other requests would be of other requests
+        for table in (values, draws):
+            table[name] = np.where(is_bound, np.nan, table[name])
     errors: dict[str, FloatArray] = {}
     for fitted in FITTED:
         ends = {column: means.of(_reals(requests, column))[0] for column in MEASURES[fitted].interval_columns}

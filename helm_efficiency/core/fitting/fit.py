@@ -40,6 +40,7 @@ class Fit:
         versions: Versions of the software that made the fit, by package.
         source: Where the measurements or the coefficients come from.
         fitted_on: ISO date, empty if unknown.
+        is_upper_bound: Whether requests may take less than the coefficients say, as of a service never seen alone.
     """
 
     deployment: str
@@ -51,6 +52,7 @@ class Fit:
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     fitted_on: str = ""
+    is_upper_bound: bool = False
 
     def sha256(self) -> str:
         """Hash of all of it, to trace any number back to the coefficients it was computed with."""

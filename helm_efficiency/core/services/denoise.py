@@ -9,7 +9,8 @@ The coefficients are the lower envelope of what was seen (`core.envelope`), all 
 first forward pass that does not depend on the prompt; from outside these cannot be told apart. What the requests do
 not identify (decode, where nearly all answers have one token) is left out and said so, never guessed. The context term
 is there only where the requests are clearly likelier with it; without it, a service that decodes more slowly after long
-prompts would look contended after each.
+prompts would look contended after each. Where the client itself had several requests in flight, their effect is taken
+out, or the estimate is an upper bound (`core.services.own_load`).
 
 A service that itself changes (`core.drift`) is described as it is last. The paper's own estimator, the minimum over
 trials, is `paper_minimum`.
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
-from helm_efficiency.core.arrays import IntArray
+from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.rules import PrefillRule
@@ -37,6 +38,7 @@ from helm_efficiency.core.services.drift import Period, find_changes, levels_bet
 from helm_efficiency.core.services.envelope import WAIT_SCALES, fit_envelope
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import Interval, RequestShape, ServiceFit
+from helm_efficiency.core.services.own_load import OwnLoad, fit_own_load
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 MIN_REQUESTS = 20
@@ -68,16 +70,23 @@ def service_stack(deployment: str) -> Stack:
 
 def as_fit(service: ServiceFit, deployment: str) -> Fit:
     """A service model as the store keeps it."""
-    return Fit(deployment, service_stack(deployment), service.coefficients(), notes=service.notes)
+    return Fit(
+        deployment,
+        service_stack(deployment),
+        service.coefficients(),
+        notes=service.notes,
+        is_upper_bound=service.is_upper_bound,
+    )
 
 
-def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> ServiceFit:
+def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0, load: OwnLoad | None = None) -> ServiceFit:
     """Fit what a service takes without contention to what it was seen to take.
 
     Args:
         log: Complete answers of one deployment, each computed alone as far as its client knows.
         num_resamples: Reweightings for the intervals, at least 2.
         seed: Of the reweightings.
+        load: Effect of the client's own load, already taken out of the log; its interval widens the service's.
 
     Returns:
         The service model. Terms that the requests do not identify are absent, with a note on how to get them.
@@ -99,7 +108,7 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> 
         shape = RequestShape(knots, has_decode)
         if may_have_context and _is_clearer_with_context(used, shape):
             shape = replace(shape, has_context=True)
-        service = _fit(used, shape, num_resamples=num_resamples, seed=seed)
+        service = _fit(used, shape, num_resamples=num_resamples, seed=seed, load=load)
         decode, prefill = service.decode_s_per_token(), service.prefill_s_per_token()
         context = service.decode_s_per_context_token()
         if decode is not None and decode.low <= 0:
@@ -109,7 +118,8 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> 
         elif context is not None and context.low <= 0:
             may_have_context = False
         else:
-            return replace(service, notes=tuple(_notes(service, used)))
+            is_bound = not service.envelope.is_determined
+            return replace(service, notes=tuple(_notes(service, used)), is_upper_bound=is_bound)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,30 +167,65 @@ def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Deno
         >>> bool(abs(denoised.service.decode_s_per_token().value - 0.01) < 0.001)
         True
     """
-    log, notes = _thinned(log)
-    service = fit_service(log, num_resamples=num_resamples, seed=seed)
-    log = log.where(
-        (log.output_tokens >= service.domain.min_output_tokens)
-        & (log.output_tokens <= service.domain.max_output_tokens)
+    observed, notes = _thinned(log)
+    load = own_load(observed)
+    log = _without_load(observed, load)
+    service = fit_service(log, num_resamples=num_resamples, seed=seed, load=load)
+    described = (log.output_tokens >= service.domain.min_output_tokens) & (
+        log.output_tokens <= service.domain.max_output_tokens
     )
+    observed, log = observed.where(described), log.where(described)
     changes = find_changes(log, service)
     if changes:
         since = datetime.fromtimestamp(log.requested_at[changes[-1]], UTC).strftime("%Y-%m-%d %H:%M")
         latest = log.where(np.arange(changes[-1], len(log)))
-        alone = fit_service(latest, num_resamples=num_resamples, seed=seed)
+        alone = fit_service(latest, num_resamples=num_resamples, seed=seed, load=load)
         if alone.shape.identifies(service.shape):
             service, how = alone, "fitted to what came after"
         else:
             level_now = _at_last_level(log, levels_between(log, service, changes))
-            service = fit_service(level_now, num_resamples=num_resamples, seed=seed)
+            service = fit_service(level_now, num_resamples=num_resamples, seed=seed, load=load)
             how = "earlier requests scaled to its level"
         notes.append(f"the service changed, last on {since} UTC: {how}")
         # places are sharper now that the model is not a mixture of two services
         changes = find_changes(log, service) or changes
     periods = levels_between(log, service, changes)
-    contention = explain(_at_last_level(log, periods) if changes else log, service)
-    service = replace(service, notes=(*service.notes, *notes))
-    return Denoised(log, service, periods, weekly_levels(log, service), contention)
+    contention = explain(_at_last_level(observed, periods) if changes else observed, service)
+    is_bound = service.is_upper_bound or (load is not None and not load.is_known)
+    service = replace(service, is_upper_bound=is_bound, notes=(*service.notes, *_load_notes(load), *notes))
+    return Denoised(observed, service, periods, weekly_levels(log, service), contention)
+
+
+def own_load(log: ServiceLog) -> OwnLoad | None:
+    """Return what the client's own requests at the same time do to each; None where it sent one at a time."""
+    if len(log) < MIN_REQUESTS or not np.isfinite(log.in_flight).any():
+        return None
+    usual = log.output_tokens == _usual_output_tokens(log)
+    has_decode = int((~usual).sum()) >= _MIN_OTHER_LENGTHS
+    used = log if has_decode else log.where(usual)
+    design = RequestShape(_knots(used), has_decode).design(used.prompt_tokens, used.output_tokens)
+    return fit_own_load(design, used.seconds, used.in_flight)
+
+
+def _without_load(log: ServiceLog, load: OwnLoad | None) -> ServiceLog:
+    """Return the log as it would be had each request been alone."""
+    if load is None or not load.is_known:
+        return log
+    factor = np.where(np.isfinite(log.in_flight), log.in_flight, load.usual) ** load.exponent
+    return replace(log, seconds=log.seconds / factor, ttft_s=log.ttft_s / factor)
+
+
+def _load_notes(load: OwnLoad | None) -> list[str]:
+    if load is None or (load.is_known and load.low <= 0.0):
+        return []
+    at_a_time = f"{load.usual:.1f}".removesuffix(".0")
+    if not load.is_known:
+        return [
+            f"upper bound: {at_a_time} requests at a time, and hardly any alone; what one takes alone is not seen. "
+            "Run again with one thread: helm-run -n 1"
+        ]
+    slower = load.usual**load.exponent
+    return [f"{at_a_time} requests at a time took {slower:.1f} times as long as one alone; that is taken out"]
 
 
 def _thinned(log: ServiceLog) -> tuple[ServiceLog, list[str]]:
@@ -244,7 +289,7 @@ def _is_clearer_with_context(log: ServiceLog, shape: RequestShape) -> bool:
     return within > without + _MIN_LIKELIER
 
 
-def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int) -> ServiceFit:
+def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int, load: OwnLoad | None) -> ServiceFit:
     blocks = log.blocks()
     entries, source = _entries(log, shape)
     design = shape.design(entries.prompt_tokens, entries.output_tokens)
@@ -258,6 +303,7 @@ def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int)
     alternatives = [
         *(fit_envelope(design, entries.seconds, wait_scales=WAIT_SCALES * factor) for factor in _WAIT_SCALE_FACTORS),
         fit_envelope(design, entries.seconds, start=replace(envelope, min_uncontended_share=_FEWER_UNCONTENDED)),
+        *(fit_envelope(design, seconds, start=envelope) for seconds in _under_other_loads(entries, load)),
     ]
     freedom = max(num_blocks - design.shape[1], 1)
     return ServiceFit(
@@ -269,6 +315,14 @@ def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int)
         spread_factor=float(student_t.ppf(0.95, freedom) * np.sqrt(num_blocks / freedom)),
         domain=_domain(log),
     )
+
+
+def _under_other_loads(log: ServiceLog, load: OwnLoad | None) -> list[FloatArray]:
+    """Return the seconds of the log for both ends of the interval of the load's exponent."""
+    if load is None or not load.is_known:
+        return []
+    in_flight = np.where(np.isfinite(log.in_flight), log.in_flight, load.usual)
+    return [log.seconds * in_flight ** (load.exponent - other) for other in (load.low, load.high)]
 
 
 def _domain(log: ServiceLog) -> Domain:

@@ -21,6 +21,7 @@ class ServiceLog:
         requested_at: n, seconds since 1970 UTC; NaN where unknown.
         run: n, number of the run or session that each request belongs to.
         ttft_s: n, request sent to first token (s); NaN where it was not seen.
+        in_flight: n, mean number of requests of the client in flight meanwhile, itself included; NaN where unknown.
     """
 
     prompt_tokens: FloatArray
@@ -29,6 +30,7 @@ class ServiceLog:
     requested_at: FloatArray
     run: IntArray
     ttft_s: FloatArray
+    in_flight: FloatArray
 
     @classmethod
     def of(
@@ -40,6 +42,7 @@ class ServiceLog:
         requested_at: ArrayLike = np.nan,
         run: ArrayLike = 0,
         ttft_s: ArrayLike = np.nan,
+        in_flight: ArrayLike = np.nan,
     ) -> Self:
         """A log from columns, sorted by time where times are known; a scalar stands for a whole column.
 
@@ -51,13 +54,13 @@ class ServiceLog:
             >>> log.seconds.tolist()
             [1.1, 0.9]
         """
-        columns = np.broadcast_arrays(prompt_tokens, output_tokens, seconds, requested_at, run, ttft_s)
-        p, o, s, at, runs, ttft = (np.array(column, dtype=np.float64).reshape(-1) for column in columns)
+        columns = np.broadcast_arrays(prompt_tokens, output_tokens, seconds, requested_at, run, ttft_s, in_flight)
+        p, o, s, at, runs, ttft, flying = (np.array(column, dtype=np.float64).reshape(-1) for column in columns)
         if not (np.isfinite(s) & (s > 0)).all():
             raise InputError(f"A request took {s[~(np.isfinite(s) & (s > 0))][0]} s, expected more than 0.")
         if (p < 1).any() or (o < 1).any():
             raise InputError("A request has no prompt tokens or no output tokens, expected at least 1 of each.")
-        log = cls(p, o, s, at, runs.astype(np.int64), ttft)
+        log = cls(p, o, s, at, runs.astype(np.int64), ttft, flying)
         return log if np.isnan(at).any() else log.where(np.argsort(at, kind="stable"))
 
     def __len__(self) -> int:

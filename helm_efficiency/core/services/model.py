@@ -80,6 +80,7 @@ class ServiceFit:
         spread_factor: Half-width of a nominal 90 % interval, in standard deviations of the replicates.
         domain: What was seen.
         notes: What a reader should know: terms that the requests do not identify, and how to get them.
+        is_upper_bound: Whether the service may be faster than estimated: too few uncontended requests, or none alone.
     """
 
     shape: RequestShape
@@ -89,6 +90,7 @@ class ServiceFit:
     spread_factor: float
     domain: Domain
     notes: tuple[str, ...] = ()
+    is_upper_bound: bool = False
 
     def denoised_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
         """Uncontended seconds of each request."""
@@ -152,4 +154,5 @@ class ServiceFit:
         scatter = self.spread_factor * np.std(rows @ self.replicates.T, axis=-1, ddof=1)
         assumed = np.max(np.abs(rows @ self.alternatives.T - value[..., None]), axis=-1)
         half = np.hypot(scatter, assumed)
-        return Interval(value, np.maximum(value - half, 0.0), value + half)
+        low = np.zeros_like(value) if self.is_upper_bound else np.maximum(value - half, 0.0)
+        return Interval(value, low, value + half)

@@ -16,6 +16,7 @@ import read
 import rescore
 import roofline
 import runtime_models
+import serving
 import start_up
 import transfer
 from _harness import RESULTS, ROOT, table
@@ -31,6 +32,7 @@ HEADINGS = {
     "Cheap profiling": design,
     "Transfer": transfer,
     "Roofline": roofline,
+    "At load": serving,
     "Energy": energy,
     "Denoising": denoise,
     "Cost of a correct answer": cost_per_correct,

@@ -98,9 +98,8 @@ def run_helm(server: Server, client: str, store: Path, model: Path) -> dict[str,
 def summed(files: Sequence[Path]) -> dict[str, Any]:
     """Sums over the requests of runs; of each stat, how many requests have it."""
     names = {"num_prompt_tokens", "num_output_tokens", "inference_runtime", "inference_idealized_runtime"}
-    sums: dict[str, Any] = {"requests": 0}
+    sums: dict[str, Any] = {}
     for instance in (each for file in files for each in json.loads(file.read_text())):
-        sums["requests"] += 1
         for stat in instance["stats"]:
             name = stat["name"]["name"]
             if name in names and stat["count"]:

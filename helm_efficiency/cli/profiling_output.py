@@ -123,7 +123,7 @@ def _summary(measured: "Profile", outcome: "Outcome") -> str:
     else:
         doubts.append(f"expected error of predictions {error:.1%}")
     if not outcome.finished:
-        doubts.append("budget spent, call again to go on")
+        doubts.append("not all cells are timed, call again to go on")
     cost = f"{outcome.new_cells} new of {len(outcome.results)} cells in {outcome.elapsed_s:.1f} s"
     where = f"{measured.stack.name} ({measured.stack})"
     return f"{measured.deployment} on {where}: {'; '.join([cost, *doubts])}"

@@ -104,6 +104,7 @@ def test_a_stack_is_named_after_what_is_known() -> None:
         "not vLLM's version"
     )
     assert ServerFacts("m").stack().name == "unknown-server", "never an address"
+    assert ServerFacts("m", accelerator="cpu").stack().name == "cpu-unknown-server"
 
 
 def test_the_only_model_of_a_server_need_not_be_named(server: RawServer, tmp_path: Path) -> None:

@@ -49,8 +49,9 @@ class ServerFacts:
         >>> ServerFacts("m", "vllm", "0.32.0", "bf16", "cpu").stack().name
         'cpu-vllm-0.32.0-bf16'
         """
-        parts = (self.accelerator if self.accelerator != "unknown" else "", self.engine, self.version, self.dtype)
-        name = "-".join(part for part in parts if part) or "unknown-server"
+        accelerator = self.accelerator if self.accelerator != "unknown" else ""
+        parts = (accelerator, self.engine or "unknown-server", self.version, self.dtype)
+        name = "-".join(part for part in parts if part)
         return Stack(name, self.accelerator, engine=self.engine, engine_version=self.version, dtype=self.dtype)
 
     def with_given(self, *, accelerator: str, engine: str, dtype: str) -> "ServerFacts":

@@ -12,6 +12,7 @@ import numpy as np
 
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import load_architectures
+from helm_efficiency.catalog.energy import published_energy
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
@@ -79,10 +80,12 @@ class Loaded(NamedTuple):
     Attributes:
         seconds: Mean seconds from sending the request to its last token.
         accelerator_s: Accelerator-seconds that the request pays for.
+        energy_j: Joules by published measurements of that accelerator at that batch, shared out likewise.
     """
 
     seconds: FloatArray
     accelerator_s: FloatArray
+    energy_j: FloatArray
 
 
 def server_on(stack: Stack, architecture: Architecture, *, memory_bytes: float, context_tokens: float) -> Server:
@@ -144,7 +147,17 @@ def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loade
         raise InputError(f"one request alone breaks {busy.load}")
     shares = served.split_accelerator_s(np.r_[p, p[twins]], np.r_[o, o[twins]], np.r_[q, again])
     accelerator_s = shares[: len(p)] + np.bincount(twins, weights=shares[len(p) :], minlength=len(p))
-    return served, Loaded(served.times_s(p, o, q)[1], accelerator_s)
+    return served, Loaded(served.times_s(p, o, q)[1], accelerator_s, _energy_j(fit, requests, served, accelerator_s))
+
+
+def _energy_j(fit: Fit, requests: Requests, served: Served, accelerator_s: FloatArray) -> FloatArray:
+    """Return the joules of requests, in proportion to their accelerator-seconds; NaN where nothing was published."""
+    entry = load_architectures().of_model(fit.deployment)
+    lengths = float(requests.prompt_tokens.mean()), float((requests.output_tokens * requests.completions).mean())
+    found = published_energy(fit.stack, entry.architecture if entry else None, lengths, batch=served.running_batch)
+    if found is None:
+        return np.full(len(accelerator_s), np.nan)
+    return np.asarray(found.energy.joules * accelerator_s / accelerator_s.mean())
 
 
 def loaded(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Loaded, str]:
@@ -153,4 +166,4 @@ def loaded(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Loaded, str]
         return serve(fit, requests, busy)[1], ""
     except EfficiencyError as error:
         nothing = np.full(len(requests.prompt_tokens), np.nan)
-        return Loaded(nothing, nothing), str(error)
+        return Loaded(nothing, nothing, nothing), str(error)

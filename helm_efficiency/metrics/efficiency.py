@@ -49,6 +49,7 @@ class ScoredRequests:
         energy_j: Energy of those accelerators, where the profile measured their power.
         loaded_s: Seconds on a busy server.
         loaded_accelerator_s: Accelerator-seconds that the request pays for there.
+        loaded_energy_j: Joules there, where published measurements of the accelerator tell.
         load: Load of that server; empty for none.
         load_reasons: Why a record that has an idealized runtime has no numbers at load; empty where it has them.
         api_usd: What the provider billed, at the price on the day of the request.
@@ -68,6 +69,7 @@ class ScoredRequests:
     energy_j: FloatArray
     loaded_s: FloatArray
     loaded_accelerator_s: FloatArray
+    loaded_energy_j: FloatArray
     load: str
     load_reasons: tuple[str, ...]
     api_usd: FloatArray
@@ -117,6 +119,7 @@ class ScoredRequests:
             energy_j=self.energy_j[rows],
             loaded_s=self.loaded_s[rows],
             loaded_accelerator_s=self.loaded_accelerator_s[rows],
+            loaded_energy_j=self.loaded_energy_j[rows],
             load_reasons=self.load_reasons[rows],
             api_usd=self.api_usd[rows],
             api_usd_today=self.api_usd_today[rows],
@@ -296,6 +299,7 @@ def score_requests(
                 energy_j=idealized.seconds * num_accelerators * power_w,
                 loaded_s=at_load.seconds,
                 loaded_accelerator_s=at_load.accelerator_s,
+                loaded_energy_j=at_load.energy_j,
                 load="" if busy is None else str(busy),
                 load_reasons=load_reasons,
                 api_usd=api_usd.on_the_day,
@@ -374,20 +378,22 @@ class _Asked:
 
     def at_load(self, fits: Sequence[Fit | None], busy: BusyServer | None) -> tuple[Loaded, tuple[str, ...]]:
         """Serve each deployment's requests together; NaN and the reason where that cannot be."""
-        seconds, accelerator_s = (np.full(len(self.choice), np.nan) for _ in range(2))
+        numbers = Loaded(*(np.full(len(self.choice), np.nan) for _ in Loaded._fields))
         reasons = [""] * len(self.choice)
         if busy is None:
-            return Loaded(seconds, accelerator_s), tuple(reasons)
+            return numbers, tuple(reasons)
         known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
         columns = (self.prompt_tokens, self.decoded_tokens, self.completions, self.cached_tokens)
         for place, fit in enumerate(fits):
             rows = np.flatnonzero(known & (self.choice == place))
             if fit is not None and len(rows):
-                (seconds[rows], accelerator_s[rows]), reason = loaded(fit, Requests(*(c[rows] for c in columns)), busy)
+                found, reason = loaded(fit, Requests(*(c[rows] for c in columns)), busy)
+                for column, values in zip(numbers, found, strict=True):
+                    column[rows] = values
                 if reason:
                     for row in rows.tolist():
                         reasons[row] = f"{fit.deployment} at load: {reason}"
-        return Loaded(seconds, accelerator_s), tuple(reasons)
+        return numbers, tuple(reasons)
 
 
 def _reason(match: Match | None, deployment: str, stack: str | None, near: str) -> str:

@@ -257,6 +257,25 @@ _COSTS = (
         ),
     ),
     Measure(
+        key="loaded_energy_j",
+        title="Energy, at load",
+        name="energy at load",
+        unit="J",
+        source="loaded_energy_j",
+        proportional_to="idealized_s",
+        is_on_stack=True,
+        is_cost=True,
+        per_correct="Energy at load/correct",
+        stats=(
+            HelmStat(
+                "loaded_energy_joules",
+                "Energy at load (J)",
+                "Energy of the accelerators on a busy server, by published measurements.",
+                "Energy at load (J)",
+            ),
+        ),
+    ),
+    Measure(
         key="api_usd",
         title="API cost",
         name="API cost on the day",

@@ -133,3 +133,11 @@ def test_bad_loads_are_one_clear_line(tmp_path: Path, options: list[str], messag
     done = CliRunner().invoke(app, ["rescore", str(tmp_path), "--output", str(tmp_path / "out"), *options])
     assert done.exit_code != 0
     assert message in str(done.exception)
+
+
+def test_energy_at_load_is_shared_like_time() -> None:
+    scored = score(busy=BusyServer(Load(clients=32)))
+    per_second = scored.loaded_energy_j / scored.loaded_accelerator_s
+    np.testing.assert_allclose(per_second, per_second[0])
+    assert 100 < per_second[0] < 2000, "watts, of coefficients that are faster than an H100"
+    assert np.isnan(score(busy=BusyServer(Load(clients=1))).loaded_energy_j).all(), "published for batches alone"

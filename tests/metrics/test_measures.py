@@ -40,7 +40,7 @@ def test_costs_share_the_error_of_the_runtime_they_follow_from() -> None:
     assert fitted_to == {
         "denoised_s": "denoised_s",
         **dict.fromkeys(("idealized_s", "accelerator_s", "idealized_usd", "energy_j"), "idealized_s"),
-        **dict.fromkeys(("loaded_s", "loaded_accelerator_s", "loaded_usd"), "idealized_s"),
+        **dict.fromkeys(("loaded_s", "loaded_accelerator_s", "loaded_usd", "loaded_energy_j"), "idealized_s"),
     }
 
 

@@ -28,7 +28,7 @@ _WIDTH_MEDIAN, _WIDTH_LOG_SD = 0.1, 1.0
 """Prior of the width of a factor: 2 to 50 %. It matters for factors with two or three groups only."""
 
 _DEGREES_OF_FREEDOM = 4.0
-_ITERATIONS = 4
+_ITERATIONS = 3
 
 
 class LogError(NamedTuple):

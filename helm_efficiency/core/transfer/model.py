@@ -297,7 +297,7 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
     if stack is None:
         raise InputError("Without any profile the stack has to be named.")
     weight_bytes(stack.dtype)
-    prior = [priors(stack.engine, spec)[name] for name in TERM_NAMES]
+    prior = [priors(stack.engine, spec, stack.dtype)[name] for name in TERM_NAMES]
     observed = [observe(profile, spec) for profile in profiles]
     calibration = calibrate(observed, spec, prior)
     return TransferModel(

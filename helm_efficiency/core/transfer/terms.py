@@ -26,6 +26,11 @@ from helm_efficiency.core.transfer.workload import LayerWork, PassWork
 _EAGER_ENGINES = ("megatron", "transformers-eager")
 _OVERLAP_POWER = 8.0
 
+_QUANTIZED_LAUNCH: Mapping[str, tuple[float, float]] = {"int8": (2.9e-3, 0.4), "int4": (2.5e-3, 1.0)}
+"""Host time of a layer of an eager engine whose weights are unpacked by extra kernels, and its spread. Medians of the
+LLM-Perf leaderboard (transformers, batch 1, 2024), with the weights read at 80 % of the bandwidth: bitsandbytes takes
+2.9 ms in 8 bits and 1.7 to 1.8 ms in 4 on A10 and A100, GPTQ 4 to 9 ms, AWQ 0.7 to 35 ms by kernel."""
+
 
 class Term(NamedTuple):
     """Prior of a term: log-normal with this median and standard deviation of the logarithm, and an upper bound."""
@@ -71,23 +76,26 @@ class Terms:
 TERM_NAMES = tuple(Terms.__dataclass_fields__)
 
 
-def priors(engine: str, spec: AcceleratorSpec) -> Mapping[str, Term]:
+def priors(engine: str, spec: AcceleratorSpec, dtype: str = "") -> Mapping[str, Term]:
     """What is believed about the terms of a stack before anything is measured.
 
-    Launching a layer takes an eager engine (a Python call for each kernel) about 0.6 ms, and an engine that replays
-    recorded graphs about 0.03 ms. Vendors' benchmarks reach 60-90 % of peak bandwidth and FLOP/s. The all-reduces of a
-    layer take serving engines 0.1 ms, which brings two to eight accelerators of Splitwise's table about right. Widths
-    say how far a first guess is off: a factor of e^log_sd.
+    Launching a layer takes an eager engine (a Python call for each kernel) about 0.6 ms, several times that where its
+    weights are quantized (bytes shrink, kernels become more), and an engine that replays recorded graphs about 0.03 ms.
+    Vendors' benchmarks reach 60-90 % of peak bandwidth and FLOP/s. The all-reduces of a layer take serving engines
+    0.1 ms, which brings two to eight accelerators of Splitwise's table about right. Widths say how far a first guess is
+    off: a factor of e^log_sd.
 
     Args:
         engine: As in `Stack.engine`.
         spec: Where its figures are guesses, the fractions of them reached may be anything.
+        dtype: Number format of the weights, as in `Stack.dtype`.
     """
     eager = engine in _EAGER_ENGINES
+    launch_s, launch_log_sd = _QUANTIZED_LAUNCH.get(dtype, (0.6e-3, 1.0)) if eager else (0.03e-3, 1.0)
     guess = 0.0 if spec.is_datasheet else 2.0
     most = 1.0 if spec.is_datasheet else np.inf
     return {
-        "launch_s_per_layer": Term(0.6e-3 if eager else 0.03e-3, 1.0),
+        "launch_s_per_layer": Term(launch_s, launch_log_sd),
         "parallel_launch_ratio": Term(1.2, 0.1),
         "call_s": Term(2e-3, 0.4 if eager else 0.8),
         "prefill_launch_s_per_layer": Term(0.05e-3 if eager else 0.01e-3, 0.5),

@@ -60,6 +60,9 @@ _WEIGHTS_FRACTION = 0.85
 """Share of an accelerator's memory that weights may take: a tenth is workspace, the rest the cache of one long request.
 Models within 5 % of the limit are few; they would be placed on twice as many accelerators or on half."""
 
+_CROWD = (1, *BATCH_SIZES).index(64)
+"""A step of 64 rows that takes less than a step of one shows a broken table; such fits are left out."""
+
 _DIGITS = 4
 _QUANTIZED_COPY = re.compile(r"-(FP8|NVFP4|BF16|FP8-Static-PerTensor)$")
 
@@ -87,6 +90,12 @@ class Candidate:
         if self.architecture is None:
             raise InputError(f"{self.name}: neither sizes nor a config.")
         return made_up_model(self.architecture)._replace(dtype=dtype or self.dtype)
+
+    @property
+    def is_of_older_kind(self) -> bool:
+        """Whether every head has keys of its own and all weights are used, as before 2023."""
+        a = self.architecture
+        return a is not None and a.num_kv_heads == a.num_heads and not a.num_experts and not a.kv_lora_rank
 
     @property
     def native_dtype(self) -> str:
@@ -124,15 +133,18 @@ def make_table(models: Sequence[Candidate], accelerators: Sequence[str] = ACCELE
     for accelerator, engine in product(accelerators, ENGINES):  # the outer loop: each of them has tables of its own
         before = len(fits)
         for index, candidate in enumerate(models):
+            if engine != ENGINES[0] and candidate.is_of_older_kind:
+                continue
             for simulation, is_fewest in _simulations(candidate, accelerator, engine):
                 stack = SimulatedStack(accelerator, engine, simulation.engine_version)
                 if stack not in stacks:
                     stacks.append(stack)
                 is_native = simulation.dtype == candidate.native_dtype
                 with suppress(*NO_TIMING):
-                    fits.append(
-                        _fit((index, stacks.index(stack)), simulation, is_native=is_native, is_fewest=is_fewest)
-                    )
+                    where = (index, stacks.index(stack))
+                    fit = _fit(where, simulation, is_native=is_native, is_fewest=is_fewest)
+                    if fit.decode_s_per_token[_CROWD] >= fit.decode_s_per_token[0]:
+                        fits.append(fit)
         _LOG.info("%s %s: %d fits", accelerator, engine, len(fits) - before)
     used = sorted({fit.model for fit in fits})
     return SimulatedTable(

@@ -1,1 +1,1 @@
-"""Takes measurements of local models and of endpoints; runs on a bare machine with torch and transformers."""
+"""Measure local models and endpoints; this package runs on a bare machine with torch and transformers."""

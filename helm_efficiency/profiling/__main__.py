@@ -28,7 +28,7 @@ from helm_efficiency.profiling.session import Limits, OnResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if all is measured, 1 if something is left or failed, 2 for wrong use."""
+    """Run the command line; return 0 if all is measured, 1 if something is left or failed, 2 for wrong use."""
     options = _parser().parse_args(arguments)
     try:
         status = _campaign(options) if options.campaign else _one_model(options)
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Counts from a list with commas.
+    """Read counts from a list with commas.
 
     >>> numbers("1,256,1024")
     (1, 256, 1024)

@@ -1,4 +1,4 @@
-"""Cells chosen one after another by the design of experiments, and what a profile leaves in doubt.
+"""Choose cells one after another by the design of experiments, and estimate the error that a profile leaves.
 
 The design (core.design) asks at each step which cell would narrow the predictions most for each second that timing it
 takes, and stops when its own estimate of the error is below the target. It needs scipy, which a bare machine may lack;
@@ -24,11 +24,11 @@ _MAX_DESIGNED_CELLS = 24
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePlan:
-    """The cells that the design asks for, then some in any case.
+    """Cells that the design asks for, then cells that are timed in any case.
 
     Attributes:
-        candidates: Cells of one row that may be timed.
-        last: Cells that are timed in any case, last.
+        candidates: Cells with a batch size of 1 that may be timed.
+        last: Cells that are timed in any case, after the designed ones.
         target_error_fraction: Wanted mean error over the requests that the candidates span.
     """
 
@@ -37,7 +37,7 @@ class AdaptivePlan:
     target_error_fraction: float
 
     def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
-        """The next cell; None when the target is met, or nothing more can be done about it."""
+        """Return the next cell, or None if the target is met or no further cell can help to meet it."""
         single = [result for result in results if result.cell in self.candidates]
         timed = {result.cell for result in single}
         possible = [cell for cell in self.candidates if cell in timed or may_fit(cell, results)]
@@ -48,7 +48,7 @@ class AdaptivePlan:
         return FixedPlan(self.last).next_cell(results)
 
     def _designed(self, possible: Sequence[Cell], single: Sequence[CellResult]) -> Cell | None:
-        """The next cell of one row."""
+        """Return the next cell with a batch size of 1, or None if the design needs no more."""
         timed = [design.Cell(*result.cell[:2]) for result in single]
         candidates = [design.Cell(*cell[:2]) for cell in possible]
         for first in first_cells(candidates):
@@ -56,22 +56,23 @@ class AdaptivePlan:
                 return Cell(*first)
         try:
             cell = wanted(candidates, self.target_error_fraction).next_cell(belief_of(single), timed)
-        except InsufficientMeasurementsError:  # there was no room for what determines decode
+        except InsufficientMeasurementsError:  # the device had no room for the cells that determine decode
             return None
         return None if cell is None else Cell(*cell)
 
     def expected_cells(self) -> int | None:
-        """It depends on what is measured."""
+        """Return None: the number of cells depends on what is measured."""
         return None
 
 
 def adaptive_plan(
     max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,), target_error_fraction: float
 ) -> AdaptivePlan:
-    """A plan for a model with so many positions: prompts from 1 to its context or 4,096 tokens, outputs of 1 and 16.
+    """Return a plan for a model with `max_tokens` positions.
 
-    Last comes an output of 64 tokens after the longest prompt, which tells how decode grows with the context and how
-    far predictions may go, and batches of a middle prompt.
+    Its prompts have 1 token up to the model's context or 4,096 tokens, its outputs 1 and 16 tokens. An output of
+    64 tokens after the longest prompt comes last: it shows how decode grows with the context and how far predictions
+    may go. Batches of a middle prompt follow it.
     """
     longest = min(max_tokens or _LONGEST_PROMPT_TOKENS, _LONGEST_PROMPT_TOKENS)
     output, long_output = min(16, max(2, longest // 8)), min(64, max(2, longest // 4))
@@ -84,18 +85,18 @@ def adaptive_plan(
 
 
 def belief_of(results: Sequence[CellResult]) -> MeasuredBelief:
-    """What some cells of one row tell."""
+    """Return the belief that the given cells with a batch size of 1 support."""
     measurements = tuple(m for result in results for m in result.measurements)
     return MeasuredBelief(Profile("being profiled", Stack("here", "here"), measurements))
 
 
 def wanted(candidates: Sequence[design.Cell], target_error_fraction: float) -> Design:
-    """A design for the requests that the candidates span, all alike."""
+    """Return a design for the requests that the candidates span, all with the same weight."""
     return Design(candidates, Requests(*np.array(candidates, dtype=np.float64).T), target_error_fraction)
 
 
 def expected_error_fraction(results: Sequence[CellResult]) -> float | None:
-    """The mean error that predictions from these cells are expected to have over them; None if they do not suffice."""
+    """Return the mean error expected of predictions from these cells over themselves; None if they do not suffice."""
     single = [result for result in results if result.cell.batch_size == 1 and result.measurements]
     if not single:
         return None
@@ -107,7 +108,7 @@ def expected_error_fraction(results: Sequence[CellResult]) -> float | None:
 
 
 def drift_fraction(results: Sequence[CellResult]) -> float:
-    """By how much a prompt was measured faster than a shorter one, at most; 0 on a machine that keeps its speed."""
+    """Return by which fraction a prompt was faster than a shorter one, at most; 0 on a machine that keeps its speed."""
     knots = sorted(
         (result.cell.prompt_tokens, median_seconds(result.measurements))
         for result in results

@@ -1,8 +1,8 @@
-"""Many models on one machine in a bounded time: the most informative cells of every model first.
+"""Profile many models on one machine in a bounded time: the most informative cells of every model first.
 
-A campaign goes through its models in rounds. In the first, each is timed at the few cells that tell most, so that after
-a short first call there is something of every model; later rounds fill in the rest. All of it goes on over any number
-of calls, since every finished cell is kept.
+A campaign goes through its models in rounds. In the first round, each model is timed at the few most informative cells,
+so that a short first call already measures something of every model; later rounds time the remaining cells. A campaign
+can be spread over any number of calls, since every finished cell is kept.
 """
 
 import math
@@ -30,11 +30,12 @@ _OWN_KEYS = _MODEL_KEYS | {"name", "path", "sizes"}
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What a campaign file says.
+    """Contents of a campaign file.
 
     Attributes:
-        jobs: One for each model, in the order of the file.
-        cells_per_round: How many cells each model and engine has in all after each round; then comes the rest.
+        jobs: One job for each model, in the order of the file.
+        cells_per_round: Number of cells in all that each model and engine has after each round; a last round times the
+            remaining ones.
     """
 
     jobs: tuple[LocalJob, ...]
@@ -43,12 +44,12 @@ class Campaign:
 
 @dataclass(slots=True)
 class Progress:
-    """What a campaign has reached.
+    """Progress of a campaign.
 
     Attributes:
-        profiles: By deployment and stack name, all that is measured by now.
-        outcomes: By the same, how the last session ended.
-        failures: By deployment, why it could not be profiled.
+        profiles: Profiles of all measurements up to now, by deployment and stack name.
+        outcomes: Outcome of the last session, by deployment and stack name.
+        failures: Reason why a deployment could not be profiled, by deployment.
     """
 
     profiles: dict[tuple[str, str], Profile] = field(default_factory=dict)
@@ -57,15 +58,15 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to measure."""
+        """True if nothing is left to measure."""
         return not self.failures and all(outcome.finished for outcome in self.outcomes.values())
 
 
 def read_campaign(path: Path) -> Campaign:
-    """Read a campaign file: YAML; what stands beside `models` is the default of each.
+    """Read a campaign file (YAML). The values next to `models` are the defaults of each model.
 
     Raises:
-        FileFormatError: The file cannot be read as one; the message says what was expected.
+        FileFormatError: The file cannot be read as a campaign; the message says what was expected.
     """
     data = read_yaml(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("models"), list):
@@ -86,17 +87,17 @@ def run_campaign(
     limits: Limits | None = None,
     on_model: Callable[[LocalJob, int], OnResult] | None = None,
 ) -> Progress:
-    """Profile all models round by round; a model that cannot be profiled is noted and the others go on.
+    """Profile all models round by round. A model that cannot be profiled is noted, and the others go on.
 
     Args:
-        campaign: What to profile.
-        files: Where finished cells are kept.
-        fresh: Whether to forget the finished cells of these models.
-        limits: When to end.
-        on_model: Called with each job that is begun and its round; what it returns is called with every new cell.
+        campaign: Campaign to run.
+        files: Files in which finished cells are kept.
+        fresh: True to delete the finished cells of these models first.
+        limits: Limits at which to end.
+        on_model: Called with each job that is begun and its round; its result is called with every new cell.
 
     Returns:
-        All that is measured by now, also by earlier calls.
+        All measurements up to now, those of earlier calls included.
     """
     limits = limits or Limits()
     progress = Progress()
@@ -122,7 +123,7 @@ def run_campaign(
 
 
 def _job(path: Path, defaults: Mapping[str, Any], entry: Any) -> LocalJob:
-    """One model of a campaign file: a name in the catalog, or a mapping."""
+    """Return the job of one entry of a campaign file: a name in the catalog, or a mapping."""
     own: Any = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(own, Mapping) or "name" not in own:
         raise FileFormatError(f"{path}: model {entry!r}: expected a name or a mapping with a name.")

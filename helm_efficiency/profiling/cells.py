@@ -1,4 +1,4 @@
-"""What a profile is made of while it is being taken: cells, and what came of each."""
+"""Cells of a profile and their results, while the profile is being taken."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,7 @@ class Cell(NamedTuple):
     batch_size: int = 1
 
     def __str__(self) -> str:
-        """As progress bars and messages show it.
+        """Return the text that progress bars and messages show.
 
         >>> str(Cell(512, 16)), str(Cell(512, 16, 8))
         ('p=512 o=16', 'p=512 o=16 batch=8')
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
         return f"p={self.prompt_tokens} o={self.output_tokens}{batch}"
 
     def reaches(self, other: "Cell") -> bool:
-        """Whether this cell is at least as large as another in every count, so that it needs at least its memory.
+        """Return whether this cell is at least as large as another in every count and so needs at least its memory.
 
         >>> Cell(512, 16).reaches(Cell(512, 1)), Cell(512, 1).reaches(Cell(256, 1, 2))
         (True, False)
@@ -43,10 +43,10 @@ class Cell(NamedTuple):
 
 
 def check_cell(cell: Cell) -> Cell:
-    """The same cell.
+    """Check a cell and return it.
 
     Raises:
-        InputError: A count below 1.
+        InputError: A count is below 1.
     """
     if min(cell) < 1:
         raise InputError(f"Cell {cell}: expected 1 or more prompt tokens, output tokens and rows.")
@@ -55,19 +55,19 @@ def check_cell(cell: Cell) -> Cell:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """What came of timing one cell.
+    """Result of timing one cell.
 
     Attributes:
-        cell: What was asked for.
-        measurements: One for each repetition; empty if the cell could not be timed. Of an endpoint, with the token
-            counts that the server stated.
-        too_large: Whether the device had no room for it, or the server takes nothing as long.
-        spread_fraction: Standard error of the median of the seconds, relative to it.
-        elapsed_s: What timing it took, warm-ups included.
-        itl_s: Gaps between tokens of all repetitions, where they were seen one by one.
-        engine: Of an endpoint, the engine's own times (s) and counts by name, means over the repetitions; empty if it
-            tells none.
-        note: What a reader should know, with its remedy; empty if nothing.
+        cell: Shape that was asked for.
+        measurements: One measurement for each repetition; empty if the cell could not be timed. Measurements of an
+            endpoint have the token counts that the server stated.
+        too_large: True if the device had no room for the cell, or the server refuses requests of this length.
+        spread_fraction: Standard error of the median of the seconds, relative to the median.
+        elapsed_s: Time that timing the cell took (s), warm-ups included.
+        itl_s: Gaps between tokens of all repetitions (s), if they were observed one by one.
+        engine: Times (s) and counts by name that the engine of an endpoint states itself, means over the repetitions;
+            empty if it states none.
+        note: Note for the reader, with its remedy; empty if there is nothing to say.
     """
 
     cell: Cell
@@ -80,7 +80,7 @@ class CellResult:
     engine: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back."""
+        """Return plain JSON values; `from_dict` reads them back."""
         measurements = [
             {name: value for name, value in asdict(m).items() if value is not None} for m in self.measurements
         ]

@@ -1,7 +1,7 @@
-"""Every finished cell on disk at once, so that a profile goes on where it was killed.
+"""Save every finished cell to disk at once, so that a profile goes on where it was killed.
 
-A file of JSON lines: the first says what is being profiled, each further one is a finished cell. A line is written in
-one piece and synced; what a kill left of a last line is not a line and is cut off when the file is opened again.
+The file holds JSON lines: the first says what is being profiled, each further one is a finished cell. A line is written
+in one piece and synced. If a kill leaves an incomplete last line, it is cut off when the file is opened again.
 """
 
 import json
@@ -27,12 +27,12 @@ class Checkpoint:
         """Open a file of cells, or start one.
 
         Args:
-            path: The file; its folder is made.
-            identity: What is profiled, on what, how; JSON values. A file of another identity is refused.
+            path: Path of the file; its folder is made if it does not exist.
+            identity: Model, stack and method of the profile, as JSON values. A file with another identity is refused.
 
         Raises:
-            FileFormatError: The file is not one of ours.
-            InputError: It holds cells of something else, or cannot be written to.
+            FileFormatError: The file is not a file of cells.
+            InputError: The file holds cells of another profile, or cannot be written to.
         """
         self.path = path
         self.results: list[CellResult] = []
@@ -82,22 +82,22 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CellFiles:
-    """Where finished cells are kept: a file for each deployment and stack in one folder."""
+    """Folder in which finished cells are kept, in one file for each deployment and stack."""
 
     folder: Path
 
     def path(self, deployment: str, stack: Stack) -> Path:
-        """The file of a deployment on a stack."""
+        """Return the path of the file of a deployment on a stack."""
         split = f"--{stack.num_accelerators}" if stack.num_accelerators > 1 else ""
         name = re.sub(r"[^A-Za-z0-9._-]+", "--", f"{deployment}--{stack.name}{split}")
         return self.folder / f"{name}.jsonl"
 
     def open(self, deployment: str, stack: Stack, *, source: str) -> Checkpoint:
-        """The finished cells of a deployment on a stack, measured as `source` says.
+        """Open the finished cells of a deployment on a stack, measured as `source` says.
 
         Raises:
-            FileFormatError: It is not a file of cells.
-            InputError: It holds cells that were measured otherwise.
+            FileFormatError: The file is not a file of cells.
+            InputError: The file holds cells that were measured in another way.
         """
         identity = {"deployment": deployment, "stack": asdict(stack), "source": source}
         return Checkpoint(self.path(deployment, stack), identity)
@@ -113,5 +113,5 @@ def _write_synced(path: Path, line: bytes, *, mode: str) -> None:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:  # a disk that is full, a folder that cannot be written to
+    except OSError as error:  # for example a full disk or a read-only folder
         raise InputError(f"Cannot keep finished cells in {path}: {error.strerror}.") from error

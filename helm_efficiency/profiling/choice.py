@@ -1,4 +1,4 @@
-"""What a user says about cells, as a plan."""
+"""Turn the user's choice of prompt and output lengths into a profiling plan."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,14 +10,14 @@ from helm_efficiency.profiling.session import Plan
 
 @dataclass(frozen=True, slots=True)
 class CellChoice:
-    """Which cells of a model are timed.
+    """Choice of the cells of a model to time.
 
     Attributes:
-        prompt_tokens: Prompt lengths; empty to choose them by what is still uncertain.
+        prompt_tokens: Prompt lengths; empty to choose them by the remaining uncertainty.
         output_tokens: Output lengths.
         batch_sizes: Rows in one forward pass.
-        cells: Just these, in this order, instead of any combination.
-        target_error_fraction: Wanted mean error of predictions where prompt lengths are chosen.
+        cells: Exact cells to time, in this order; they replace the combinations of lengths and batch sizes.
+        target_error_fraction: Wanted mean error of predictions, used if prompt lengths are empty.
     """
 
     prompt_tokens: tuple[int, ...] = ()
@@ -27,12 +27,12 @@ class CellChoice:
     target_error_fraction: float = 0.02
 
     def longest(self) -> int:
-        """Tokens of the longest request that may be asked for."""
+        """Return the tokens of the longest request that may be asked for."""
         chosen = max((*self.prompt_tokens, 4096)) + max(self.output_tokens)
         return max([chosen, *(cell.prompt_tokens + cell.output_tokens for cell in self.cells)])
 
     def plan(self, max_tokens: int | None) -> Plan:
-        """A plan for a model with so many positions."""
+        """Return a plan for a model with `max_tokens` positions, None for a model without a limit."""
         if not self.prompt_tokens and not self.cells:
             if find_spec("scipy") is None:
                 return FixedPlan(default_cells(max_tokens, batch_sizes=self.batch_sizes))

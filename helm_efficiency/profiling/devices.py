@@ -1,4 +1,4 @@
-"""Devices and dtypes by the names that users and catalogs have for them."""
+"""Find devices and dtypes by the names that users and catalogs give them."""
 
 import platform
 import re
@@ -13,10 +13,10 @@ DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat
 
 
 def find_dtype(name: str, device: torch.device) -> str:
-    """The dtype of that name; `auto` is what people run on the device.
+    """Return the name of a dtype; `auto` gives the usual dtype of the device (bf16 on CUDA, else fp32).
 
     Raises:
-        InputError: There is no such dtype.
+        InputError: The dtype is unknown.
     """
     if name == "auto":
         return "bf16" if device.type == "cuda" else "fp32"
@@ -26,10 +26,10 @@ def find_dtype(name: str, device: torch.device) -> str:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one, else the CPU.
+    """Return the device with a name; `auto` gives CUDA if this machine has a CUDA device, else the CPU.
 
     Raises:
-        InputError: There is no such device on this machine.
+        InputError: This machine has no such device.
     """
     known = ["cpu"] + (["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if has_cuda() else [])
     if name == "auto":
@@ -40,19 +40,19 @@ def find_device(name: str) -> torch.device:
 
 
 def has_cuda() -> bool:
-    """Whether torch sees a CUDA device."""
+    """Return whether torch sees a CUDA device."""
     return bool(torch.cuda.is_available())
 
 
 def describe_device(device: torch.device) -> str:
-    """The device and, for a CPU, how many threads work on it."""
+    """Return the name of a device and, for a CPU, the number of threads that work on it."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """Return the name that the processor reports."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)

@@ -1,7 +1,7 @@
-"""What works on this machine, and what to do about what does not.
+"""Report what works on this machine, and what to do about the rest.
 
-Nothing here imports a package before it is known to be importable in this process, and no finding raises: a broken
-installation is what this module is for.
+This module exists for broken installations: it imports a package only after checking that this process can import it,
+and no finding raises an error.
 """
 
 import importlib
@@ -16,13 +16,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Finding about one part of the installation.
 
     Attributes:
-        what: Of what.
-        status: `ok`, `missing` for what is optional and not there, or `broken`.
-        detail: What was found.
-        remedy: What to do; empty if nothing.
+        what: Name of the part that was examined.
+        status: `ok`, `missing` for an optional part that is not installed, or `broken`.
+        detail: Version or state that was found.
+        remedy: Instruction that repairs it; empty if nothing needs to be done.
     """
 
     what: str
@@ -39,7 +39,7 @@ _TORCHVISION_REMEDY = (
 
 
 def examine() -> Iterator[Finding]:
-    """Everything that profiling, HELM and reports depend on, in the order in which one would repair it."""
+    """Yield a finding for each dependency of profiling, HELM and reports, in the order in which to repair them."""
     yield _python()
     yield _package("torch", "pip install 'helm-efficiency[profile]' (only for profiling local models)", optional=True)
     yield _torchvision()
@@ -61,7 +61,10 @@ def _python() -> Finding:
 
 
 def _try_import(name: str) -> tuple[Any, str]:
-    """The module, or why it cannot be imported; a package built for another one fails in any of these ways."""
+    """Import a module; return it and an empty text, or None and the reason.
+
+    Binary packages built for another version of a dependency raise any of the errors caught here.
+    """
     try:
         return importlib.import_module(name), ""
     except (ImportError, RuntimeError, OSError, AttributeError, ValueError) as error:
@@ -69,7 +72,7 @@ def _try_import(name: str) -> tuple[Any, str]:
 
 
 def _package(name: str, remedy: str, *, optional: bool = False) -> Finding:
-    """Whether a package can be imported."""
+    """Check whether a package can be imported."""
     module, problem = _try_import(name)
     if module is not None:
         return Finding(name, "ok", str(getattr(module, "__version__", "installed")))
@@ -79,7 +82,7 @@ def _package(name: str, remedy: str, *, optional: bool = False) -> Finding:
 
 
 def _distribution(name: str, remedy: str) -> Finding:
-    """Whether a package is installed; it is not imported."""
+    """Check whether a package is installed, without importing it."""
     try:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
@@ -96,7 +99,7 @@ def _torchvision() -> Finding:
 
 
 def _causal_models() -> Finding:
-    """transformers imports model classes only when they are asked for, so that is where it breaks."""
+    """Check a model class: transformers imports these on first use, so a broken installation shows only then."""
     transformers, problem = _try_import("transformers")
     if transformers is not None:
         try:
@@ -125,7 +128,7 @@ def _cuda() -> Finding:
 
 
 def _compiler() -> Finding:
-    """torch.compile on the CPU calls a C++ compiler."""
+    """Check for a C++ compiler, which torch.compile calls on the CPU."""
     found = next((path for name in ("g++", "clang++") if (path := shutil.which(name))), None)
     if found:
         return Finding("C++ compiler", "ok", f"{found} (transformers-compiled on the CPU)")

@@ -1,12 +1,12 @@
-"""How one request is run and timed in transformers: the engines, each a software stack of its own.
+"""Run and time one request in transformers: the engines, each a software stack of its own.
 
-Both engines call `generate`, because that is what people run: HELM's Hugging Face client, `transformers serve` and a
-user's own script all do. A hand-written loop would be a little faster and would measure software that nobody uses; it
-would also have to repeat what `generate` decides for each family (cache classes, expert kernels, masks).
+Both engines call `generate`, because HELM's Hugging Face client, `transformers serve` and users' own scripts all call
+it. A hand-written loop would be a little faster and would measure software that nobody uses; it would also have to
+repeat the decisions of `generate` for each family (cache classes, expert kernels, masks).
 
 `generate` is forced to exact lengths: without an end-of-sequence token in its config nothing stops it before
-`max_new_tokens`. The first token is seen through a stopping criterion, which `generate` calls after each token, so
-that prefill and decode are told apart within one request.
+`max_new_tokens`. A stopping criterion, which `generate` calls after each token, records the time of the first token.
+It separates prefill from decode within one request.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _MAX_COMPILED_SHAPES = 64
 
 
 class Timing(NamedTuple):
-    """One timed request: seconds to the first token, and to the last."""
+    """Seconds of one timed request: to the first token, and to the last one."""
 
     ttft_s: float
     seconds: float
@@ -35,48 +35,49 @@ class Engine(Protocol):
     """Runs one request of a given shape and times it."""
 
     def warmups(self, cell: Cell) -> int:
-        """Runs of a cell before the engine runs at its speed, if this cell comes next."""
+        """Return how many runs of a cell the engine needs to reach its full speed, if this cell comes next."""
 
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
-        """Time one request; `prompt` holds token ids, (batch_size, prompt_tokens), on the model's device."""
+        """Time one request; `prompt` holds token ids of shape (batch_size, prompt_tokens) on the model's device."""
 
     def release(self) -> None:
-        """Free what the engine keeps between requests."""
+        """Free the memory that the engine keeps between requests."""
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that was queued; without this a clock read on CUDA means nothing."""
+    """Wait until the device has finished all queued work; without this, a clock read on CUDA means nothing."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class EagerEngine:
-    """`generate` with a growing cache, one kernel launch after another."""
+    """Engine that calls `generate` with a growing cache and launches one kernel after another."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def warmups(self, cell: Cell) -> int:
-        """One: the first run of a shape allocates."""
+        """Return 1: the first run of a shape allocates memory."""
         return 1
 
     def run(self, prompt: torch.Tensor, cell: Cell) -> Timing:
         """Time one request.
 
         Raises:
-            ProfilingError: The model did not generate exactly what was asked for.
+            ProfilingError: The model did not generate exactly the tokens that were asked for.
         """
         return _timed_generate(self._model, prompt, cell)
 
     def release(self) -> None:
-        """Free what the engine keeps between requests: nothing."""
+        """Do nothing: this engine keeps no memory between requests."""
 
 
 class CompiledEngine:
-    """`generate` with a static cache and decode steps compiled by torch.compile, as CUDA graphs on CUDA.
+    """Engine that calls `generate` with a static cache and decode steps of torch.compile, as CUDA graphs on CUDA.
 
-    The cache holds the next power of two of the tokens of the cell, so that few shapes are compiled. It is kept from
-    one repetition to the next, since a new one would be recorded into a new graph, and emptied outside of the timing.
+    The size of the cache is the tokens of the cell, rounded up to a power of two, so that few shapes are compiled. The
+    cache is kept from one repetition to the next, since a new one would be recorded into a new graph. It is emptied
+    outside of the timing.
     """
 
     def __init__(self, model: Any) -> None:
@@ -84,16 +85,16 @@ class CompiledEngine:
         self._cache: Any = None
         self._cache_shape = (0, 0)
         self._has_decoded = False  # with this cache
-        # Beyond its limit torch.compile would silently run a new shape without compiling it.
+        # Beyond its limit, torch.compile would silently run a new shape without compiling it.
         dynamo = importlib.import_module("torch._dynamo")
         dynamo.config.recompile_limit = _MAX_COMPILED_SHAPES
         dynamo.config.fail_on_recompile_limit_hit = True
-        # transformers compiles by itself on accelerators; on the CPU it has to be told.
+        # transformers compiles by default on accelerators only; on the CPU it has to be asked to.
         self._compile_config = CompileConfig(mode="reduce-overhead" if model.device.type == "cuda" else "default")
         self._compile_config._compile_all_devices = True
 
     def warmups(self, cell: Cell) -> int:
-        """Three for the first decoding with a cache: compile, record the graph, replay it; else one."""
+        """Return 3 for the first decoding with a cache (compile, record the graph, replay it), else 1."""
         ready = self._cache_shape == (cell.batch_size, static_cache_tokens(cell)) and self._has_decoded
         return 1 if ready or cell.output_tokens == 1 else 3
 
@@ -101,7 +102,7 @@ class CompiledEngine:
         """Time one request.
 
         Raises:
-            ProfilingError: transformers cannot compile this model, or it did not generate what was asked for.
+            ProfilingError: transformers cannot compile this model, or it did not generate the tokens asked for.
         """
         shape = (cell.batch_size, static_cache_tokens(cell))
         if shape != self._cache_shape:
@@ -131,10 +132,10 @@ ENGINES: Mapping[str, Callable[[Any], Engine]] = {
 
 
 def make_engine(name: str, model: Any) -> Engine:
-    """The engine of that name around a model, whose own generation settings (stop tokens, sampling) are dropped.
+    """Make the engine with a name for a model; the model's own generation settings (stop tokens, sampling) are dropped.
 
     Raises:
-        InputError: There is no such engine.
+        InputError: The engine is unknown.
     """
     if name not in ENGINES:
         raise InputError(f"Engine {name!r}: expected one of {', '.join(ENGINES)}.")
@@ -143,7 +144,7 @@ def make_engine(name: str, model: Any) -> Engine:
 
 
 def static_cache_tokens(cell: Cell) -> int:
-    """Tokens that the static cache of a cell has room for.
+    """Return the number of tokens that the static cache of a cell has room for.
 
     >>> static_cache_tokens(Cell(1, 16)), static_cache_tokens(Cell(1000, 24)), static_cache_tokens(Cell(1000, 25))
     (128, 1024, 2048)

@@ -1,9 +1,9 @@
-"""From an architecture to a transformers config that has its sizes, so that a model with random weights can be timed.
+"""Turn an architecture into a transformers config with its sizes, so that a model with random weights can be timed.
 
-The sizes alone leave open which code runs: norms, biases and activations differ between families, and in an eager
-engine each small kernel costs its launch. So the family is taken from the name of the architecture where it tells
-(`qwen3-8b` runs Qwen 3's code), and from its sizes otherwise. What was built is checked against the architecture's own
-parameter count: a family that cannot express an architecture is refused, not timed.
+The sizes alone do not determine which code runs: norms, biases and activations differ between families, and in an eager
+engine each small kernel costs its launch. The family is therefore taken from the name of the architecture if a pattern
+matches it (`qwen3-8b` runs Qwen 3's code), and from its sizes otherwise. The model's parameter count is checked against
+that of the architecture: a family that cannot express an architecture is refused, not timed.
 """
 
 import re
@@ -51,14 +51,14 @@ _MAX_PARAMETER_ERROR_FRACTION = 0.01
 
 
 def transformers_config(architecture: Architecture, *, max_tokens: int = _MAX_POSITIONS) -> Any:
-    """A transformers config with the sizes of an architecture, checked by the parameter count of the model it makes.
+    """Return a transformers config with the sizes of an architecture, checked by the parameter count of its model.
 
     Args:
-        architecture: What to build.
-        max_tokens: Positions to allow for, where the architecture itself has no limit.
+        architecture: Sizes of the model to build.
+        max_tokens: Positions to allow for, if the architecture itself has no limit.
 
     Raises:
-        ProfilingError: No family of transformers that this module knows can express the architecture.
+        ProfilingError: This module knows no transformers family that can express the architecture.
     """
     model_type = family(architecture)
     sizes = _common(architecture, max_tokens) | _particular(model_type, architecture)
@@ -75,7 +75,7 @@ def transformers_config(architecture: Architecture, *, max_tokens: int = _MAX_PO
 
 
 def family(architecture: Architecture) -> str:
-    """The transformers model type that runs an architecture: by its name, else by its sizes."""
+    """Return the transformers model type that runs an architecture, chosen by its name, else by its sizes."""
     if architecture.kv_lora_rank:
         return "deepseek_v3" if architecture.q_lora_rank else "deepseek_v2"
     for pattern, model_type in _EXPERT_FAMILIES if architecture.num_experts else _FAMILIES:
@@ -93,7 +93,7 @@ def family(architecture: Architecture) -> str:
 
 
 def _common(architecture: Architecture, max_tokens: int) -> dict[str, Any]:
-    """Sizes under the names that transformers maps to each family's own."""
+    """Return model sizes under the generic names that transformers translates for each model family."""
     return {
         "num_hidden_layers": architecture.num_layers,
         "hidden_size": architecture.hidden_size,
@@ -110,7 +110,7 @@ def _common(architecture: Architecture, max_tokens: int) -> dict[str, Any]:
 
 
 def _particular(model_type: str, architecture: Architecture) -> dict[str, Any]:
-    """What a family calls by a name of its own."""
+    """Return the sizes that a family reads under names of its own."""
     sizes: dict[str, Any] = {"head_dim": architecture.head_size}
     if architecture.sliding_window:
         sizes |= _window(architecture)
@@ -125,7 +125,7 @@ def _particular(model_type: str, architecture: Architecture) -> dict[str, Any]:
     if model_type == "gpt_bigcode":
         sizes["multi_query"] = architecture.num_kv_heads == 1
     if model_type == "falcon":
-        # Its head size follows from the others; more than one group of heads is what its second generation has.
+        # Falcon derives its head size from the other sizes; its second generation has more than one group of heads.
         sizes = {
             "num_kv_heads": architecture.num_kv_heads,
             "multi_query": architecture.num_kv_heads == 1,
@@ -138,7 +138,7 @@ def _particular(model_type: str, architecture: Architecture) -> dict[str, Any]:
 
 
 def _window(architecture: Architecture) -> dict[str, Any]:
-    """Windowed layers and, evenly among them, those with full attention."""
+    """Return the config of windowed layers with the full-attention layers spread evenly among them."""
     full, layers = architecture.num_full_attention_layers, architecture.num_layers
     kinds = ["sliding_attention"] * layers
     for index in range(full):
@@ -152,7 +152,7 @@ def _window(architecture: Architecture) -> dict[str, Any]:
 
 
 def _experts(architecture: Architecture) -> dict[str, Any]:
-    """A mixture of experts, under the names that the families use."""
+    """Return the sizes of a mixture of experts under the names that the families use."""
     count, active = architecture.num_experts, architecture.num_active_experts
     dense = architecture.dense_ffn_size or architecture.ffn_size
     return {
@@ -173,7 +173,7 @@ def _experts(architecture: Architecture) -> dict[str, Any]:
 
 
 def _latent_attention(architecture: Architecture) -> dict[str, Any]:
-    """Multi-head latent attention (DeepSeek V2 and V3)."""
+    """Return the sizes of multi-head latent attention (DeepSeek V2 and V3)."""
     return {
         "kv_lora_rank": architecture.kv_lora_rank,
         "q_lora_rank": architecture.q_lora_rank or None,

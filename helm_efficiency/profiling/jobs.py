@@ -1,7 +1,7 @@
-"""Whole profiles of local models, from a name to measurements: what the command line and a bare machine call.
+"""Take whole profiles of local models, from a name to measurements; called by the command line and bare machines.
 
-A job is a model and one or several engines. Each engine has a file of finished cells of its own, so that a job that was
-killed goes on where it was, and a job that is finished costs nothing when it is asked for again.
+A job is a model and one or several engines. Each engine has its own file of finished cells. A job that was killed
+therefore goes on where it was, and a job that is finished costs nothing when it is asked for again.
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ class LocalJob:
     """A local model to profile.
 
     Attributes:
-        model: Folder or name of a model; with `random_weights`, of a transformers config or of an architecture.
+        model: Folder or name of a model; with `random_weights`, that of a transformers config or of an architecture.
         deployment: Name under which coefficients are looked up later.
-        random_weights: Whether to make the weights up rather than load them.
-        options: Where and how it is loaded.
-        engines: Keys of `engines.ENGINES`; each makes a profile of its own.
-        cells: Which cells are timed.
-        repetitions: How often.
-        architecture: Of random weights, if neither a file nor the catalog has it.
+        random_weights: True to use random weights instead of loading weights.
+        options: Device and dtype with which the model is loaded.
+        engines: Keys of `engines.ENGINES`; each engine makes a profile of its own.
+        cells: Choice of the cells to time.
+        repetitions: Number of warm-ups and repetitions of each cell.
+        architecture: Architecture of the random weights, if neither a file nor the catalog has it.
     """
 
     model: str
@@ -62,12 +62,12 @@ class LocalJob:
 
 @dataclass(frozen=True, slots=True)
 class PreparedJob:
-    """A job with all that can be known before the weights are there.
+    """A job with everything that is known before the weights are loaded.
 
     Attributes:
-        job: What to profile.
+        job: Job to run.
         subject: The model on its device.
-        files: Where finished cells are kept.
+        files: Files in which finished cells are kept.
     """
 
     job: LocalJob
@@ -75,37 +75,37 @@ class PreparedJob:
     files: CellFiles
 
     def checkpoint(self, engine: str) -> Checkpoint:
-        """The finished cells of an engine.
+        """Open the finished cells of an engine.
 
         Raises:
             FileFormatError: The file is not a file of cells.
-            InputError: It holds cells that were measured otherwise.
+            InputError: The file holds cells that were measured in another way.
         """
         return self.files.open(self.job.deployment, self.subject.stack(engine), source=self.subject.source())
 
     def plan(self) -> Plan:
-        """Which cells are timed."""
+        """Return the plan of the cells to time."""
         return self.job.cells.plan(self.subject.max_tokens)
 
     def is_pending(self, engine: str, limits: Limits) -> bool:
-        """Whether an engine has a cell left to time within the limits."""
+        """Return whether an engine has a cell left to time within the limits."""
         results = self.checkpoint(engine).results
         return not limits.reached(len(results)) and self.plan().next_cell(results) is not None
 
     def run(
         self, engine: str, model: Any, *, limits: Limits | None = None, on_result: OnResult | None = None
     ) -> Outcome:
-        """Time the cells of an engine that are left."""
+        """Time the remaining cells of an engine."""
         timer = CellTimer(self.subject, model, engine, repetitions=self.job.repetitions)
         return run_session(self.plan(), timer, checkpoint=self.checkpoint(engine), limits=limits, on_result=on_result)
 
     def kept(self, engine: str) -> Outcome:
-        """What is measured by now, without timing anything."""
+        """Return all measurements up to now, without timing anything."""
         results = self.checkpoint(engine).results
         return Outcome(tuple(results), 0, 0.0, finished=self.plan().next_cell(results) is None)
 
     def profile(self, engine: str, outcome: Outcome) -> Profile:
-        """What was measured with an engine."""
+        """Return the measurements of an engine as a profile."""
         return build_profile(self.subject, outcome, deployment=self.job.deployment, engine=engine)
 
 
@@ -113,14 +113,14 @@ def prepare_job(job: LocalJob, files: CellFiles, *, fresh: bool = False) -> Prep
     """Find the model of a job, but do not load it.
 
     Args:
-        job: What to profile.
-        files: Where finished cells are kept.
-        fresh: Whether to forget the finished cells of this job.
+        job: Job to run.
+        files: Files in which finished cells are kept.
+        fresh: True to delete the finished cells of this job first.
 
     Raises:
-        InputError: There is no such dtype or device.
+        InputError: The dtype or the device does not exist.
         CatalogError: The catalog has no such architecture.
-        ProfilingError: There is no such model, or the architecture cannot be built.
+        ProfilingError: The model does not exist, or the architecture cannot be built.
     """
     if job.random_weights:
         source: Architecture | str = job.architecture or job.model
@@ -137,13 +137,13 @@ def prepare_job(job: LocalJob, files: CellFiles, *, fresh: bool = False) -> Prep
 def run_job(
     prepared: PreparedJob, *, limits: Limits | None = None, on_result: OnResult | None = None
 ) -> Iterator[tuple[Profile, Outcome]]:
-    """Profile a model with each engine in turn; it is loaded only if something is left to time.
+    """Profile a model with each engine in turn; the model is loaded only if a cell is left to time.
 
     Yields:
-        For each engine: all that is measured by now, and how the session ended.
+        For each engine: its profile up to now, and how the session ended.
 
     Raises:
-        InputError: A file of cells belongs to something else.
+        InputError: A file of cells belongs to another profile.
         ProfilingError: The model cannot be loaded or run.
     """
     limits = limits or Limits()
@@ -166,7 +166,7 @@ def run_job(
 def _run_split(
     prepared: PreparedJob, *, limits: Limits, on_result: OnResult | None
 ) -> Iterator[tuple[Profile, Outcome]]:
-    """`run_job` with the model split over the processes of torchrun; only the first has something to yield."""
+    """Do what `run_job` does with the model split over the processes of torchrun; only the first process yields."""
     model = load_model(prepared.subject)
     for engine in prepared.job.engines:
         if not is_first_process():

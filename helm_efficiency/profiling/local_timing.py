@@ -1,7 +1,7 @@
-"""Times a local transformers causal LM: exact prompt and output lengths, on the CPU or CUDA devices.
+"""Time a local transformers causal LM at exact prompt and output lengths, on the CPU or CUDA devices.
 
-Every repetition is kept as a measurement of its own; whoever fits them decides how to sum them up. Needs torch,
-transformers and numpy, so that it runs on a bare GPU machine.
+Every repetition is kept as a measurement of its own; the fit decides how to summarise them. The module needs only
+torch, transformers and numpy, so that it runs on a bare GPU machine.
 """
 
 import time
@@ -33,16 +33,16 @@ from helm_efficiency.profiling.session import Outcome, run_session
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """What to time and how.
+    """Options of a profile of a local model.
 
     Attributes:
         deployment: Name under which coefficients are looked up later, such as `huggingface/pythia-160m`.
         cells: Shapes to time, in this order.
-        device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
-        dtype: Of weights and arithmetic: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
+        device: `cpu`, `cuda`, or `auto` for CUDA if available, else the CPU.
+        dtype: Dtype of weights and arithmetic: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
         engine: A key of `engines.ENGINES`.
-        repetitions: How often a cell is timed.
-        seed: Of the random prompts.
+        repetitions: Number of warm-ups and repetitions of each cell.
+        seed: Seed of the random prompts.
     """
 
     deployment: str
@@ -61,15 +61,15 @@ def profile_model(
 
     Args:
         model_path: Folder with `config.json` and weights, or a name that transformers can resolve.
-        options: What to time and how.
+        options: Cells to time and the way to time them.
         on_cell: Called with every finished cell and its measurements, for progress and saving.
 
     Returns:
-        One measurement for each repetition of each cell; seconds. What ran out of memory or stayed noisy is in its
-        notes.
+        One measurement for each repetition of each cell; seconds. Its notes name the cells that ran out of memory or
+        stayed noisy.
 
     Raises:
-        InputError: An option or a cell is out of range, or there is no such device.
+        InputError: An option or a cell is out of range, or this machine has no such device.
         ProfilingError: The model cannot be loaded or run.
     """
     subject = stored_model(model_path, ModelOptions(options.device, options.dtype))
@@ -83,7 +83,7 @@ def profile_model(
 
 
 def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
-    """What a session measured, as the profile of a deployment on this machine."""
+    """Return the measurements of a session as the profile of a deployment on this machine."""
     return Profile(
         deployment=deployment,
         stack=subject.stack(engine),
@@ -97,13 +97,13 @@ def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine
 
 
 class CellTimer:
-    """Times cells of one loaded model with one engine: call it with a cell."""
+    """Timer of one loaded model with one engine: call it with a cell to time the cell."""
 
     def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
         """Put an engine around a model.
 
         Raises:
-            InputError: There is no such engine.
+            InputError: The engine is unknown.
         """
         self._subject = subject
         self._engine = make_engine(engine, model) if num_processes() == 1 else LeadingEngine(make_engine(engine, model))
@@ -112,10 +112,10 @@ class CellTimer:
         self._generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, cell: Cell) -> CellResult:
-        """Time one cell: warm-ups, repetitions, and more of these if they disagree.
+        """Time one cell: warm-ups, repetitions, and further repetitions if these disagree.
 
         Returns:
-            One measurement for each repetition; none, and a note, if the device has no room for the cell.
+            One measurement for each repetition; a note and no measurement if the device has no room for the cell.
 
         Raises:
             InputError: The cell is out of range, or longer than the model's context.
@@ -129,7 +129,7 @@ class CellTimer:
         measurements = self._measure_if_it_fits(cell)
         elapsed_s = time.perf_counter() - start
         if measurements is None:
-            # Only here, outside of the handler, are the tensors of the failed run no longer referred to.
+            # The tensors of the failed run are referred to until the exception handler is left, so free them only here.
             self._engine.release()
             if self._subject.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -145,7 +145,7 @@ class CellTimer:
         )
 
     def _measure_if_it_fits(self, cell: Cell) -> list[Measurement] | None:
-        """Measurements, or None if the device has no room for the cell."""
+        """Return the measurements of a cell, or None if the device has no room for it."""
         try:
             return self._measure(cell)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -181,12 +181,12 @@ class CellTimer:
         ]
 
     def _run(self, cell: Cell) -> Timing:
-        """Time one request with a prompt of its own."""
+        """Time one request with a new random prompt."""
         shape = (cell.batch_size, cell.prompt_tokens)
         prompt = torch.randint(0, self._subject.vocab_size, shape, generator=self._generator)
         return self._engine.run(prompt.to(self._subject.device), cell)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch says that a device has no room; on the CPU that is an error like any other, told by its text."""
+    """Return whether torch says that a device has no room; on the CPU only the text of the error shows it."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,8 +1,8 @@
-"""Energy of a piece of work, where the machine can measure it.
+"""Measure the energy and the peak memory of a piece of work, if the machine can measure them.
 
 NVIDIA accelerators since Volta count the millijoules they have drawn since the driver was loaded. The counter moves in
-steps of 20 to 100 ms, so only windows well beyond that are believed, and only a counter that moved. A meter reads any
-such counter: the device's own, or a recorded one that is replayed where there is no device.
+steps of 20 to 100 ms, so a reading is used only for windows well beyond that, and only if the counter moved. A meter
+reads any such counter: the device's own, or a recorded one that is replayed on a machine without a device.
 """
 
 import importlib
@@ -18,23 +18,23 @@ MIN_WINDOW_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EnergyMeter:
-    """Reads the energy (mJ) that each of some accelerators has drawn up to now.
+    """Meter of the energy (mJ) that a set of accelerators has drawn up to now.
 
     Attributes:
         counters: One function for each accelerator; its value only grows.
-        source: What the counters are, for the provenance of a profile.
+        source: Description of the counters, for the provenance of a profile.
     """
 
     counters: Sequence[Callable[[], int]]
     source: str
 
     def read_mj(self) -> int:
-        """Millijoules drawn by all accelerators together, up to now."""
+        """Return the energy (mJ) that all accelerators together have drawn up to now."""
         return sum(counter() for counter in self.counters)
 
 
 def energy_per_run_j(before_mj: int, after_mj: int, *, window_s: float, num_runs: int) -> float | None:
-    """Joules of one of several equal runs; None where the counter is too coarse for the window.
+    """Return the energy (J) of one of several equal runs; None if the counter is too coarse for the window.
 
     >>> energy_per_run_j(1_000, 601_000, window_s=2.0, num_runs=4)
     150.0
@@ -47,12 +47,12 @@ def energy_per_run_j(before_mj: int, after_mj: int, *, window_s: float, num_runs
 
 
 def nvidia_meter(uuids: Sequence[str]) -> EnergyMeter | None:
-    """A meter of the NVIDIA accelerators with these UUIDs, or None where they cannot be read.
+    """Return a meter of the NVIDIA accelerators with these UUIDs, or None if their counters cannot be read.
 
-    CUDA and the driver number devices differently when some are hidden (CUDA_VISIBLE_DEVICES), UUIDs are the same.
+    CUDA and the driver number devices differently if some are hidden (CUDA_VISIBLE_DEVICES); their UUIDs are the same.
 
     Args:
-        uuids: As the driver writes them: `GPU-` and the hexadecimal digits.
+        uuids: UUIDs as the driver writes them: `GPU-` and the hexadecimal digits.
     """
     try:
         nvml = importlib.import_module("pynvml")
@@ -74,11 +74,11 @@ def nvidia_meter(uuids: Sequence[str]) -> EnergyMeter | None:
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5): sets the peak resident size to the present one
+_RESET_PEAK = "5"  # proc(5): sets the peak resident size to the current one
 
 
 def reset_peak(device: torch.device) -> bool:
-    """Forget the peak up to now; whether that can be done here, so that `peak_bytes` will be of what follows."""
+    """Reset the peak of memory, so that `peak_bytes` measures only later work; return whether that is possible."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return True
@@ -86,13 +86,13 @@ def reset_peak(device: torch.device) -> bool:
         return False
     try:
         _CLEAR.write_text(_RESET_PEAK)
-    except OSError:  # a kernel or a sandbox that forbids it
+    except OSError:  # the kernel or a sandbox forbids it
         return False
     return True
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """Peak since `reset_peak`: allocated on a CUDA device, resident of the process on Linux."""
+    """Return the peak memory since `reset_peak`: allocated memory on CUDA, resident memory of the process on Linux."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     lines = (line.split() for line in _STATUS.read_text().splitlines())

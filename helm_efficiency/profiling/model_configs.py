@@ -1,4 +1,4 @@
-"""Reading the config.json of a model: a local one, or that of a model of the Hugging Face hub."""
+"""Read the config.json of a model: a local file, or that of a model of the Hugging Face hub."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ class ModelConfig(NamedTuple):
     """A transformers config as published.
 
     Attributes:
-        values: As the file has them.
-        source: Where it was read.
-        name: Of the folder or the model.
+        values: Values of the file, unchanged.
+        source: Path or address that the config was read from.
+        name: Name of the folder or of the model.
     """
 
     values: dict[str, Any]
@@ -30,7 +30,7 @@ def read_config(where: str) -> ModelConfig:
             which is downloaded unless the hub's cache has it or HF_HUB_OFFLINE is set.
 
     Raises:
-        InputError: There is no such file, and no such model can be had.
+        InputError: The file does not exist, and the hub has no such model.
         FileFormatError: The file is not a JSON object.
     """
     path = Path(where)

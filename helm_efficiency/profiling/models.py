@@ -1,4 +1,4 @@
-"""A causal LM ready to be timed, and what is known about it and the machine it is on.
+"""Describe and load a causal LM that is to be timed on this machine.
 
 A model comes from a folder or a name that transformers resolves, or is made with random weights from a transformers
 config: how long a forward pass takes does not depend on the values of the weights.
@@ -35,17 +35,17 @@ from helm_efficiency.version import __version__
 
 _REPEATED = ("num_hidden_layers", "num_local_experts", "num_experts", "n_routed_experts")
 _MOST_REPEATED = 10_000
-"""Layers and experts are made one by one: billions of them would take forever."""
+"""Limit on layers and experts. They are made one by one, so a damaged config with billions of them would hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Where and how a model is loaded.
+    """Options for loading a model.
 
     Attributes:
-        device: `cpu`, `cuda`, or `auto` for CUDA where there is one.
+        device: `cpu`, `cuda`, or `auto` for CUDA if available, else the CPU.
         dtype: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
-        trust_remote_code: Whether Python that comes with the model may be run; else such a model is refused.
+        trust_remote_code: True to run Python that comes with the model; otherwise such a model is refused.
     """
 
     device: str = "auto"
@@ -55,16 +55,16 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model on a device, before its weights are there: all that names a profile of it.
+    """A model on a device before its weights are loaded, with everything that identifies a profile of it.
 
     Attributes:
-        name: Folder or name that transformers resolves; of an architecture, if the weights are made up.
-        config: Of transformers.
-        device: Where it is to run.
-        compute_dtype: Of its arithmetic, and of its weights unless they are quantized.
-        random_weights: Whether the weights are made up.
-        known_architecture: Its sizes, if the config was made from them; else they are read from the config.
-        trust_remote_code: Whether Python that comes with the model may be run.
+        name: Folder or name that transformers resolves, or name of an architecture with random weights.
+        config: Config of transformers.
+        device: Device on which the model is to run.
+        compute_dtype: Dtype of its arithmetic, and of its weights unless they are quantized.
+        random_weights: True if the weights are random.
+        known_architecture: Sizes that the config was made from; if None, the sizes are read from the config.
+        trust_remote_code: True to run Python that comes with the model.
     """
 
     name: str
@@ -77,24 +77,24 @@ class Subject:
 
     @property
     def dtype(self) -> str:
-        """Of its weights, as stacks name it."""
+        """Dtype of the weights, in the spelling that stacks use."""
         quantization = getattr(self.config, "quantization_config", None)
         return self.compute_dtype if quantization is None else quantized_dtype(quantization)
 
     @property
     def vocab_size(self) -> int:
-        """Token ids that a prompt can be made of."""
+        """Number of token ids that a prompt can be made of."""
         return int(self.config.get_text_config(decoder=True).vocab_size)
 
     @property
     def max_tokens(self) -> int | None:
-        """Positions that the model was made for; None if it has no limit."""
+        """Number of positions that the model was made for; None if it has no limit."""
         limit = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
     @property
     def architecture(self) -> Architecture | None:
-        """Sizes of the model; None for one that is no plain decoder."""
+        """Sizes of the model; None if it is not a plain decoder."""
         if self.known_architecture is not None:
             return self.known_architecture
         try:
@@ -103,7 +103,7 @@ class Subject:
             return None
 
     def stack(self, engine: str) -> Stack:
-        """The identity of what it is timed on, named accelerator-engine-dtype."""
+        """Return the stack that the model is timed on, named accelerator-engine-dtype."""
         key = "cpu" if self.device.type == "cpu" else accelerator_key(torch.cuda.get_device_name(self.device))
         return Stack(
             name=f"{key}-{engine}-{self.dtype}",
@@ -116,12 +116,12 @@ class Subject:
         )
 
     def source(self) -> str:
-        """Where a profile of it comes from, in one line."""
+        """Return one line that says where a profile of the model comes from."""
         what = "random weights" if self.random_weights else "weights as loaded"
         return f"profile: {self.name}, {what}, on {describe_device(self.device)}"
 
     def versions(self) -> dict[str, str]:
-        """Versions of the software involved, by package."""
+        """Return the versions of the software involved, by package."""
         versions = {
             "helm-efficiency": __version__,
             "python": platform.python_version(),
@@ -133,7 +133,7 @@ class Subject:
         return versions
 
     def energy_meter(self) -> EnergyMeter | None:
-        """A meter of the devices it is on; None where they cannot be read."""
+        """Return an energy meter of the model's devices, or None if they cannot be read."""
         if self.device.type != "cuda":
             return None
         indices = range(num_processes()) if num_processes() > 1 else [self.device.index or 0]
@@ -141,11 +141,11 @@ class Subject:
 
 
 def stored_model(model_path: str | Path, options: ModelOptions) -> Subject:
-    """Return a model with weights of its own.
+    """Return the subject of a model with stored weights.
 
     Raises:
-        InputError: There is no such dtype or device.
-        ProfilingError: transformers knows no such model, or it needs Python of its own that is not trusted.
+        InputError: The dtype or the device does not exist.
+        ProfilingError: transformers does not know the model, or the model needs Python of its own that is not trusted.
     """
     return _usable(_subject(model_path, options, random_weights=False))
 
@@ -159,15 +159,15 @@ def _subject(source: str | Path, options: ModelOptions, *, random_weights: bool)
 
 
 def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, max_tokens: int = 4096) -> Subject:
-    """Return a model whose weights will be made up.
+    """Return the subject of a model with random weights.
 
     Args:
-        source: What it is made of: an architecture, or a `config.json` or its folder.
-        options: Where and how it is to run.
-        max_tokens: Positions to allow for where an architecture has no limit.
+        source: Architecture to build, or path of a `config.json` or of its folder.
+        options: Device and dtype with which the model is loaded.
+        max_tokens: Positions to allow for, if an architecture has no limit.
 
     Raises:
-        InputError: There is no such dtype or device.
+        InputError: The dtype or the device does not exist.
         ProfilingError: The config cannot be read, or needs Python of its own that is not trusted, or no family of
             transformers can express the architecture.
     """
@@ -180,10 +180,10 @@ def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, m
 
 
 def _usable(subject: Subject) -> Subject:
-    """Return the subject, if its config says what a profile needs.
+    """Check that the config of a subject says what a profile needs, and return the subject.
 
     Raises:
-        ProfilingError: It does not.
+        ProfilingError: The config does not say it, or its sizes are out of range.
     """
     with _loading(subject.name):
         if subject.vocab_size < 1 or (subject.max_tokens is not None and subject.max_tokens < 1):
@@ -198,9 +198,9 @@ def _usable(subject: Subject) -> Subject:
 
 @contextlib.contextmanager
 def _loading(name: str | Path) -> Iterator[None]:
-    """Raise ProfilingError for whatever transformers raises of a config or of weights that are not as they should be.
+    """Raise ProfilingError for any error that transformers raises about an invalid config or invalid weights.
 
-    There is no end to the kinds of error that damaged files cause in it: a list of them was never complete.
+    Damaged files cause so many kinds of error in transformers that a list of them was never complete.
     """
     try:
         yield
@@ -224,13 +224,13 @@ def read_config(model_path: str | Path, *, trust_remote_code: bool = False) -> A
     """Return the transformers config of a folder, a file or a name.
 
     Raises:
-        ProfilingError: There is none, or it needs Python of its own that is not trusted.
+        ProfilingError: The config does not exist, or it needs Python of its own that is not trusted.
     """
     path = Path(model_path)
     with _loading(model_path):
         if path.exists():
             require_size(path / "config.json" if path.is_dir() else path)
-        # Without the option, transformers would ask on stdout and take "y" from stdin, whatever that is.
+        # Without the option, transformers would ask on stdout and accept a "y" from stdin, even if that is a pipe.
         return transformers.AutoConfig.from_pretrained(model_path, trust_remote_code=trust_remote_code)
 
 
@@ -262,8 +262,8 @@ def load_model(subject: Subject) -> Any:
 
 
 def forget_models() -> None:
-    """Give back the memory of models that nobody refers to any more, and drop what was compiled for them."""
-    compiled = "torch._dynamo" in sys.modules  # else nothing was, and importing it takes seconds
+    """Free the memory of models that are no longer referred to, and drop the code compiled for them."""
+    compiled = "torch._dynamo" in sys.modules  # else nothing was compiled, and importing it takes seconds
     if compiled:
         torch.compiler.reset()
     if compiled or has_cuda():
@@ -273,7 +273,7 @@ def forget_models() -> None:
 
 
 def quantized_dtype(quantization: Any) -> str:
-    """How stacks name the weights that a quantization config describes.
+    """Return the name that stacks give to the weights that a quantization config describes.
 
     >>> quantized_dtype({"quant_method": "gptq", "bits": 4}), quantized_dtype({"quant_method": "fp8"})
     ('int4-gptq', 'fp8')
@@ -291,6 +291,6 @@ def quantized_dtype(quantization: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message of somebody else's error."""
+    """Return the first line of the message of an error, or the name of its type if the message is empty."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,7 +1,7 @@
-"""Whether the repetitions of a cell agree well enough, and what to do when they do not.
+"""Decide whether the repetitions of a cell agree well enough, and what to do if they do not.
 
 Seconds have a long right tail: another process, a page fault, a clock that drops. The median and the median absolute
-deviation do not follow single outliers, so they are what is judged.
+deviation do not follow single outliers, so they are used to judge a cell.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ import numpy as np
 
 from helm_efficiency.errors import InputError
 
-_MAD_TO_STD = 1.4826  # of a normal distribution
-_MEDIAN_TO_MEAN_ERROR = 1.2533  # sqrt(pi / 2): standard error of a median against that of a mean
+_MAD_TO_STD = 1.4826  # ratio of standard deviation to median absolute deviation of a normal distribution
+_MEDIAN_TO_MEAN_ERROR = 1.2533  # sqrt(pi / 2): standard error of a median relative to that of a mean
 
 
 @dataclass(frozen=True, slots=True)
 class Repetitions:
-    """How often a cell is timed.
+    """Number of warm-ups and repetitions of each cell.
 
     Attributes:
-        num_warmups: Discarded runs of the same shape before the first repetition; an engine may need more.
-        num_repetitions: Timed runs of each cell.
-        max_repetitions: Further runs of a noisy cell end here.
-        max_spread_fraction: A cell whose median is known less exactly than this is noisy.
+        num_warmups: Number of discarded runs of the same shape before the first repetition; an engine may need more.
+        num_repetitions: Number of timed runs of each cell.
+        max_repetitions: Largest number of timed runs of a noisy cell.
+        max_spread_fraction: Largest relative standard error of the median; a cell above it is noisy.
     """
 
     num_warmups: int = 1
@@ -41,7 +41,7 @@ class Repetitions:
 
     @classmethod
     def of_target(cls, num_repetitions: int, target_error_fraction: float) -> Self:
-        """So many repetitions, and up to three times as many for a cell that is noisier than the wanted error."""
+        """Return `num_repetitions`, and up to three times as many for a cell that is noisier than the wanted error."""
         return cls(
             num_repetitions=num_repetitions,
             max_repetitions=3 * num_repetitions,
@@ -49,14 +49,14 @@ class Repetitions:
         )
 
     def wants_more(self, seconds: Sequence[float]) -> bool:
-        """Whether a cell with these seconds should be timed again."""
+        """Return whether a cell with these seconds should be timed again."""
         if len(seconds) < self.num_repetitions:
             return True
         return len(seconds) < self.max_repetitions and spread_fraction(seconds) > self.max_spread_fraction
 
 
 def spread_fraction(seconds: Sequence[float]) -> float:
-    """Standard error of the median, relative to it; infinite for a single repetition.
+    """Return the standard error of the median, relative to the median; infinite for a single repetition.
 
     >>> round(spread_fraction([1.00, 1.02, 0.98, 1.01, 5.00]), 4)  # 1.2533 * 1.4826 * 0.01 / (1.01 * sqrt(5))
     0.0082
@@ -70,7 +70,7 @@ def spread_fraction(seconds: Sequence[float]) -> float:
 
 
 def noise_note(seconds: Sequence[float], *, wanted_fraction: float) -> str:
-    """One line on a cell that stayed noisy, with the remedy; empty for a cell that did not."""
+    """Return one line on a cell that stayed noisy, with the remedy; empty for any other cell."""
     spread = spread_fraction(seconds)
     if spread <= wanted_fraction:
         return ""

@@ -1,4 +1,4 @@
-"""Cells to time: given ones in their order, grids, and a small grid to begin with."""
+"""Plans of cells to time: a given list in its order, grids, and a small default grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ from helm_efficiency.profiling.cells import Cell, CellResult
 
 @dataclass(frozen=True, slots=True)
 class FixedPlan:
-    """Given cells in the given order, but none that reaches one that was too large."""
+    """Plan of given cells in the given order; it skips cells at least as large as one that was too large."""
 
     cells: Sequence[Cell]
 
     def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
-        """The first cell that was not timed and may fit."""
+        """Return the first cell that was not timed and may fit, or None."""
         done = {result.cell for result in results}
         return next((cell for cell in self.cells if cell not in done and may_fit(cell, results)), None)
 
     def expected_cells(self) -> int | None:
-        """All of them."""
+        """Return the number of given cells."""
         return len(self.cells)
 
 
 def may_fit(cell: Cell, results: Sequence[CellResult]) -> bool:
-    """Whether no cell was too large that this one is at least as large as."""
+    """Return whether a cell may fit: it is not at least as large as one that was too large."""
     return not any(result.too_large and cell.reaches(result.cell) for result in results)
 
 
 def grid_cells(
     prompt_tokens: Sequence[int], output_tokens: Sequence[int], batch_sizes: Sequence[int] = (1,)
 ) -> list[Cell]:
-    """Every combination, smaller batches and shorter outputs first.
+    """Return every combination of lengths and batch sizes, smaller batches and shorter outputs first.
 
     >>> [str(cell) for cell in grid_cells([8, 64], [1, 4])]
     ['p=8 o=1', 'p=64 o=1', 'p=8 o=4', 'p=64 o=4']
@@ -39,14 +39,14 @@ def grid_cells(
 
 
 def default_cells(max_tokens: int | None, *, batch_sizes: Sequence[int] = (1,)) -> list[Cell]:
-    """A small grid that determines prefill, decode, and how decode grows with the context.
+    """Return a small grid that determines prefill, decode, and how decode grows with the context.
 
-    Knots at powers of four from 1, where prefill bends, up to the model's context or 4,096 tokens; a longer output at
-    both ends and in the middle, because one output length alone would leave decode undetermined, and one prompt length
-    its growth. Batches are timed at the middle alone.
+    Prompt lengths go up to the model's context or 4,096 tokens, at powers of four from 1, where prefill bends. A longer
+    output is timed at both ends and in the middle: one output length alone would leave decode undetermined, and one
+    prompt length its growth. Batches are timed at the middle alone.
 
     Args:
-        max_tokens: Positions of the model; None if it has no limit.
+        max_tokens: Number of positions of the model; None if it has no limit.
         batch_sizes: Rows in one forward pass; 1 is always among them.
     """
     longest = min(max_tokens or 4096, 4096)

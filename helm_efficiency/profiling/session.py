@@ -1,7 +1,7 @@
-"""Takes a profile cell by cell: which next, within which budget, every finished one kept at once.
+"""Take a profile cell by cell within a budget, and keep every finished cell at once.
 
-A session knows nothing of models or endpoints: it asks a plan for the next cell, a timer for what came of it, and a
-checkpoint to keep it. So it can be ended at any moment and go on from what the checkpoint holds.
+A session knows nothing of models or endpoints: it asks a plan for the next cell, a timer for its result, and a
+checkpoint to keep the result. So it can be ended at any moment and resumed from the checkpoint.
 """
 
 import math
@@ -19,16 +19,17 @@ Timer = Callable[[Cell], CellResult]
 OnResult = Callable[[CellResult], None]
 
 _MOST_REFUSED = 3
-"""Cells; what refuses so many is broken, and each further one may cost half a minute of retries."""
+"""Number of refused cells that ends a session. A target that refuses so many is broken, and each further cell may cost
+half a minute of retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a session ends before its plan is done.
+    """Limits that end a session before its plan is done.
 
     Attributes:
-        deadline: Reading of `time.perf_counter` after which no further cell is begun.
-        max_cells: Cells in all, those of earlier sessions included.
+        deadline: Value of `time.perf_counter` (s) after which no further cell is begun.
+        max_cells: Largest number of cells in all, those of earlier sessions included.
     """
 
     deadline: float = math.inf
@@ -36,33 +37,33 @@ class Limits:
 
     @classmethod
     def of_budget(cls, budget_s: float | None) -> Self:
-        """A deadline so many seconds from now; none for None."""
+        """Return a deadline `budget_s` seconds from now; None gives no deadline."""
         return cls() if budget_s is None else cls(time.perf_counter() + budget_s)
 
     def reached(self, num_cells: int) -> bool:
-        """Whether no further cell is to be begun after so many."""
+        """Return whether a limit is reached after `num_cells` cells, so that no further cell may begin."""
         return num_cells >= self.max_cells or time.perf_counter() >= self.deadline
 
 
 class Plan(Protocol):
-    """Says which cell to time next, from what came of the ones before."""
+    """Plan that chooses the next cell to time from the results of the previous ones."""
 
     def next_cell(self, results: Sequence[CellResult]) -> Cell | None:
-        """The next cell; None when nothing is left to learn."""
+        """Return the next cell, or None if nothing is left to learn."""
 
     def expected_cells(self) -> int | None:
-        """How many cells there will be in all, for a progress bar; None if that depends on what is measured."""
+        """Return the number of cells in all, for a progress bar; None if it depends on what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a session ended.
+    """Outcome of a session.
 
     Attributes:
         results: All finished cells, those of earlier sessions included, then the refused ones of this session.
-        new_cells: How many of them are new.
-        elapsed_s: What the new ones took.
-        finished: Whether the plan had nothing left; else a limit was reached, or cells were refused.
+        new_cells: Number of cells that this session finished.
+        elapsed_s: Time that this session took (s).
+        finished: True if the plan had no cell left; otherwise a limit was reached, or cells were refused.
     """
 
     results: tuple[CellResult, ...]
@@ -71,11 +72,11 @@ class Outcome:
     finished: bool
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """Of all finished cells, in the order taken."""
+        """Return all measurements, in the order in which they were taken."""
         return tuple(m for result in self.results for m in result.measurements)
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know, one line for each cell that has something."""
+        """Return the notes for the reader, one line for each cell that has a note."""
         return tuple(f"{result.cell}: {result.note}" for result in self.results if result.note)
 
 
@@ -87,21 +88,21 @@ def run_session(
     limits: Limits | None = None,
     on_result: OnResult | None = None,
 ) -> Outcome:
-    """Time one cell after the other until the plan is done or a limit is reached.
+    """Time one cell after another until the plan is done or a limit is reached.
 
     Args:
-        plan: Which cells.
-        timer: Times one.
+        plan: Plan of the cells to time.
+        timer: Function that times one cell.
         checkpoint: Cells of earlier sessions, which are not timed again; every new one is appended at once.
-        limits: When to end before the plan is done.
+        limits: Limits that end the session before the plan is done.
         on_result: Called with every new result.
 
     Returns:
-        All results and how the session ended. A cell that was refused stands among them without a measurement; it is
-        not kept, so that another session tries it again.
+        All results and how the session ended. A refused cell is included without a measurement; it is not kept, so that
+        another session tries it again.
 
     Raises:
-        ProfilingError: Nothing could be timed.
+        ProfilingError: Not a single cell could be timed.
     """
     start, limits = time.perf_counter(), limits or Limits()
     results = [] if checkpoint is None else list(checkpoint.results)

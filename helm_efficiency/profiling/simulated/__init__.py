@@ -1,1 +1,1 @@
-"""Profiles of models that nobody timed: kernel times that others measured, summed by AIConfigurator."""
+"""Simulate profiles of models that nobody timed: AIConfigurator sums kernel times that others measured."""

@@ -1,11 +1,11 @@
-"""The one door to AIConfigurator: kernel times that others measured, summed to a prefill and a decode step.
+"""The only module that calls AIConfigurator: measured kernel times, summed to a prefill and a decode step.
 
 AIConfigurator (PyPI `aiconfigurator-core`, Apache-2.0, NVIDIA) holds timings of kernels on real accelerators under
-vLLM, SGLang and TensorRT-LLM, and knows which kernels a model runs. A kernel of a shape that was not timed is
-interpolated, or estimated from its neighbours; which ones are estimated is told.
+vLLM, SGLang and TensorRT-LLM, and knows which kernels a model runs. If a shape of a kernel was not timed, its time is
+interpolated, or estimated from its neighbours; a simulation lists the estimated kernels.
 
-Its `static` mode is a batch of equal requests with no server around it, which is what a cell of a profile is. Nothing
-else of this package imports it, since its own project announces a successor.
+Its `static` mode simulates a batch of equal requests without a server, and a cell of a profile is such a batch. No
+other module of this package imports AIConfigurator, since its own project announces a successor.
 """
 
 import json
@@ -36,7 +36,7 @@ SYSTEMS: Mapping[str, str] = {
     "l40s": "l40s",
     "rtx-pro-6000": "rtx_pro_6000_server",
 }
-"""AIConfigurator's names of the accelerators whose kernels it has timings of, by ours."""
+"""AIConfigurator's name of each accelerator that it has kernel timings of, by our key."""
 
 ENGINES = ("vllm", "sglang", "trtllm")
 
@@ -49,34 +49,34 @@ _QUANTIZED: Mapping[str, Sequence[tuple[str, str]]] = {
     "int8": [("int8_wo", "bfloat16")],
     "int4": [("int4_wo", "int4_wo")],
 }
-"""Kernels of dense layers and of experts by dtype of the weights, in the order in which they are tried."""
+"""Kernels of dense layers and of experts, by dtype of the weights, in the order in which they are tried."""
 
 _BLOCKWISE: Sequence[tuple[str, str]] = [("fp8_block", "fp8_block"), ("fp8", "fp8_block"), ("fp8", "fp8")]
-"""The same for fp8 with a mixture of experts, which is published in blocks of 128 x 128 (DeepSeek, Qwen3, MiniMax)."""
+"""Kernels for fp8 with a mixture of experts: it is published in blocks of 128 x 128 (DeepSeek, Qwen3, MiniMax)."""
 
 _NOT_IN_BLOCKS: Sequence[tuple[str, str]] = [("fp8", "fp8_block"), ("fp8", "fp8")]
-"""The same under vLLM, where the tables of dense blockwise kernels cannot be right: on B200 one row takes 37 ms a step
-where sixteen take 29 (MiniMax M2.5), against 13 ms measured with four clients; on H100 they are off by -27 to +30 %."""
+"""Kernels for fp8 under vLLM. Its tables of dense blockwise kernels cannot be right: on B200 one row takes 37 ms a step
+while sixteen take 29 (MiniMax M2.5), against 13 ms measured with four clients; on H100 they are off by -27 to +30 %."""
 
 _TIMED = ("gemm", "attention", "moe", "mla", "dsa", "ssm", "gdn", "kda")
-"""Kernels whose times are tables; the others (norms, copies, transfers) are formulas by design."""
+"""Kernels whose times come from tables; those of the others (norms, copies, transfers) come from formulas by design."""
 
 NO_TIMING = (RuntimeError, ValueError, AssertionError, KeyError)
-"""What AIConfigurator raises of a model or of a kernel that it cannot time."""
+"""Errors that AIConfigurator raises for a model or a kernel that it cannot time."""
 
 _PRIVATE_PATH = " at /"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a simulated model runs on.
+    """Accelerators, engine and number formats that a simulated model runs on.
 
     Attributes:
-        accelerator: Our key of it, one of `SYSTEMS`.
-        engine: One of `ENGINES`.
+        accelerator: Our key of the accelerator, one of `SYSTEMS`.
+        engine: Name of the engine, one of `ENGINES`.
         dtype: Number format of the weights, such as `fp8`; empty for that of the checkpoint.
-        tensor_parallel: Ways each layer is split; all accelerators.
-        expert_parallel: Ways the experts are dealt out; the rest of the tensor-parallel group splits each of them.
+        tensor_parallel: Number of accelerators that each layer is split over; all accelerators.
+        expert_parallel: Number of groups that the experts are distributed over; each expert is split within its group.
         cache_dtype: Number format of the key-value cache, `bf16` or `fp8`; empty for that of the checkpoint.
     """
 
@@ -107,13 +107,13 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """A model on a deployment, ready to be asked for times.
+    """Simulation of a model on a deployment, ready to predict times.
 
     Attributes:
-        deployment: Where it runs.
-        dtype: Number format of the weights, as the kernels have it.
+        deployment: Deployment that the model runs on.
+        dtype: Number format of the weights in the kernels.
         engine_version: Version of the engine whose kernels were timed.
-        estimated_kernels: Kernels of which this shape was not timed: their times are estimated from other shapes.
+        estimated_kernels: Kernels whose times are estimated from other shapes, since this shape was not timed.
         weight_bytes: Bytes of weights that each accelerator holds.
     """
 
@@ -135,7 +135,7 @@ class Simulation:
         return float(self._engine.predict_prefill_latency(batch_size, prompt_tokens)) / 1e3
 
     def decode_step_s(self, context_tokens: int, *, batch_size: int = 1) -> float:
-        """Return the seconds of one decode step of a batch in which every row has so many tokens before it."""
+        """Return the seconds of one decode step of a batch in which every row has `context_tokens` tokens before it."""
         return float(self._engine.predict_decode_latency(batch_size, context_tokens, 2)) / 1e3
 
     def request_s(self, prompt_tokens: int, output_tokens: int, *, batch_size: int = 1) -> float:
@@ -153,14 +153,14 @@ def simulate(model: str | Mapping[str, Any], deployment: Deployment) -> Simulati
 
     Args:
         model: Name of a packaged config (`packaged_configs`), or a transformers config.
-        deployment: What it runs on.
+        deployment: Deployment that the model runs on.
 
     Returns:
-        What answers with times, in microseconds to a few hundred of them.
+        Simulation that predicts a time within one to a few hundred microseconds.
 
     Raises:
         MissingExtraError: AIConfigurator is not installed.
-        InputError: The model's kind is not known to AIConfigurator.
+        InputError: AIConfigurator does not know the model's kind.
         ProfilingError: It has no timings of a kernel that the model needs there; the message names the kernel.
     """
     with needs_extra("stacks"):
@@ -208,7 +208,7 @@ def _kernel_modes(model: str | Mapping[str, Any], deployment: Deployment, dtype:
         pairs = _BLOCKWISE
     weights = [{"gemm_quant_mode": dense, "moe_quant_mode": expert} for dense, expert in pairs]
     if not d.dtype and pairs is not _NOT_IN_BLOCKS:
-        weights = [{}, *weights]  # what AIConfigurator itself reads of the checkpoint, layer by layer
+        weights = [{}, *weights]  # empty: AIConfigurator reads the formats of the checkpoint itself, layer by layer
     wide = {"kvcache_quant_mode": "bfloat16", "fmha_quant_mode": "bfloat16"}
     narrow = {"kvcache_quant_mode": "fp8", "fmha_quant_mode": "bfloat16"}
     given = {"bf16": [wide], "fp8": [narrow], "": [wide] if d.dtype else [{}, wide]}
@@ -293,7 +293,7 @@ def _tables(system: str, engine: str) -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep AIConfigurator's log of which files it reads off the terminal; what matters of it is told by results."""
+    """Keep AIConfigurator's log of the files it reads off the terminal; the results already hold what matters in it."""
     logger = logging.getLogger("aiconfigurator_core")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -305,13 +305,13 @@ def _quietly() -> Iterator[None]:
 
 @contextmanager
 def _as_folder(model: str | Mapping[str, Any]) -> Iterator[str]:
-    """Yield what AIConfigurator takes as a model: a name that it has a config of, or a folder with a config.json."""
+    """Yield the model as AIConfigurator accepts it: a name that it has a config of, or a folder with a config.json."""
     if isinstance(model, str):
         if model not in packaged_configs():
             raise InputError(f"{PACKAGE} has no config of {model!r}; give its config.json instead.")
         from aiconfigurator_core.sdk.common import DefaultHFModels
 
-        if model in DefaultHFModels:  # by name, as a few models are known by it
+        if model in DefaultHFModels:  # AIConfigurator recognizes a few models by their name
             yield model
             return
         content = packaged_configs()[model].read_bytes()

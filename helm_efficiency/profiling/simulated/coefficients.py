@@ -1,4 +1,4 @@
-"""Runtime coefficients straight from a simulation: its times have no noise, so a few cells determine the form.
+"""Read runtime coefficients directly off a simulation: its times have no noise, so a few cells determine the form.
 
 prefill_s(p)      at each prompt length
 decode_step_s(c)  = decode_s_per_token(b) + decode_s_per_context_token * b * c     at three contexts a batch size
@@ -13,14 +13,14 @@ from helm_efficiency.profiling.simulated.aiconfigurator import Simulation
 from helm_efficiency.profiling.simulated.jobs import BATCH_SIZES, PROMPT_TOKENS
 
 MAX_OUTPUT_TOKENS = 8192
-"""Longest output that the coefficients are said to hold for: as long as the longest context of a decode step."""
+"""Longest output that the coefficients hold for: as long as the longest simulated context of a decode step."""
 
 _CONTEXTS = (128, 2048, MAX_OUTPUT_TOKENS)
-"""Contexts at which a decode step is simulated: step and slope, and one between to see how straight it is."""
+"""Contexts at which a decode step is simulated: two give step and slope, the one between them shows the curvature."""
 
 _BATCHED_PROMPT_TOKENS = (128, 1024, 4096)
 _LEAST_SHARE = 0.1
-"""Least share of a step that does not grow with the context: a guard for kernels whose times fall with the context."""
+"""Least share of a step that does not grow with the context; kernels with times that fall with the context need it."""
 
 
 def simulated_coefficients(simulation: Simulation) -> RuntimeCoefficients:
@@ -57,7 +57,7 @@ def simulated_coefficients(simulation: Simulation) -> RuntimeCoefficients:
 
 
 def _batch_factors(simulation: Simulation, curve: RuntimeCoefficients, sizes: FloatArray) -> FloatArray:
-    """Return what batches of prompts take, as factors of what the curve of one prompt says of them."""
+    """Return the prefill time of batches of prompts relative to the prediction of the single-prompt curve."""
     p = np.array(_BATCHED_PROMPT_TOKENS)
     together_s = np.array([[simulation.prefill_s(int(n), batch_size=int(b)) for n in p] for b in sizes])
     return np.asarray(np.median(together_s / curve.batched_prefill_s(p[None, :], sizes[:, None]), axis=1))

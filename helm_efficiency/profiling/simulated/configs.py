@@ -1,6 +1,6 @@
-"""Which config AIConfigurator is given for a model: its own where it has one, else one made from our sizes.
+"""Choose the config of a model for AIConfigurator: its own if it has one, else one made from our sizes.
 
-AIConfigurator decides by the class named in a config which kernels a model runs. Sizes that it has no place for are
+AIConfigurator decides by the class named in a config which kernels a model runs. Sizes that it cannot express are
 stated as notes: a sliding window is read as full attention, and an ungated feed-forward network as a gated one of the
 same weight.
 """
@@ -16,16 +16,16 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.simulated.aiconfigurator import checkpoint_dtype, packaged_configs
 
 _CONTEXT_TOKENS = 131_072
-"""Context of a config that does not say: more than any cell asks for, so that no cell is refused."""
+"""Context of the configs made here: longer than any cell, so that no cell is refused."""
 
 
 class SimulatedModel(NamedTuple):
-    """A model as AIConfigurator takes it.
+    """A model in the form that AIConfigurator accepts.
 
     Attributes:
-        config: Name of a config that it brings, or a config.
+        config: Name of a config that AIConfigurator brings, or a config.
         dtype: Number format of the weights to ask for; empty for that of the checkpoint.
-        notes: What the config leaves out of the model.
+        notes: Properties of the model that the config leaves out.
     """
 
     config: str | Mapping[str, Any]
@@ -34,16 +34,16 @@ class SimulatedModel(NamedTuple):
 
 
 def simulated_model(architecture: Architecture, dtype: str = "") -> SimulatedModel:
-    """Return what to simulate for an architecture with weights of a number format.
+    """Return the model to simulate for an architecture with weights of a number format.
 
     A quantized checkpoint says which layers are quantized, so one of that dtype is preferred.
 
     Args:
         architecture: Sizes of the model.
-        dtype: Number format of the weights; empty for that of the published checkpoint, bf16 where none is known.
+        dtype: Number format of the weights; empty for that of the published checkpoint, or bf16 if none is known.
 
     Raises:
-        InputError: AIConfigurator has no kernels of such a model.
+        InputError: AIConfigurator has no kernels for such a model.
         MissingExtraError: AIConfigurator is not installed.
     """
     alike = [name for name, known in packaged_architectures().items() if have_same_layers(known, architecture)]
@@ -53,7 +53,7 @@ def simulated_model(architecture: Architecture, dtype: str = "") -> SimulatedMod
 
 
 def packaged_model(names: Sequence[str], dtype: str = "") -> SimulatedModel:
-    """Return the one of some packaged checkpoints of the same layers whose weights have a number format."""
+    """Return the packaged checkpoint, of those with the same layers, whose weights have a number format."""
     for name in names:
         if dtype in ("", checkpoint_dtype(name)):
             return SimulatedModel(name)
@@ -70,16 +70,16 @@ def packaged_architectures() -> Mapping[str, Architecture]:
     found: dict[str, Architecture] = {}
     for name in sorted(packaged_configs(), key=lambda name: (name.startswith("nvidia/"), name)):
         values = json.loads(packaged_configs()[name].read_bytes())
-        with suppress(InputError):  # a hybrid, whose layers our sizes cannot say, is simulated by its name alone
+        with suppress(InputError):  # our sizes cannot describe a hybrid's layers; it is simulated by its name alone
             found[name] = Architecture.from_transformers_config(values, name=name)
     return found
 
 
 def made_up_model(architecture: Architecture) -> SimulatedModel:
-    """Return a config with the sizes of an architecture.
+    """Return a model whose config is made from the sizes of an architecture.
 
     Raises:
-        InputError: AIConfigurator has no kernels of such a model.
+        InputError: AIConfigurator has no kernels for such a model.
     """
     a = architecture
     if a.kv_lora_rank and not a.num_experts:
@@ -125,7 +125,7 @@ def _expert_sizes(a: Architecture) -> dict[str, Any]:
 
 
 def _gated_size(a: Architecture, size: int) -> int:
-    """Inner width of a gated network with as many weights: three matrices instead of two."""
+    """Return the inner width of a gated network with as many weights: three matrices instead of two."""
     return size if a.gated_ffn else round(size * 2 / 3 / 64) * 64
 
 

@@ -54,11 +54,11 @@ _LOG = logging.getLogger(__name__)
 ACCELERATORS = ("a100-80gb", "h100-sxm", "h200-sxm", "b200", "l40s")
 COUNTS = (1, 2, 4, 8)
 QUANTIZED = {"fp8": ACCELERATORS, "fp4": ("b200",)}
-"""Number formats beside that of the checkpoint, where it is bf16, and the accelerators that they are simulated on."""
+"""Further number formats to simulate if the checkpoint is bf16, and the accelerators to simulate them on."""
 
 _WEIGHTS_FRACTION = 0.85
 """Share of an accelerator's memory that weights may take: a tenth is workspace, the rest the cache of one long request.
-Models within 5 % of the limit are few; they would be placed on twice as many accelerators or on half."""
+Only few models are within 5 % of the limit; another share would place these on twice or half as many accelerators."""
 
 _CROWD = (1, *BATCH_SIZES).index(64)
 """A step of 64 rows that takes less than a step of one shows a broken table; such fits are left out."""
@@ -69,13 +69,13 @@ _QUANTIZED_COPY = re.compile(r"-(FP8|NVFP4|BF16|FP8-Static-PerTensor)$")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model to simulate on everything.
+    """A model to simulate on every accelerator and engine.
 
     Attributes:
-        name: In the architecture catalog, else on Hugging Face.
-        architecture: Sizes; None for a hybrid whose layers they cannot say.
-        checkpoints: Packaged configs of the same layers, that of the model's maker first.
-        dtype: Number format of the published weights, where no checkpoint is packaged.
+        name: Name in the architecture catalog, else on Hugging Face.
+        architecture: Sizes of the model; None for a hybrid whose layers the sizes cannot describe.
+        checkpoints: Packaged configs with the same layers, that of the model's maker first.
+        dtype: Number format of the published weights, if no checkpoint is packaged.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Candidate:
     dtype: str = "bf16"
 
     def simulated(self, dtype: str) -> SimulatedModel:
-        """Return what to simulate with weights of a number format; empty for that of the checkpoint."""
+        """Return the model to simulate with weights of a number format; empty for that of the checkpoint."""
         if self.checkpoints:
             return packaged_model(self.checkpoints, dtype)
         if self.architecture is None:
@@ -125,12 +125,12 @@ def make_table(models: Sequence[Candidate], accelerators: Sequence[str] = ACCELE
     """Simulate every model on every accelerator and engine that has kernel timings for it.
 
     Args:
-        models: To simulate.
-        accelerators: To simulate them on.
+        models: Models to simulate.
+        accelerators: Accelerators to simulate them on.
     """
     stacks: list[SimulatedStack] = []
     fits: list[SimulatedFit] = []
-    for accelerator, engine in product(accelerators, ENGINES):  # the outer loop: each of them has tables of its own
+    for accelerator, engine in product(accelerators, ENGINES):  # the outer loop: each pair has its own tables
         before = len(fits)
         for index, candidate in enumerate(models):
             if engine != ENGINES[0] and candidate.is_of_older_kind:
@@ -183,7 +183,7 @@ def _simulations(candidate: Candidate, accelerator: str, engine: str) -> Iterato
 
 
 def _simulate(model: SimulatedModel, runs_on: Deployment) -> Simulation:
-    """Simulate with each expert split over all accelerators, or else dealt out, as its sizes allow."""
+    """Simulate with each expert split over all accelerators, or else with experts distributed, as the sizes allow."""
     runs_on = replace(runs_on, dtype=model.dtype)
     try:
         return simulate(model.config, runs_on)
@@ -211,12 +211,12 @@ def _fit(where: tuple[int, int], simulation: Simulation, *, is_native: bool, is_
 
 
 def _short(number: float) -> float:
-    """Return a number with four digits: a fiftieth of the error of the fit."""
+    """Return a number with four digits; the rounding is a fiftieth of the error of the fit."""
     return float(f"{number:.{_DIGITS}g}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the table to the file that is named."""
+    """Make the table and write it to the file named in the arguments."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     (path,) = sys.argv[1:] if arguments is None else arguments
     write_file(Path(path), write_table(make_table(candidates())))

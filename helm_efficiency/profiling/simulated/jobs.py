@@ -1,4 +1,4 @@
-"""Whole profiles of models that are simulated rather than timed: the same cells, store and fit as of any other."""
+"""Simulate whole profiles of models instead of timing them, with the same cells, store and fit as any other profile."""
 
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -30,14 +30,14 @@ from helm_efficiency.profiling.simulated.configs import (
 )
 
 PROMPT_TOKENS = (1, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
-"""Prompt lengths of a simulated profile. Doublings: prefill between them is straight to 1 % where it was tried."""
+"""Prompt lengths of a simulated profile. Between two of these doublings, prefill was straight to 1 % in our trials."""
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
 _BATCHED_PROMPT_TOKENS = (128, 1024, 4096)
 _OUTPUT_TOKENS = (1, 65, 4097)
 _BATCHED_OUTPUT_TOKENS = (1, 257)
-"""The first token alone tells prefill; the others tell decode and, with the prompts, how it grows with context."""
+"""Output lengths. One token alone determines prefill; the others determine decode and, with the prompts, its growth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SimulatedJob:
         model: Name in the catalog, HELM's name, Hugging Face name, config.json, or a folder with one.
         deployment: Name under which coefficients are looked up later.
         runs_on: Accelerators, engine and number formats.
-        cells: Cells to simulate; those of `simulated_cells` where it names no prompt lengths.
+        cells: Cells to simulate; those of `simulated_cells` if it names no prompt lengths.
         stack_name: Name of the stack; by default simulated-accelerator-engine-dtype.
     """
 
@@ -61,12 +61,12 @@ class SimulatedJob:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model that was found, with what is known of it.
+    """A model that was found by its name or config.
 
     Attributes:
-        simulated: What AIConfigurator is given.
-        architecture: Sizes of the model; None for a hybrid whose layers they cannot say.
-        source: Where the sizes come from.
+        simulated: Model in the form that AIConfigurator accepts.
+        architecture: Sizes of the model; None for a hybrid whose layers the sizes cannot describe.
+        source: Source of the sizes.
     """
 
     simulated: SimulatedModel
@@ -78,11 +78,11 @@ def run_simulated_job(job: SimulatedJob, *, on_result: OnResult | None = None) -
     """Simulate every cell of a job.
 
     Returns:
-        The profile, whose tier is `simulated`, and how the session ended.
+        The profile, with tier `simulated`, and how the session ended.
 
     Raises:
-        InputError: The model is not known, or its kind is not one that can be simulated.
-        ProfilingError: There are no timings of a kernel that it needs there.
+        InputError: The model is not known, or models of its kind cannot be simulated.
+        ProfilingError: AIConfigurator has no timings of a kernel that the model needs there.
         MissingExtraError: AIConfigurator is not installed.
     """
     subject = find_subject(job.model, job.runs_on.dtype)
@@ -105,11 +105,11 @@ def find_subject(model: str, dtype: str = "") -> Subject:
     """Find a model by a name or by its config.
 
     Args:
-        model: As `SimulatedJob.model`.
+        model: Name or path of the model, as in `SimulatedJob.model`.
         dtype: Number format of the weights; empty for that of the checkpoint.
 
     Raises:
-        InputError: There is no such name or file, or no kernels of such a model.
+        InputError: The name or file does not exist, or AIConfigurator has no kernels for such a model.
     """
     entry = load_architectures().entries.get(model) or load_architectures().of_model(model)
     if model in packaged_configs():
@@ -156,7 +156,7 @@ def build_profile(
 
 
 def cell_measurement(simulation: Simulation, cell: Cell) -> Measurement:
-    """Return one simulated cell.
+    """Return the simulated measurement of one cell.
 
     Raises:
         RuntimeError: A kernel has neither a timing nor anything to estimate it from.

@@ -1,14 +1,14 @@
-"""What stood in the way of requests: their waits, told apart as far as times alone can tell.
+"""Contention that requests met: classify their waits by cause, as far as times alone allow.
 
-- *cold start*: a wait of a request that opens a session (the first of a run, or after a pause of ten minutes), where
-  openers wait more often than chance would have it;
+- *cold start*: a wait of a request that opens a session (the first of a run, or after a pause of ten minutes), if
+  openers wait more often than by chance;
 - *retry*: a wait that lies in a cluster around one value, as a failed try and a fixed back-off make it, and is no
   shorter than the shortest usual back-off;
 - *queue*: any other wait; waits in line are spread like an exponential or a mixture of such;
-- *too fast*: less than the service can take: prefix caches, miscounted tokens.
+- *too fast*: faster than the service can be: prefix caches, miscounted tokens.
 
 References:
-    Schwarz, Estimating the dimension of a model, Annals of Statistics 6 (1978): BIC, by which clusters are accepted.
+    Schwarz, Estimating the dimension of a model, Annals of Statistics 6 (1978): BIC, the test that accepts clusters.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ from helm_efficiency.core.services.model import ServiceFit
 KINDS = ("uncontended", "queue", "retry", "cold start", "too fast")
 
 _SESSION_PAUSE_S = 600.0
-_MIN_BACK_OFF_S = 0.375  # of OpenAI's client: 0.5 s, less up to a quarter
-_MIN_WAITS = 20  # to look for a cluster among
+_MIN_BACK_OFF_S = 0.375  # shortest back-off of OpenAI's client: 0.5 s, less up to a quarter
+_MIN_WAITS = 20  # fewest waits in which a cluster is looked for
 _CLUSTER_SPREAD = (0.02, 0.4)  # allowed standard deviations of a cluster, of the logarithm of the wait
-_WAIT_SCALES = np.geomspace(0.03, 10.0, 8)  # of exponentials, in mean waits
+_WAIT_SCALES = np.geomspace(0.03, 10.0, 8)  # scales of the exponentials, in mean waits
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contention:
-    """Observed against denoised, request by request.
+    """Observed against denoised seconds of each request.
 
     Attributes:
-        ratio: n, observed ÷ denoised.
-        wait_s: n, observed − denoised seconds of contended requests, 0 for others.
-        kind: n, one of `KINDS`.
-        burstiness: How much likelier a request is contended after a contended one than otherwise; 1 for no bursts.
+        ratio: Observed ÷ denoised seconds of each request (n).
+        wait_s: Observed − denoised seconds of each contended request (n), 0 for others.
+        kind: Kind of each request (n), one of `KINDS`.
+        burstiness: Probability of being contended after a contended request ÷ that after another one; 1 for no bursts.
     """
 
     ratio: FloatArray
@@ -48,26 +48,26 @@ class Contention:
     burstiness: float
 
     def share(self, kind: str) -> float:
-        """Share of the requests that are of a kind."""
+        """Return the share of the requests that are of a kind."""
         return float(np.mean(self.kind == kind))
 
     def contended_share(self) -> float:
-        """Share of the requests that waited for whatever reason."""
+        """Return the share of the requests that waited for any reason."""
         return float(np.mean(self.wait_s > 0))
 
     def ratio_quantiles(self) -> dict[str, float]:
-        """Observed ÷ denoised: mean, 5th to 95th percentile, largest."""
+        """Return the mean, the 5th to 95th percentiles and the maximum of observed ÷ denoised."""
         quantiles = np.quantile(self.ratio, _QUANTILES)
         named = {f"p{100 * q:.0f}": float(value) for q, value in zip(_QUANTILES, quantiles, strict=True)}
         return {"mean": float(self.ratio.mean()), **named, "max": float(self.ratio.max())}
 
 
 def explain(log: ServiceLog, service: ServiceFit) -> Contention:
-    """Tell the waits of requests apart.
+    """Classify the waits of requests by cause.
 
     Args:
-        log: Requests to the service, in the order they were made.
-        service: What they take without contention.
+        log: Requests to the service, in the order in which they were made.
+        service: Model of their seconds without contention.
     """
     denoised_s = service.denoised_s(log.prompt_tokens, log.output_tokens).value
     membership = service.memberships(log).argmax(axis=1)
@@ -102,14 +102,14 @@ def _burstiness(contended: BoolArray) -> float:
 
 
 def _clustered(wait_s: FloatArray) -> BoolArray:
-    """Which waits lie in a cluster, where a cluster explains them better than falling densities alone."""
+    """Return a mask of the waits in a cluster; all False if falling densities alone explain them as well."""
     if len(wait_s) < _MIN_WAITS:
         return np.zeros(len(wait_s), dtype=np.bool_)
     y = wait_s / wait_s.mean()
     falling, _ = _mixture(y, None)
     fits = [_mixture(y, float(center)) for center in np.quantile(np.log(y), (0.2, 0.4, 0.6, 0.8, 0.95))]
     log_likelihood, probability = max(fits, key=lambda fit: fit[0])
-    # BIC of the four numbers of a cluster: whether there is one, its share, center and spread
+    # BIC penalty for the four parameters of a cluster: its presence, share, center and spread
     penalty = 2.0 * np.log(len(y))
     return np.asarray((probability > 0.5) & (log_likelihood - falling > penalty))
 
@@ -118,7 +118,7 @@ def _mixture(y: FloatArray, center: float | None) -> tuple[float, FloatArray]:
     """Fit exponentials of fixed scales, and a log-normal cluster that begins at `center` (of log y) if given.
 
     Returns:
-        The log-likelihood, and the probability (n) of each wait to be of the cluster.
+        The log-likelihood, and the probability (n) that each wait belongs to the cluster.
     """
     log_y = np.log(y)
     falling = np.exp(-y[:, None] / _WAIT_SCALES) / _WAIT_SCALES

@@ -1,19 +1,19 @@
-"""Denoised runtime: what a service takes without contention, fitted to the service's own latencies.
+"""Denoised runtime: the time that a service takes without contention, fitted to the service's own latencies.
 
     request_s(p, o) = overhead_s + prefill_s(p) + (o - 1) * decode_s_per_token        uncontended
                       + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)
     seen            = request_s(p, o), give or take a jitter, plus a wait where the request met contention
 
-The coefficients are the lower envelope of what was seen (`core.envelope`), all at least 0 and prefill monotone.
-`overhead_s` is what remains at no prompt tokens and one output token: network, queue handling, and the part of the
-first forward pass that does not depend on the prompt; from outside these cannot be told apart. What the requests do
-not identify (decode, where nearly all answers have one token) is left out and said so, never guessed. The context term
-is there only where the requests are clearly likelier with it; without it, a service that decodes more slowly after long
-prompts would look contended after each. Where the client itself had several requests in flight, their effect is taken
-out, or the estimate is an upper bound (`core.services.own_load`).
+The coefficients are the lower envelope of the observed seconds (`core.services.envelope`), all at least 0 and prefill
+monotone. `overhead_s` is the time left at no prompt tokens and one output token: network, queue handling, and the part
+of the first forward pass that does not depend on the prompt; latencies alone cannot separate these parts. Terms that
+the requests do not identify (decode, if nearly all answers have one token) are left out with a note, never guessed. The
+context term is kept only if it makes the requests clearly likelier; without it, a service that decodes more slowly
+after long prompts would look contended after each of them. If the client itself had several requests in flight, their
+effect is taken out, or the estimate is an upper bound (`core.services.own_load`).
 
-A service that itself changes (`core.drift`) is described as it is last. The paper's own estimator, the minimum over
-trials, is `paper_minimum`.
+If the service itself changes (`core.services.drift`), its latest state is described. The paper's own estimator, the
+minimum over trials, is `paper_minimum`.
 
 References:
     Narayanan et al., NeurIPS 2023 (denoised runtime); Rubin, The Bayesian bootstrap, Annals of Statistics 9 (1981).
@@ -42,24 +42,24 @@ from helm_efficiency.core.services.own_load import OwnLoad, fit_own_load
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 MIN_REQUESTS = 20
-"""Fewer do not tell contention from service."""
+"""Requests needed for a fit; with fewer, contention cannot be separated from service."""
 
 MAX_REQUESTS = 4000
-"""More narrow the intervals little; of a longer log `denoise` takes an even thinning."""
+"""Requests that are fitted at most; more narrow the intervals little, so `denoise` thins a longer log evenly."""
 
-_MIN_OTHER_LENGTHS = 5  # requests of another output length, before a decode slope is tried
-_MAX_GRID_LENGTHS = 12  # distinct prompt lengths up to which each is a knot
-_MIN_PER_GRID_LENGTH = 3  # requests of each of them
-_MIN_PER_KNOT = 60  # requests, of a log whose prompts have any length
+_MIN_OTHER_LENGTHS = 5  # requests of another output length needed before a decode slope is tried
+_MAX_GRID_LENGTHS = 12  # most distinct prompt lengths for which each is a knot
+_MIN_PER_GRID_LENGTH = 3  # requests needed of each of these lengths
+_MIN_PER_KNOT = 60  # requests per knot, in a log whose prompts have any length
 _MAX_KNOTS = 6
 _MIN_LIKELIER = 4.0  # log-likelihood that a context term has to add: 2.7 are significant at 1 %, if requests come alone
-# other assumptions, for what the estimate owes to ours
+# alternative assumptions, which show how far the estimate depends on the main ones
 _WAIT_SCALE_FACTORS = (0.5, 2.5)
 _FEWER_UNCONTENDED = 0.1
 
 
 def service_stack(deployment: str) -> Stack:
-    """The stack that a deployment's own service counts as: `service-` and its host.
+    """Return the stack that a deployment's own service counts as: `service-` and its host.
 
     >>> service_stack("groq/llama3-8b-8192").name
     'service-groq'
@@ -69,7 +69,7 @@ def service_stack(deployment: str) -> Stack:
 
 
 def as_fit(service: ServiceFit, deployment: str) -> Fit:
-    """A service model as the store keeps it."""
+    """Convert a service model to the form that the store keeps."""
     return Fit(
         deployment,
         service_stack(deployment),
@@ -80,19 +80,19 @@ def as_fit(service: ServiceFit, deployment: str) -> Fit:
 
 
 def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0, load: OwnLoad | None = None) -> ServiceFit:
-    """Fit what a service takes without contention to what it was seen to take.
+    """Fit the request time without contention to the observed times of a service.
 
     Args:
         log: Complete answers of one deployment, each computed alone as far as its client knows.
         num_resamples: Reweightings for the intervals, at least 2.
-        seed: Of the reweightings.
+        seed: Random seed of the reweightings.
         load: Effect of the client's own load, already taken out of the log; its interval widens the service's.
 
     Returns:
         The service model. Terms that the requests do not identify are absent, with a note on how to get them.
 
     Raises:
-        InsufficientMeasurementsError: Fewer than 20 requests.
+        InsufficientMeasurementsError: There are fewer than 20 requests.
     """
     if len(log) < MIN_REQUESTS:
         raise InsufficientMeasurementsError(
@@ -124,15 +124,15 @@ def fit_service(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0, loa
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Denoised:
-    """A service as it is last, and what stood in the way of its requests.
+    """The latest state of a service, and the contention that its requests met.
 
     Attributes:
-        log: The requests that the service model describes: a thinning of a long log, without those whose output
-            length it does not identify.
-        service: What requests take without contention, since the last change.
+        log: Requests that the service model describes: a long log is thinned, and requests with an output length that
+            the model does not identify are left out.
+        service: Model of the request time without contention, since the last change.
         periods: Stretches between significant changes of the service, in order.
         weeks: Level of each week with enough requests.
-        contention: Observed against denoised, request by request, each by the level of its own period.
+        contention: Observed against denoised seconds of each request, at the level of the request's own period.
     """
 
     log: ServiceLog
@@ -143,18 +143,18 @@ class Denoised:
 
 
 def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Denoised:
-    """Fit a service, tell drift from contention, and fit it again as it is after its last change.
+    """Fit a service, separate drift from contention, and fit the service again as it is after its last change.
 
     Args:
-        log: As for `fit_service`; seconds.
+        log: Complete answers of one deployment, as for `fit_service`; seconds.
         num_resamples: Reweightings for the intervals, at least 2.
-        seed: Of the reweightings.
+        seed: Random seed of the reweightings.
 
     Returns:
-        The service without contention, in seconds with nominal 90 % intervals, and what stood in its way.
+        The service without contention, in seconds with nominal 90 % intervals, and the contention that it met.
 
     Raises:
-        InsufficientMeasurementsError: As `fit_service`.
+        InsufficientMeasurementsError: There are fewer than 20 requests, as for `fit_service`.
 
     Example:
         >>> import numpy as np
@@ -187,7 +187,7 @@ def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Deno
             service = fit_service(level_now, num_resamples=num_resamples, seed=seed, load=load)
             how = "earlier requests scaled to its level"
         notes.append(f"the service changed, last on {since} UTC: {how}")
-        # places are sharper now that the model is not a mixture of two services
+        # search again: the changes are located more sharply now that the model is not a mixture of two services
         changes = find_changes(log, service) or changes
     periods = levels_between(log, service, changes)
     contention = explain(_at_last_level(observed, periods) if changes else observed, service)
@@ -197,7 +197,7 @@ def denoise(log: ServiceLog, *, num_resamples: int = 100, seed: int = 0) -> Deno
 
 
 def own_load(log: ServiceLog) -> OwnLoad | None:
-    """Return what the client's own requests at the same time do to each; None where it sent one at a time."""
+    """Return the effect of the client's simultaneous requests on each other; None if it sent one at a time."""
     if len(log) < MIN_REQUESTS or not np.isfinite(log.in_flight).any():
         return None
     usual = log.output_tokens == _usual_output_tokens(log)
@@ -208,7 +208,7 @@ def own_load(log: ServiceLog) -> OwnLoad | None:
 
 
 def _without_load(log: ServiceLog, load: OwnLoad | None) -> ServiceLog:
-    """Return the log as it would be had each request been alone."""
+    """Return the log with seconds as if each request had been alone."""
     if load is None or not load.is_known:
         return log
     factor = np.where(np.isfinite(log.in_flight), log.in_flight, load.usual) ** load.exponent
@@ -236,22 +236,26 @@ def _thinned(log: ServiceLog) -> tuple[ServiceLog, list[str]]:
 
 
 def _at_last_level(log: ServiceLog, periods: Sequence[Period]) -> ServiceLog:
-    """What the requests would have taken at the level of the last period."""
+    """Return the log with seconds scaled to the level of the last period."""
     factor = np.repeat([p.level / periods[-1].level for p in periods], [p.num_requests for p in periods])
     return replace(log, seconds=log.seconds / factor, ttft_s=log.ttft_s / factor)
 
 
 def total_s(coefficients: RuntimeCoefficients, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
-    """Seconds of all of some requests together; the errors of one table go the same way for all of them."""
+    """Return the total predicted seconds of a set of requests.
+
+    Prediction errors are treated as fully correlated, so interval ends add up.
+    """
     prediction = coefficients.predict(prompt_tokens, output_tokens)
     sums = (np.asarray(each.sum()) for each in (prediction.seconds, prediction.low_s, prediction.high_s))
     return Interval(*sums)
 
 
 def provider_factor(denoised: Interval, idealized: Interval) -> Interval:
-    """Denoised ÷ idealized seconds of the same requests: what the provider's optimisation is worth, below 1 if much.
+    """Return the denoised ÷ idealized seconds of the same requests.
 
-    The errors of the two do not know of each other: as logarithms, they are added in squares.
+    The ratio measures what the provider's optimisation is worth: below 1 if it is worth much. The errors of the two
+    are independent, so their logarithms are added in squares.
     """
     value = denoised.value / idealized.value
     factor = np.exp(np.hypot(np.log(denoised.high / denoised.value), np.log(idealized.high / idealized.value)))
@@ -264,7 +268,7 @@ def _usual_output_tokens(log: ServiceLog) -> float:
 
 
 def _knots(log: ServiceLog) -> tuple[int, ...]:
-    """Each prompt length of a grid; else a few quantiles of the lengths."""
+    """Return each prompt length if they form a grid; otherwise a few quantiles of the lengths."""
     lengths, counts = np.unique(log.prompt_tokens, return_counts=True)
     if not (len(lengths) <= _MAX_GRID_LENGTHS and counts.min() >= _MIN_PER_GRID_LENGTH):
         num_knots = int(np.clip(len(log) // _MIN_PER_KNOT, 2, _MAX_KNOTS))
@@ -273,12 +277,12 @@ def _knots(log: ServiceLog) -> tuple[int, ...]:
 
 
 def _entries(log: ServiceLog, shape: RequestShape) -> tuple[ServiceLog, IntArray]:
-    """What is fitted, and the place in the log that each entry is of."""
+    """Return the entries to fit, and the index of each entry's request in the log."""
     return log.with_first_tokens() if shape.has_decode else (log, np.arange(len(log)))
 
 
 def _is_clearer_with_context(log: ServiceLog, shape: RequestShape) -> bool:
-    """Whether decode steps that look back on more tokens are seen to take longer."""
+    """Return True if decode steps that look back on more tokens clearly take longer."""
     if not (shape.has_prefill and shape.has_decode):
         return False
     entries, _ = _entries(log, shape)
@@ -311,7 +315,7 @@ def _fit(log: ServiceLog, shape: RequestShape, *, num_resamples: int, seed: int,
         envelope,
         np.array([replicate.coefficients for replicate in replicates]),
         np.array([alternative.coefficients for alternative in alternatives]),
-        # reweighting residuals shrinks them by the freedom that the fit took
+        # reweighting residuals shrinks them by the degrees of freedom that the fit took up
         spread_factor=float(student_t.ppf(0.95, freedom) * np.sqrt(num_blocks / freedom)),
         domain=_domain(log),
     )
@@ -350,14 +354,14 @@ def _notes(service: ServiceFit, log: ServiceLog) -> list[str]:
 
 
 def paper_minimum(log: ServiceLog, deployment: str) -> Fit:
-    """The paper's estimator: the minimum over the trials of each (prompt, output) cell, then its fit of 2023.
+    """Fit with the paper's estimator: the minimum over the trials of each (prompt, output) cell, then its fit of 2023.
 
     Args:
         log: Several trials of each cell, among them cells of one output token.
-        deployment: Whose.
+        deployment: Deployment that the requests went to.
 
     Raises:
-        InsufficientMeasurementsError: No cells of one output token, or no other output length.
+        InsufficientMeasurementsError: The log has no cells of one output token, or no other output length.
 
     References:
         Narayanan et al., NeurIPS 2023; stanford-crfm/helm-efficiency, fit_runtimes.ipynb and fit_runtimes.py.

@@ -1,6 +1,6 @@
-"""Drift: whether a service itself became faster or slower, as against busier.
+"""Drift: detect whether a service itself became faster or slower, as opposed to busier.
 
-A level is the denoised runtime of a stretch of requests ÷ what the service model predicts for them, 1 for no drift.
+A level is the denoised runtime of a stretch of requests ÷ the service model's prediction for them, 1 for no drift.
 It is a lower envelope too, so a busier week has the same level as a quiet one.
 
 References:
@@ -21,9 +21,9 @@ from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
 
 MIN_CHANGE_FRACTION = 0.05
-"""Smaller changes of level are not reported, however significant."""
+"""Smallest change of level that is reported; smaller ones are not, however significant."""
 
-_MAX_JITTER_RATIO = 2.0  # of the two sides of a change; waits that pass for jitter differ by more
+_MAX_JITTER_RATIO = 2.0  # between the two sides of a change; waits mistaken for jitter differ by more
 _CRITICAL_WALD = 12.35  # 1 % significance
 _MIN_STRETCH = 30  # requests on either side of a change
 _MIN_WEEK = 20  # requests for a level of a week
@@ -36,12 +36,12 @@ class Period:
     """Requests of one stretch of time.
 
     Attributes:
-        begin: Time of its first request, seconds since 1970 UTC.
-        end: Time of its last request.
-        num_requests: How many.
-        level: Denoised runtime ÷ the service model's.
+        begin: Time of the first request, seconds since 1970 UTC.
+        end: Time of the last request, seconds since 1970 UTC.
+        num_requests: Number of requests.
+        level: Denoised runtime ÷ the service model's prediction.
         low: Lower end of the level's nominal 90 % interval.
-        high: Upper end.
+        high: Upper end of the level's nominal 90 % interval.
     """
 
     begin: float
@@ -53,7 +53,7 @@ class Period:
 
 
 def weekly_levels(log: ServiceLog, service: ServiceFit) -> tuple[Period, ...]:
-    """Level of each ISO week (UTC) with at least 20 requests; none where times are unknown."""
+    """Return the level of each ISO week (UTC) with at least 20 requests; empty if times are unknown."""
     if np.isnan(log.requested_at).any():
         return ()
     weeks = [datetime.fromtimestamp(at, UTC).isocalendar()[:2] for at in log.requested_at]
@@ -63,17 +63,18 @@ def weekly_levels(log: ServiceLog, service: ServiceFit) -> tuple[Period, ...]:
 
 
 def levels_between(log: ServiceLog, service: ServiceFit, changes: Sequence[int]) -> tuple[Period, ...]:
-    """Level of each stretch of a log that is divided before the places `changes`."""
+    """Return the level of each stretch of a log that is divided before the indices `changes`."""
     bounds = pairwise([0, *changes, len(log)])
     return tuple(_period(log.where(np.arange(begin, end)), service) for begin, end in bounds)
 
 
 def find_changes(log: ServiceLog, service: ServiceFit) -> tuple[int, ...]:
-    """Places of the first requests after significant changes of level, ascending; none where times are unknown.
+    """Return the indices of the first requests after significant changes of level, ascending; empty without times.
 
-    Binary segmentation: the likeliest place of a change is tested by a Wald statistic whose variances are resampled in
-    blocks, each side of an accepted change is searched again, and each change is tested once more between its
-    neighbours. A stretch whose envelope is not determined, because most of its requests wait, is no evidence of drift.
+    The method is binary segmentation. The likeliest index of a change is tested by a Wald statistic with variances
+    resampled in blocks. Each side of an accepted change is searched again, and each change is tested once more between
+    its neighbours. A stretch with an undetermined envelope, because most of its requests wait, gives no evidence of
+    drift.
     """
     if np.isnan(log.requested_at).any():
         return ()
@@ -87,7 +88,7 @@ def find_changes(log: ServiceLog, service: ServiceFit) -> tuple[int, ...]:
 
 
 def _changes(log: ServiceLog, service: ServiceFit, places: IntArray) -> Iterator[int]:
-    """Places of the first requests after changes, ascending."""
+    """Yield the indices of the first requests after changes, ascending."""
     place = _likeliest_change(log.where(places), service)
     if place is None:
         return
@@ -116,7 +117,7 @@ def _side_levels(log: ServiceLog, service: ServiceFit, place: int) -> list[Envel
 
 
 def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) -> float:
-    """Squared difference of the logarithms of the levels before and after a place, in its variances."""
+    """Return the squared difference of the log levels before and after an index, divided by its variance."""
     fits = _side_levels(log, service, place)
     change = float(np.log(fits[1].coefficients[0] / fits[0].coefficients[0]))
     sides = _sides(log, place)
@@ -129,12 +130,12 @@ def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) 
 
 
 def _nominal_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
-    """Variance of the logarithm of a level, as if the uncontended requests were known and independent."""
+    """Return the variance of the logarithm of a level, as if the uncontended requests were known and independent."""
     return _jitter_fraction(log, service, fit) ** 2 / float(fit.shares[0] * len(log))
 
 
 def _jitter_fraction(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
-    """Root mean square of the jitter, as a fraction of the uncontended seconds."""
+    """Return the root mean square of the jitter, as a fraction of the uncontended seconds."""
     uncontended_s = fit.seconds(_column(log, service))
     return float(np.sqrt(np.mean((fit.jitter_s(uncontended_s) / uncontended_s) ** 2)))
 
@@ -162,7 +163,7 @@ def _period(log: ServiceLog, service: ServiceFit) -> Period:
     fit = _level(log, service)
     level = float(fit.coefficients[0])
     model = service.total_s(log.prompt_tokens, log.output_tokens)
-    # the level errs by its own requests, and by the model that it is relative to
+    # the level's error has two parts: its own requests, and the model that it is relative to
     own = 1.645 * np.sqrt(_resampled_variance(log, service, fit))
     factor = float(np.exp(np.hypot(own, np.log(model.high / model.value))))
     begin, end = float(log.requested_at[0]), float(log.requested_at[-1])

@@ -1,4 +1,4 @@
-"""A robust lower envelope: what requests take when nothing is in their way, fitted through all that is in their way.
+"""A robust lower envelope: estimate uncontended request times from latencies that may be mostly contended.
 
 Each request takes its own time, give or take a jitter in both directions, and some requests wait as well. Waits only
 ever add. So the seconds y of a request with design row x are modelled as
@@ -8,11 +8,12 @@ ever add. So the seconds y of a request with design row x are modelled as
     y uniform below x·θ                                                                              too fast
 
 with all coefficients θ at least 0. Sums of exponentials imitate any falling density of waits (queues, bursts, retries,
-cold starts), so no shape of contention is assumed, only its sign. This is where the estimate differs from a minimum,
-which drifts down with every further trial, from a mean or median, which drift up with contention, and from quantile
-regression, whose right quantile depends on the unknown share of contention.
+cold starts), so no shape of contention is assumed, only its sign. The estimate differs in this from a minimum, which
+drifts down with every further trial, from a mean or median, which drift up with contention, and from quantile
+regression, because the right quantile depends on the unknown share of contention.
 
-Fitted by expectation-maximization, accelerated by SQUAREM; θ by non-negative least squares in each step.
+The model is fitted by expectation-maximization, accelerated by SQUAREM, with θ fitted by non-negative least squares in
+each step.
 
 References:
     Grushka, Characterization of exponentially modified Gaussian peaks, Analytical Chemistry 44 (1972): the density.
@@ -33,11 +34,11 @@ WAIT_SCALES = np.array([4.0, 16.0, 64.0, 256.0, 1024.0])
 """Mean waits, in standard deviations of the jitter. A wait much shorter than 4 of them looks like jitter."""
 
 MIN_UNCONTENDED_SHARE = 0.3
-"""With fewer uncontended requests the envelope is not determined; the share is then held here, and shows it."""
+"""Share of uncontended requests below which the envelope is not determined; the fitted share is then held here."""
 
 _TOO_FAST_SHARE = 0.01  # token miscounts, prefix caches; a small constant keeps them from pulling the envelope down
-_MIN_JITTER = 0.003  # of the seconds: no clock and no service is steadier; keeps the likelihood bounded
-_MAX_JITTER = 0.15  # of the seconds, or of those of the median request: what varies more is contention
+_MIN_JITTER = 0.003  # fraction of the seconds; clocks and services are never steadier. Keeps the likelihood bounded
+_MAX_JITTER = 0.15  # fraction of the seconds, or of the median request's; a larger variation is contention
 _MIN_SHARE = 1e-5
 _START_QUANTILES = (0.1, 0.3, 0.5)
 _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
@@ -51,10 +52,11 @@ class Envelope:
     Attributes:
         coefficients: θ, one for each column of the design; seconds per unit of the column.
         jitter_variance: (absolute², relative²): variance (s²) of the jitter and its part that grows with the seconds.
-        shares: Of all requests but the too fast: uncontended, then contended at each wait scale; sums to 1.
-        wait_scales: Mean waits k of the contended, in standard deviations of the jitter.
-        min_uncontended_share: What the first of `shares` was held above.
-        log_likelihood: Weighted sum over the requests.
+        shares: Shares of the requests that are not too fast: uncontended, then contended at each wait scale; they sum
+            to 1.
+        wait_scales: Mean waits k of the contended requests, in standard deviations of the jitter.
+        min_uncontended_share: Lower bound that the first of `shares` was held above.
+        log_likelihood: Weighted sum of log densities over the requests.
     """
 
     coefficients: FloatArray
@@ -66,20 +68,20 @@ class Envelope:
 
     @property
     def is_determined(self) -> bool:
-        """Whether there are enough uncontended requests; else the envelope is an upper bound."""
+        """Whether there are enough uncontended requests; otherwise the envelope is an upper bound."""
         return bool(self.shares[0] > 1.001 * self.min_uncontended_share)
 
     def seconds(self, design: FloatArray) -> FloatArray:
-        """Uncontended seconds of requests with the rows of `design`."""
+        """Return the uncontended seconds of requests with the rows of `design`."""
         return np.asarray(np.maximum(design @ self.coefficients, 1e-9))
 
     def jitter_s(self, uncontended_s: FloatArray) -> FloatArray:
-        """Standard deviation (s) of uncontended requests that take `uncontended_s`."""
+        """Return the standard deviation (s) of uncontended requests that take `uncontended_s`."""
         spread = np.sqrt(self.jitter_variance[0] + self.jitter_variance[1] * uncontended_s**2)
         return np.asarray(np.maximum(spread, _MIN_JITTER * uncontended_s))
 
     def memberships(self, design: FloatArray, seconds: FloatArray) -> FloatArray:
-        """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
+        """Return the probabilities that each request (n) is uncontended, contended, too fast: n × 3, rows sum to 1."""
         r = _expect(self, self.seconds(design), seconds).memberships
         return np.column_stack([r[0], r[1:-1].sum(axis=0), r[-1]])
 
@@ -87,7 +89,7 @@ class Envelope:
         return np.concatenate([self.coefficients, self.jitter_variance, self.shares])
 
     def _from_vector(self, vector: FloatArray) -> Self | None:
-        """The envelope that a vector stands for; None where it stands for none."""
+        """Return the envelope that a vector encodes; None if the vector is invalid."""
         q = len(self.coefficients)
         shares = vector[q + 2 :]
         if (vector < 0).any() or shares.min() <= 0 or shares[0] < self.min_uncontended_share * shares.sum():
@@ -106,15 +108,15 @@ def fit_envelope(
     """Fit a lower envelope.
 
     Args:
-        design: n × q, at least 0.
-        seconds: n, positive.
-        weights: n, how often each request counts; 1 by default.
-        start: Where to begin, such as the fit to the same requests with other weights; by default from several
-            quantile regressions, of which the likeliest end wins.
-        wait_scales: Mean waits, in standard deviations of the jitter; those of `start` where it is given.
+        design: Terms of each request, n × q, at least 0.
+        seconds: Observed seconds of each request (n), positive.
+        weights: Weight of each request (n); 1 by default.
+        start: Envelope to begin from, such as the fit to the same requests with other weights. By default several
+            quantile regressions are tried and the likeliest result wins.
+        wait_scales: Mean waits, in standard deviations of the jitter; if `start` is given, its scales are used.
 
     Returns:
-        The envelope of highest likelihood that was found.
+        The envelope with the highest likelihood that was found.
     """
     data = _Data(design, seconds, np.ones(len(seconds)) if weights is None else weights)
     if start is not None:
@@ -125,7 +127,7 @@ def fit_envelope(
 
 
 class _Data(NamedTuple):
-    """What is fitted: design n × q, seconds n, weights n."""
+    """Data to fit: design n × q, seconds n, weights n."""
 
     design: FloatArray
     seconds: FloatArray
@@ -133,12 +135,12 @@ class _Data(NamedTuple):
 
 
 class _Expectation(NamedTuple):
-    """What the seconds of n requests tell under an envelope."""
+    """Expectations given the seconds of n requests and an envelope."""
 
     log_density: FloatArray  # n
     memberships: FloatArray  # (2 + number of scales) × n: uncontended, contended at each scale, too fast
     jitter: FloatArray  # n, expected jitter in units of its standard deviation, times the probability of not too fast
-    jitter_squared: FloatArray  # n, likewise
+    jitter_squared: FloatArray  # n, expected squared jitter in the same units, times the same probability
 
 
 def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) -> _Expectation:
@@ -166,7 +168,7 @@ def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) 
 
 
 def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
-    """One step of expectation-maximization, and the log-likelihood before it."""
+    """Take one step of expectation-maximization; also return the log-likelihood before it."""
     design, seconds, weights = data
     uncontended_s = envelope.seconds(design)
     spread = envelope.jitter_s(uncontended_s)
@@ -199,7 +201,7 @@ def _allowed(shares: FloatArray, min_uncontended: float) -> FloatArray:
 
 
 def _climb(envelope: Envelope, data: _Data, *, max_steps: int, tolerance: float) -> Envelope:
-    """SQUAREM: extrapolate each pair of steps, and keep the leap only where it is likelier than the pair."""
+    """Iterate by SQUAREM: extrapolate each pair of steps, and keep the leap only if it is likelier than the pair."""
     for _ in range(max_steps // 3):
         once, _ = _step(envelope, data)
         twice, likelihood_once = _step(once, data)
@@ -228,7 +230,10 @@ def _leap(start: Envelope, once: Envelope, twice: Envelope) -> Envelope | None:
 
 
 def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
-    """A quantile regression of relative residuals by iterated least squares, and half of the requests contended."""
+    """Return a starting envelope with half of the requests contended.
+
+    Its coefficients are a quantile regression of relative residuals by iterated least squares.
+    """
     design, seconds, weights = data
     coefficients = weighted_nnls(design, seconds, weights / seconds**2)
     for _ in range(30):
@@ -247,9 +252,9 @@ def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
 
 
 def weighted_nnls(design: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:
-    """Non-negative least squares: the x >= 0 (q) that minimizes sum of weights · (design x - target)².
+    """Solve non-negative least squares: the x >= 0 (q) that minimizes sum of weights · (design x - target)².
 
-    Solved on the q × q normal equations, columns scaled alike, so that many requests cost no more than few.
+    The q × q normal equations are solved, with columns scaled alike, so that the cost hardly grows with the requests.
     """
     weighted = design * weights[:, None]
     gram, moment = design.T @ weighted, weighted.T @ target

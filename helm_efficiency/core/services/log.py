@@ -1,4 +1,4 @@
-"""What a service was seen to take: one entry a timed request, as columns of equal length."""
+"""Observed times of a service: one entry per timed request, as columns of equal length."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -12,16 +12,17 @@ from helm_efficiency.errors import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceLog:
-    """Timed requests to one deployment, in the order they were made.
+    """Timed requests to one deployment, in the order in which they were made.
 
     Attributes:
-        prompt_tokens: n, at least 1.
-        output_tokens: n, at least 1.
-        seconds: n, end to end, above 0.
-        requested_at: n, seconds since 1970 UTC; NaN where unknown.
-        run: n, number of the run or session that each request belongs to.
-        ttft_s: n, request sent to first token (s); NaN where it was not seen.
-        in_flight: n, mean number of requests of the client in flight meanwhile, itself included; NaN where unknown.
+        prompt_tokens: Tokens of each prompt (n), at least 1.
+        output_tokens: Tokens of each answer (n), at least 1.
+        seconds: End-to-end seconds of each request (n), above 0.
+        requested_at: Time of each request (n), seconds since 1970 UTC; NaN where unknown.
+        run: Number of the run or session that each request belongs to (n).
+        ttft_s: Seconds from sending each request to its first token (n); NaN where not observed.
+        in_flight: Mean number of the client's requests in flight during each one, itself included (n); NaN where
+            unknown.
     """
 
     prompt_tokens: FloatArray
@@ -44,7 +45,7 @@ class ServiceLog:
         ttft_s: ArrayLike = np.nan,
         in_flight: ArrayLike = np.nan,
     ) -> Self:
-        """A log from columns, sorted by time where times are known; a scalar stands for a whole column.
+        """Build a log from columns, sorted by time if all times are known; a scalar fills a whole column.
 
         Raises:
             InputError: A count or a duration is out of range.
@@ -67,14 +68,16 @@ class ServiceLog:
         return len(self.seconds)
 
     def where(self, chosen: BoolArray | IntArray) -> Self:
-        """The requests that a mask or an array of places chooses."""
+        """Return the requests that a mask or an array of indices selects."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def with_first_tokens(self) -> tuple[Self, IntArray]:
-        """The log with an entry more for each request whose first token was seen: itself with one output token.
+        """Return the log with one more entry for each request with an observed first token.
+
+        The added entry is the same request with one output token, timed by its first token.
 
         Returns:
-            The longer log, and for each of its entries the place of the request in this one.
+            The longer log, and for each of its entries the index of the request in this log.
         """
         seen = np.flatnonzero(np.isfinite(self.ttft_s) & (self.output_tokens > 1))
         source = np.append(np.arange(len(self)), seen)
@@ -85,11 +88,11 @@ class ServiceLog:
         return replace(log, seconds=seconds, output_tokens=output_tokens), source
 
     def blocks(self) -> IntArray:
-        """Number (n, from 0) of the group that each request is resampled with.
+        """Return the number (n, from 0) of the group that each request is resampled with.
 
-        Whole runs where runs repeat each other's lengths, as in archives: what differs from run to run then widens the
-        intervals. Else stretches of neighbours in a run, about the cube root of its length, because contention comes
-        in bursts.
+        If runs repeat each other's lengths, as in archives, the groups are whole runs, so that differences from run to
+        run widen the intervals. Otherwise they are stretches of neighbours in a run, about the cube root of its length,
+        because contention comes in bursts.
         """
         runs = np.unique(self.run, return_inverse=True)[1]
         if self._runs_repeat():
@@ -103,7 +106,7 @@ class ServiceLog:
         return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
 
     def _runs_repeat(self) -> bool:
-        """Whether most requests have lengths (within a factor 2) that three runs or more hold."""
+        """Return True if most requests have lengths (within a factor 2) that occur in three runs or more."""
         if len(np.unique(self.run)) < 8:
             return False
         cells = np.column_stack([np.floor(np.log2(self.prompt_tokens + 1.0)), np.floor(np.log2(self.output_tokens))])

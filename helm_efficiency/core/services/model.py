@@ -1,4 +1,4 @@
-"""The fitted model of a service: its terms, its coefficients, and an interval for whatever is asked of it."""
+"""The fitted model of a service: its terms, its coefficients, and an interval for every estimate made from them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -24,12 +24,12 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestShape:
-    """Which terms the runtime of a request has.
+    """Terms that the runtime of a request consists of.
 
     Attributes:
         knots: Prompt lengths between which prefill is linear; a single one where prefill is flat.
-        has_decode: Whether there is a decode slope.
-        has_context: Whether a decode step takes longer the more tokens it looks back on.
+        has_decode: True if there is a decode slope.
+        has_context: True if a decode step takes longer the more tokens it looks back on.
     """
 
     knots: tuple[int, ...]
@@ -42,7 +42,7 @@ class RequestShape:
         return len(self.knots) > 1
 
     def identifies(self, other: Self) -> bool:
-        """Whether it has all the terms of another."""
+        """Return True if this shape has all the terms of another one."""
         return (
             self.has_prefill >= other.has_prefill
             and self.has_decode >= other.has_decode
@@ -50,9 +50,11 @@ class RequestShape:
         )
 
     def design(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
-        """One row a request: 1, share of each prefill segment passed, decode steps, contexts of all these together.
+        """Return the design matrix with one row per request.
 
-        The first segment reaches down to an empty prompt, the last has no end.
+        The columns are: 1, the share of each prefill segment that the prompt passes, the number of decode steps, and
+        the summed context lengths of these steps. The first segment reaches down to an empty prompt; the last one has
+        no upper end.
         """
         p, o = np.broadcast_arrays(
             np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens, dtype=np.float64)
@@ -70,17 +72,17 @@ class RequestShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceFit:
-    """A service model with all that its intervals are made of.
+    """A service model with everything that its intervals are computed from.
 
     Attributes:
-        shape: Its terms.
-        envelope: The fit.
+        shape: Terms of the model.
+        envelope: Fitted lower envelope.
         replicates: b × q, coefficients for the requests reweighted b times.
         alternatives: a × q, coefficients under other assumptions about waits.
         spread_factor: Half-width of a nominal 90 % interval, in standard deviations of the replicates.
-        domain: What was seen.
-        notes: What a reader should know: terms that the requests do not identify, and how to get them.
-        is_upper_bound: Whether the service may be faster than estimated: too few uncontended requests, or none alone.
+        domain: Token counts that the fitted requests cover.
+        notes: Notes for the reader: terms that the requests do not identify, and how to identify them.
+        is_upper_bound: True if the service may be faster than estimated: too few uncontended requests, or none alone.
     """
 
     shape: RequestShape
@@ -93,28 +95,29 @@ class ServiceFit:
     is_upper_bound: bool = False
 
     def denoised_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
-        """Uncontended seconds of each request."""
+        """Return the uncontended seconds of each request."""
         return self._combine(self.shape.design(prompt_tokens, output_tokens))
 
     def total_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Interval:
-        """Uncontended seconds of all the requests together."""
+        """Return the total uncontended seconds of all the requests."""
         return self._combine(self.shape.design(prompt_tokens, output_tokens).sum(axis=0))
 
     def overhead_s(self) -> Interval | None:
-        """Seconds at no prompt tokens and one output token; None where they are not told apart from prefill."""
+        """Return the seconds at no prompt tokens and one output token; None if inseparable from prefill."""
         return self._combine(self.shape.design(0, 1)) if self.shape.has_prefill else None
 
     def prefill_s_per_token(self) -> Interval | None:
-        """Seconds that a prompt token adds, mean over the prompt lengths seen; None if not identified."""
+        """Return the seconds per prompt token, averaged over the prompt lengths seen; None if not identified."""
         if not self.shape.has_prefill:
             return None
         first, last = self.shape.knots[0], self.shape.knots[-1]
         return self._combine((self.shape.design(last, 1) - self.shape.design(first, 1)) / (last - first))
 
     def decode_s_per_token(self) -> Interval | None:
-        """Seconds of each output token after the first; None if not identified.
+        """Return the seconds of each output token after the first; None if not identified.
 
-        Where these depend on the context: of the second one after a prompt of the median knot's length.
+        If they depend on the context, return those of the second output token after a prompt of the median knot's
+        length.
         """
         if not self.shape.has_decode:
             return None
@@ -122,17 +125,20 @@ class ServiceFit:
         return self._combine(self.shape.design(middle, 2) - self.shape.design(middle, 1))
 
     def decode_s_per_context_token(self) -> Interval | None:
-        """Further seconds of a decode step for each token that it looks back on; None if not identified."""
+        """Return the further seconds of a decode step for each token that it looks back on; None if not identified."""
         if not self.shape.has_context:
             return None
         return self._combine(np.eye(len(self.envelope.coefficients))[-1])
 
     def memberships(self, log: ServiceLog) -> FloatArray:
-        """Probabilities of each request (n) to be uncontended, contended, too fast: n × 3, rows sum to 1."""
+        """Return the probabilities that each request (n) is uncontended, contended, too fast: n × 3, rows sum to 1."""
         return self.envelope.memberships(self.shape.design(log.prompt_tokens, log.output_tokens), log.seconds)
 
     def coefficients(self) -> RuntimeCoefficients:
-        """The service model as coefficients; their intervals are of the denoised runtime, not of single requests."""
+        """Return the service model as coefficients.
+
+        Their intervals hold for the denoised runtime, not for single requests.
+        """
         theta, knots = self.envelope.coefficients, self.shape.knots
         overhead_s = float(theta[0]) if self.shape.has_prefill else 0.0
         shortest = self.denoised_s(knots, 1)
@@ -149,7 +155,10 @@ class ServiceFit:
         )
 
     def _combine(self, rows: FloatArray) -> Interval:
-        """Interval of combinations of the coefficients: their scatter, and what other assumptions would change."""
+        """Return linear combinations of the coefficients with their intervals.
+
+        The half-width combines the scatter of the replicates and the largest change under other assumptions.
+        """
         value = rows @ self.envelope.coefficients
         scatter = self.spread_factor * np.std(rows @ self.replicates.T, axis=-1, ddof=1)
         assumed = np.max(np.abs(rows @ self.alternatives.T - value[..., None]), axis=-1)

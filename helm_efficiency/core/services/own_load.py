@@ -1,12 +1,12 @@
 """The load that a client puts on a service itself, by sending several requests at a time.
 
-A harness keeps a number of requests in flight (helm-run four by default). A small server then computes them side by
-side, and each takes longer than it would alone. Waits that only add, and only sometimes, are the wrong picture of that:
-every request is slowed down. Here the seconds of a request with n in flight, itself included, are
+A harness keeps a number of requests in flight (helm-run four by default). A small server then computes them in
+parallel, and each takes longer than it would alone. Occasional added waits do not describe that, because every request
+is slowed down. Here the seconds of a request with n in flight, itself included, are
 
     seconds(n) = seconds(1) * n ** exponent          exponent 0: enough capacity; 1: one request at a time is computed
 
-and the exponent is fitted where n varies. Where it does not vary, what is seen is only an upper bound.
+and the exponent is fitted if n varies. If n does not vary, the observed seconds are only an upper bound.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.services.envelope import fit_envelope
 
 ALONE = 1.2
-"""Requests in flight up to which a client counts as sending one at a time: the clocks of logs are that coarse."""
+"""Most requests in flight for which a client counts as sending one at a time, because the clocks of logs are coarse."""
 
 _EXPONENTS = np.arange(0.0, 1.31, 0.1)
 """Exponents that are tried. A batching server is between 0 and 1; beyond 1 it loses throughput under load."""
@@ -35,13 +35,13 @@ too. On logs of four clients that share one server, 3 % of the requests are at t
 
 
 class OwnLoad(NamedTuple):
-    """What a client's own requests at the same time do to each of them.
+    """Effect of a client's simultaneous requests on each other.
 
     Attributes:
         usual: Median number of requests in flight.
-        exponent: How seconds grow with the number in flight; NaN where the log does not tell.
+        exponent: Exponent by which seconds grow with the number in flight; NaN if the log does not identify it.
         low: Lower end of the nominal 90 % interval of the exponent.
-        high: Upper end of it.
+        high: Upper end of the nominal 90 % interval of the exponent.
     """
 
     usual: float
@@ -51,7 +51,7 @@ class OwnLoad(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether the log tells what the load does."""
+        """Whether the log identifies the effect of the load."""
         return not np.isnan(self.exponent)
 
 
@@ -62,7 +62,7 @@ def requests_in_flight(begin_s: FloatArray, seconds: FloatArray) -> FloatArray:
         begin_s: Times at which the requests of one client began (s), shape (n,); NaN where unknown. In a log of whole
             seconds, requests that begin in the same second are spread evenly over it, in the order given, and the
             result is rounded to whole requests: a client keeps a whole number of them in flight, and the rest is error.
-        seconds: How long each took, shape (n,); NaN where unknown.
+        seconds: Duration of each request (s), shape (n,); NaN where unknown.
     """
     result = np.full(len(begin_s), np.nan)
     known = np.flatnonzero(np.isfinite(begin_s) & np.isfinite(seconds) & (seconds > 0))
@@ -92,10 +92,9 @@ def _spread_over_seconds(begin_s: FloatArray) -> FloatArray:
 
 
 def fit_own_load(design: FloatArray, seconds: FloatArray, in_flight: FloatArray) -> OwnLoad | None:
-    """Fit what a client's own load does to its requests.
+    """Fit the effect of a client's own load on its requests.
 
-    The exponent is the one under which the lower envelope of the seconds, brought to one request at a time, is
-    likeliest.
+    The chosen exponent maximizes the likelihood of the lower envelope of the seconds, scaled to one request at a time.
 
     Args:
         design: Terms of a request alone, n × q.
@@ -103,7 +102,7 @@ def fit_own_load(design: FloatArray, seconds: FloatArray, in_flight: FloatArray)
         in_flight: Requests in flight during each, shape (n,); NaN where unknown.
 
     Returns:
-        The effect; None where requests came one at a time or the numbers in flight are unknown.
+        The effect; None if requests came one at a time or the numbers in flight are unknown.
     """
     known = np.isfinite(in_flight)
     if known.mean() < 0.5:

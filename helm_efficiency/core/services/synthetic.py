@@ -1,4 +1,4 @@
-"""Synthetic services of known truth, to try estimators on: `benchmarks/denoise.py` and the tests do.
+"""Synthetic services with known true runtimes, used to test estimators in `benchmarks/denoise.py` and the tests.
 
 seen = (overhead_s + prefill_s_per_token * p + decode_s_per_token * (o - 1)
             + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)) * level * jitter + wait
@@ -26,13 +26,13 @@ _MEAN_BURST = 20.0  # requests
 
 @dataclass(frozen=True, slots=True)
 class SyntheticService:
-    """The truth of a service.
+    """True coefficients of a synthetic service.
 
     Attributes:
-        overhead_s: Of every request.
-        prefill_s_per_token: Of each prompt token.
-        decode_s_per_token: Of each output token after the first.
-        decode_s_per_context_token: Of each of these and each token that it looks back on.
+        overhead_s: Seconds that every request takes, whatever its lengths.
+        prefill_s_per_token: Seconds of each prompt token.
+        decode_s_per_token: Seconds of each output token after the first.
+        decode_s_per_context_token: Further seconds of each such output token for each token that it looks back on.
         jitter_fraction: Standard deviation of the logarithm of uncontended seconds.
     """
 
@@ -43,19 +43,19 @@ class SyntheticService:
     jitter_fraction: float = 0.03
 
     def uncontended_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
-        """Seconds without jitter, contention or drift."""
+        """Return the seconds without jitter, contention or drift."""
         p, o = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(output_tokens, dtype=np.float64)
         decode_s = self.decode_s_per_token * (o - 1.0) + self.decode_s_per_context_token * context_tokens(p, o)
         return np.asarray(self.overhead_s + self.prefill_s_per_token * p + decode_s)
 
     def serve(self, kind: str, *, contended_share: float, num_trials: int, rng: Generator) -> ServiceLog:
-        """Requests of the paper's 5 × 7 lengths, in random order, a few seconds apart.
+        """Return a log of requests of the paper's 5 × 7 lengths, in random order, a few seconds apart.
 
         Args:
             kind: A key of `CONTENTION`.
             contended_share: Share of the requests that wait.
             num_trials: Requests of each pair of lengths.
-            rng: Of everything random.
+            rng: Source of all random numbers.
         """
         grid = [(p, o) for p in PAPER_PROMPT_TOKENS for o in PAPER_OUTPUT_TOKENS] * num_trials
         p, o = rng.permutation(np.array(grid, dtype=np.float64)).T
@@ -68,18 +68,18 @@ class SyntheticService:
 
 
 def drifting(log: ServiceLog, *, at: int, before: float) -> ServiceLog:
-    """The same requests, those before the place `at` slower by a factor."""
+    """Return the same requests, with those before the index `at` slower by the factor `before`."""
     return replace(log, seconds=log.seconds * np.where(np.arange(len(log)) < at, before, 1.0))
 
 
 def _queue(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArray:
-    """Independent waits in line, half a second in the mean."""
+    """Return independent waits in line, half a second on average."""
     n = len(uncontended_s)
     return np.asarray((rng.random(n) < share) * rng.exponential(0.5, n))
 
 
 def _bursts(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArray:
-    """The same waits, but in bursts of neighbours."""
+    """Return waits like those of `_queue`, but in bursts of neighbouring requests."""
     n = len(uncontended_s)
     busy = np.zeros(n, dtype=np.bool_)
     while busy.mean() < share:
@@ -89,7 +89,10 @@ def _bursts(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArr
 
 
 def _retries(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArray:
-    """Failed tries of half the request's length, back-offs of 0.5, 1, 2 … s, shortened as OpenAI's client does."""
+    """Return waits of retries: failed tries of half the request's length, and back-offs of 0.5, 1, 2 … s.
+
+    Back-offs are shortened at random, as OpenAI's client does.
+    """
     n = len(uncontended_s)
     num_retries = np.minimum(rng.geometric(0.7, n), 4)
     back_off_s = 0.5 * (2.0**num_retries - 1.0) * rng.uniform(0.75, 1.0, n)
@@ -97,13 +100,13 @@ def _retries(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatAr
 
 
 def _slowdown(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArray:
-    """A shared accelerator: everything takes up to 2.5 times as long."""
+    """Return the waits on a shared accelerator: everything takes up to 2.5 times as long."""
     n = len(uncontended_s)
     return np.asarray((rng.random(n) < share) * uncontended_s * rng.uniform(0.0, 1.5, n))
 
 
 def _mixture(share: float, uncontended_s: FloatArray, rng: Generator) -> FloatArray:
-    """Any of the others, and cold starts."""
+    """Return waits drawn from all the other kinds, and from cold starts."""
     sources = (_queue, _retries, _slowdown, _cold_start)
     waits = np.stack([source(1.0, uncontended_s, rng) for source in sources])
     n = len(uncontended_s)

@@ -1,4 +1,4 @@
-"""Request times of one batch size -> a time to the first token for each prompt length, and one time for each further.
+"""Fit a time to the first token for each prompt length, and one time for each further token, at one batch size.
 
 The model is the paper's, with one slope shared by all prompt lengths and a deviation of each prompt length from it:
 
@@ -20,13 +20,13 @@ from helm_efficiency.errors import InsufficientMeasurementsError
 Cells = Mapping[tuple[int, int], float]
 """Seconds by (prompt tokens, output tokens)."""
 
-# Sensitivities are of eight of the paper's logs (four A100, four V100) with prompt lengths held out as in `validation`:
-# the change of the mean absolute error (4.81 % at one output token, 1.93 % over all) and of the coverage (90.9 %) in
-# percentage points, where the constant is 50 % lower or higher.
+# Sensitivities were measured on eight of the paper's logs (four A100, four V100) with prompt lengths held out as in
+# `validation`: the change of the mean absolute error (4.81 % at one output token, 1.93 % over all) and of the coverage
+# (90.9 %) in percentage points, if the constant is 50 % lower or higher.
 _CELL_NOISE = 0.002  # least scatter of a cell, as clean logs show 0.1 to 0.2 %. Errors: less than 0.01; coverage 0.1
-_PROMPT_NOISE = 0.003  # least scatter of slopes between prompt lengths, likewise. Less than 0.01; coverage 0.2
-_UNKNOWN_NOISE = 0.01  # scatter where too few cells show it: a noisy machine's. Never reached by these logs
-_LOSS_SCALE = 0.5  # in standard deviations, where squares turn linear: outliers count little. 0.02; coverage 0.2
+_PROMPT_NOISE = 0.003  # least scatter of slopes between prompt lengths, for the same reason. Less than 0.01; 0.2
+_UNKNOWN_NOISE = 0.01  # scatter of a noisy machine, used if too few cells show it. Never reached by these logs
+_LOSS_SCALE = 0.5  # standard deviations at which squares turn linear: outliers count little. 0.02; coverage 0.2
 _MAD_TO_STD = 1.4826  # of a normal distribution: standard deviation over median absolute deviation
 _SLOPE_NOISE = 0.001  # least scatter of slopes in the test of the context term. No effect on these logs
 _CONTEXT_T = 4.0  # standard errors: of 18 logs tested none should show growth by chance. Less than 0.01
@@ -38,15 +38,15 @@ _TOLERANCE = 1e-5  # relative: far below the scatter of any cell
 
 @dataclass(frozen=True, slots=True)
 class AdditiveFit:
-    """What the cells of one batch size say about prefill and decode.
+    """Prefill and decode times fitted to the cells of one batch size.
 
     Attributes:
         prompt_tokens: Distinct prompt lengths, ascending; shape (P,).
-        prefill_s: Seconds to the first output token at each; shape (P,).
+        prefill_s: Seconds to the first output token at each prompt length; shape (P,).
         decode_s_per_token: Seconds of a further token at an empty context.
-        decode_s_per_context_token: Further seconds for each token of context; 0 where the data do not identify it.
+        decode_s_per_context_token: Further seconds for each token of context; 0 if the data do not identify it.
         decode_error: Standard error of the decode time, as a fraction.
-        residuals: Measured / predicted - 1, one a cell, in the order given; shape (N,).
+        residuals: Measured / predicted - 1 of each cell, in the order given; shape (N,).
     """
 
     prompt_tokens: FloatArray
@@ -58,25 +58,25 @@ class AdditiveFit:
 
     @property
     def noise(self) -> float:
-        """Mean absolute residual, as a fraction: how far single cells stray from the additive model."""
+        """Mean absolute residual, as a fraction: the distance of single cells from the additive model."""
         return float(np.mean(np.abs(self.residuals)))
 
 
 def context_tokens(prompt_tokens: FloatArray, output_tokens: FloatArray) -> FloatArray:
-    """Sum of the context lengths of all decode steps: of p + t over t = 1 … o-1."""
+    """Return the sum of the context lengths of all decode steps: p + t summed over t = 1 … o-1."""
     steps = np.maximum(output_tokens - 1.0, 0.0)
     return np.asarray(steps * prompt_tokens + steps * (steps + 1.0) / 2.0)
 
 
 def fit_additive(cells: Cells, *, resolution_s: float = 0.0) -> AdditiveFit:
-    """Fit one line a prompt length, all of one slope, robustly and by relative error.
+    """Fit one line per prompt length, all with one slope, robustly and by relative error.
 
-    The context term is kept where it is at least four standard errors above zero and worth more than 2 % of the decode
+    The context term is kept if it is at least four standard errors above zero and worth more than 2 % of the decode
     time over the measured contexts; otherwise it is left at zero.
 
     Args:
         cells: Seconds by (prompt tokens, output tokens).
-        resolution_s: Step that the seconds were rounded to.
+        resolution_s: Step to which the seconds were rounded.
 
     Raises:
         InsufficientMeasurementsError: No prompt length has two output lengths.
@@ -125,7 +125,7 @@ class _Problem:
         return cls(prompts, index, p, o, seconds, slopes, slope, cell_scale, prompt * _LOSS_SCALE, error)
 
     def solve(self, *, with_context: bool) -> AdditiveFit:
-        """Iteratively reweighted least squares; rows are cells, then the deviations of the prompt lengths."""
+        """Solve by iteratively reweighted least squares; rows are cells, then the deviations of the prompt lengths."""
         design, target = self._system(with_context=with_context)
         unit = np.linalg.norm(design, axis=0)
         design /= unit
@@ -146,7 +146,11 @@ class _Problem:
         return AdditiveFit(self.prompts, prefill_s, decode, context, self.slope_error, self.seconds / predicted - 1.0)
 
     def _system(self, *, with_context: bool) -> tuple[FloatArray, FloatArray]:
-        """Unknowns: prefill of each prompt length, decode, deviation of each prompt length, context term."""
+        """Return the design matrix and the target.
+
+        The unknowns are the prefill of each prompt length, decode, the deviation of each prompt length, and the context
+        term.
+        """
         num_cells, num_prompts = len(self.p), len(self.prompts)
         design = np.zeros((num_cells + num_prompts, 2 * num_prompts + 1 + with_context))
         rows = np.arange(num_cells)
@@ -161,7 +165,7 @@ class _Problem:
         return design, np.concatenate([1.0 / self.cell_scale, np.zeros(num_prompts)])
 
     def context_t(self) -> float:
-        """Growth of the prompt lengths' own slopes with the prompt, in standard errors; 0 if it cannot be told."""
+        """Return the growth of the prompt lengths' own slopes with the prompt, in standard errors; 0 if unknown."""
         if len(self.slopes) < max(len(self.prompts), _MIN_PROMPTS_FOR_CONTEXT):
             return 0.0
         x = self.prompts - self.prompts.mean()
@@ -172,7 +176,7 @@ class _Problem:
 
 
 def _own_lines(o: FloatArray, seconds: FloatArray, index: NDArray[np.intp], num: int) -> tuple[FloatArray, FloatArray]:
-    """Slope of each prompt length with two output lengths or more, and residuals (fractions) where there are three."""
+    """Return the slope of each prompt length with two output lengths or more, and residuals (fractions) if three."""
     slopes, residuals = [], []
     for i in range(num):
         here = index == i
@@ -192,7 +196,7 @@ def _spread(values: FloatArray) -> float:
 
 
 def monotone(values: FloatArray) -> FloatArray:
-    """The nearest values, by least squares, that never fall."""
-    from scipy.optimize import isotonic_regression  # here, as predictions need none of it
+    """Return the nearest values, by least squares, that never fall."""
+    from scipy.optimize import isotonic_regression  # imported here because predictions do not need it
 
     return np.asarray(isotonic_regression(values).x, dtype=np.float64)

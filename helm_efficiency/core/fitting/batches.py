@@ -1,7 +1,7 @@
-"""Larger batches: a prefill factor and a decode time for each batch size, against the smallest one measured.
+"""Larger batches: a prefill factor and a decode time for each batch size, relative to the smallest one measured.
 
-A batch of b prompts of p tokens prefills like one prompt of b * p tokens, or like b prompts one after another where
-that is faster, times a factor that the data give; its rows share a decode step, which takes longer the more there are.
+A batch of b prompts of p tokens prefills like one prompt of b * p tokens, or like b prompts one after another if that
+is faster, times a factor fitted to the data. Its rows share a decode step, which takes longer the more rows there are.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ import numpy as np
 from helm_efficiency.core.fitting.additive_model import AdditiveFit, Cells, context_tokens
 from helm_efficiency.core.runtime_model import RuntimeCoefficients
 
-_ITERATIONS = 50  # steps of reweighting, without a stop: two unknowns settle long before
-_LOSS_SCALE = 0.01  # relative residual where squares turn linear: cells further off count little
+_ITERATIONS = 50  # steps of reweighting, without early stopping: two unknowns settle long before
+_LOSS_SCALE = 0.01  # relative residual at which squares turn linear: cells further off count little
 
 
 def fit_batches(
     by_batch: Mapping[int, Cells], additive: AdditiveFit, base: RuntimeCoefficients
 ) -> tuple[tuple[int, float, float], ...]:
-    """(batch size, prefill factor, decode seconds per token) of each batch size; empty for one batch size alone.
+    """Return (batch size, prefill factor, decode seconds per token) of each batch size; empty for one batch size alone.
 
     Args:
-        by_batch: Cells of each batch size; the first is what `additive` and `base` were fitted to.
+        by_batch: Cells of each batch size; `additive` and `base` were fitted to the first.
         additive: Fit of the smallest batch size.
         base: Coefficients of the smallest batch size, with its knots in tokens of the whole batch.
     """
@@ -34,7 +34,7 @@ def fit_batches(
 
 
 def _fit_batch(batch: int, cells: Cells, base: RuntimeCoefficients) -> tuple[float, float]:
-    """Relative least squares with a soft-L1 loss; without a second output length the factor stays 1."""
+    """Fit by relative least squares with a soft-L1 loss; without a second output length the factor stays 1."""
     p, o = np.array(list(cells), dtype=np.float64).T
     seconds = np.array(list(cells.values()))
     context = base.decode_s_per_context_token * batch * context_tokens(p, o)

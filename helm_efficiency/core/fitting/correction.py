@@ -1,4 +1,4 @@
-"""What separates simulated times from those of a real server, as factors with intervals."""
+"""Correct simulated times to those of a real server, by factors with intervals."""
 
 from dataclasses import dataclass, replace
 
@@ -8,19 +8,19 @@ from helm_efficiency.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Factors that simulated times are multiplied by, and how far single stacks stray from them.
+    """Factors that simulated times are multiplied by, with the deviation of single stacks from them.
 
     Attributes:
         prefill_factor: Factor of prefill.
         decode_factor: Factor of decode.
         prefill_error: Half-width of the nominal 90 % interval of prefill, as a fraction.
         decode_error: Half-width of the nominal 90 % interval of decode, as a fraction.
-        step_s: Seconds that a decode step takes beside its kernels: scheduling, sampling, launches.
-        row_s: Further seconds of these for each row of the batch.
-        source: What it was learnt from.
+        step_s: Seconds of a decode step outside its kernels: scheduling, sampling, launches.
+        row_s: Further seconds outside the kernels for each row of the batch.
+        source: Origin of the factors.
 
     Raises:
-        InputError: A factor or an error that is not above 0.
+        InputError: A factor or an error is not above 0.
     """
 
     prefill_factor: float
@@ -43,7 +43,7 @@ def corrected(coefficients: RuntimeCoefficients, correction: Correction) -> Runt
     """Return coefficients with every time multiplied, and with intervals that hold for a real server.
 
     Args:
-        coefficients: Fitted to simulated cells.
+        coefficients: Coefficients fitted to simulated cells.
         correction: Factors and errors of such a simulation.
 
     Example:

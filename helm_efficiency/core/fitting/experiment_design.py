@@ -1,12 +1,12 @@
-"""Which cell to time next, and when to stop: design of experiments for one model on one stack.
+"""Choose which cell to time next, and when to stop: design of experiments for one model on one stack.
 
 A *belief* predicts requests with intervals and can be updated by measurements. The next cell is the one that would
-narrow the intervals of the requests of interest most for each second that timing it takes, judged before it is timed:
-the belief is updated by what it predicts itself. Profiling stops when the belief's own expected error is small enough;
-the truth is never needed.
+narrow the intervals of the requests of interest most for each second that timing it takes. This is judged before the
+cell is timed: the belief is updated by its own prediction. Profiling stops when the belief's own expected error is
+small enough; the truth is never needed.
 
-There are two beliefs: `MeasuredBelief`, which knows only what was measured, and `runtime_prior.RuntimePrior`, which
-also knows what a transfer model says of the architecture. Any other with the two methods of `Belief` will do.
+There are two beliefs: `MeasuredBelief` knows only the measurements, and `runtime_prior.RuntimePrior` also knows the
+transfer model's prediction for the architecture. Any other object with the two methods of `Belief` works as well.
 """
 
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ _LEAST_S = 1e-6
 
 
 class Belief(Protocol):
-    """What is known of a model's runtime so far."""
+    """Current knowledge of a model's runtime."""
 
     def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
-        """Seconds of requests, with nominal 90 % intervals."""
+        """Predict the seconds of requests, with nominal 90 % intervals."""
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
-        """The belief after some more cells were measured."""
+        """Return the belief after some more cells were measured."""
 
 
 class Cell(NamedTuple):
-    """What can be timed."""
+    """A combination of prompt length, output length and batch size that can be timed."""
 
     prompt_tokens: int
     output_tokens: int
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Requests that are to be predicted well: arrays of one shape, or a batch size for all."""
+    """Requests to predict well: arrays of one shape; the batch size may be a single number for all."""
 
     prompt_tokens: ArrayLike
     output_tokens: ArrayLike
@@ -56,18 +56,18 @@ class Requests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBelief:
-    """The fit of what was measured so far.
+    """Belief that consists of a fit to the measurements so far.
 
     Attributes:
-        profile: At least the cells of `first_cells`.
-        neighbours: `fit_smallest_batch` of other models on the stack, if there are any.
+        profile: Measurements so far, at least the cells of `first_cells`.
+        neighbours: Fits by `fit_smallest_batch` of other models on the stack, if there are any.
     """
 
     profile: Profile
     neighbours: Sequence[AdditiveFit] = ()
 
     def predict(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike = 1) -> Prediction:
-        """Seconds of requests, with nominal 90 % intervals.
+        """Predict the seconds of requests, with nominal 90 % intervals.
 
         Raises:
             InsufficientMeasurementsError: The measurements do not determine decode.
@@ -76,21 +76,21 @@ class MeasuredBelief:
         return coefficients.predict(prompt_tokens, output_tokens, batch_size=batch_size)
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
-        """The belief after some more cells were measured."""
+        """Return the belief after some more cells were measured."""
         return replace(self, profile=self.profile.with_more(measurements))
 
 
 def first_cells(candidates: Sequence[Cell]) -> list[Cell]:
-    """Cells that have to be timed before anything can be predicted without a prior.
+    """Return the cells that have to be timed before anything can be predicted without a prior.
 
-    The shortest and the longest prompt with one output token, and the shortest with the output length nearest to 16:
-    long enough that a clock of a millisecond tells the decode time to half a percent, and no longer.
+    These are the shortest and the longest prompt with one output token, and the shortest with the output length nearest
+    to 16: just long enough for a clock of a millisecond to measure the decode time to half a percent.
 
     Args:
-        candidates: All that can be timed, with one output token among them.
+        candidates: All cells that can be timed, some of them with one output token.
 
     Raises:
-        InputError: One output token or a longer output is not among them.
+        InputError: The candidates lack one output token or a longer output.
     """
     prompts = [c.prompt_tokens for c in candidates if c.output_tokens == 1]
     outputs = [c.output_tokens for c in candidates if c.output_tokens > 1 and c.prompt_tokens in prompts]
@@ -103,11 +103,11 @@ def first_cells(candidates: Sequence[Cell]) -> list[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What is to be known, of which requests, to be found out by timing which cells.
+    """Goal of an experiment: the cells that can be timed, the requests to predict, and the wanted error.
 
     Attributes:
         candidates: Cells that can be timed; each once.
-        requests: What the error is averaged over.
+        requests: Requests that the error is averaged over.
         target_error_fraction: Wanted mean absolute error.
     """
 
@@ -116,9 +116,9 @@ class Design:
     target_error_fraction: float
 
     def expected_error_fraction(self, belief: Belief) -> float:
-        """Mean absolute error over the requests that the belief's intervals amount to, if they are Gaussian.
+        """Return the mean absolute error over the requests that the belief's intervals imply, if they are Gaussian.
 
-        A request that is predicted to take no time, which only noise can do, counts as wholly unknown.
+        A request with a predicted time of 0, which only noise can cause, counts as wholly unknown.
         """
         prompts, outputs, batches = self.requests
         predicted = belief.predict(prompts, outputs, batch_size=batches)
@@ -127,12 +127,12 @@ class Design:
         return float(np.mean(fraction)) / QUANTILE_90 * _MEAN_ABSOLUTE
 
     def next_cell(self, belief: Belief, timed: Sequence[Cell] = ()) -> Cell | None:
-        """The cell whose timing lowers the expected error most per second; None when to stop.
+        """Return the cell that lowers the expected error most per second of timing, or None to stop.
 
-        Stops when the target is met, or when no cell is expected to lower the error.
+        Profiling stops when the target is met, or when no cell is expected to lower the error.
 
         Args:
-            belief: What is known.
+            belief: Current belief about the model.
             timed: Cells that were timed before.
         """
         error = self.expected_error_fraction(belief)

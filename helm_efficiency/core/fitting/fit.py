@@ -1,4 +1,4 @@
-"""Measurements -> coefficients."""
+"""Fit coefficients to measurements."""
 
 import hashlib
 import json
@@ -23,24 +23,24 @@ from helm_efficiency.errors import InsufficientMeasurementsError
 
 _NO_DOMAIN = Domain(1, 1, 1, 1)
 _NOISY = 0.01  # mean absolute residual: 10 of the paper's 18 logs stay below it
-_LEAST_S = 1e-9  # no request is faster, and no ratio to it overflows
+_LEAST_S = 1e-9  # below any request's time, and large enough that ratios to it do not overflow
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Coefficients of one deployment on one stack, with what they were made from.
+    """Coefficients of one deployment on one stack, with their provenance.
 
     Attributes:
-        deployment: Deployment that the coefficients are of.
-        stack: Hardware and software that they hold on.
-        coefficients: The fitted numbers.
+        deployment: Deployment that the coefficients describe.
+        stack: Hardware and software for which they hold.
+        coefficients: Fitted coefficients.
         tier: Tier of evidence behind the coefficients; `Tier.meaning` explains each.
         profile_sha256: Hash of the measurements that were fitted.
-        notes: What a reader should know: terms left at zero, noisy cells, extrapolation.
+        notes: Notes for the reader: terms left at zero, noisy cells, extrapolation.
         versions: Versions of the software that made the fit, by package.
-        source: Where the measurements or the coefficients come from.
-        fitted_on: ISO date, empty if unknown.
-        is_upper_bound: Whether requests may take less than the coefficients say, as of a service never seen alone.
+        source: Origin of the measurements or of the coefficients.
+        fitted_on: ISO date of the fit, empty if unknown.
+        is_upper_bound: True if requests may take less than the coefficients say, as for a service never seen alone.
     """
 
     deployment: str
@@ -55,7 +55,7 @@ class Fit:
     is_upper_bound: bool = False
 
     def sha256(self) -> str:
-        """Hash of all of it, to trace any number back to the coefficients it was computed with."""
+        """Return a hash of the whole fit, to trace any number back to the coefficients it was computed with."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -63,17 +63,17 @@ def fit_profile(profile: Profile, *, rule: PrefillRule | str = PrefillRule.auto,
     """Fit coefficients to a profile.
 
     Args:
-        profile: At least two output lengths for one prompt length; seconds.
-        rule: Way to fit and to read prefill. `auto` lets the data choose how it is read between knots.
-        others: Profiles of other models on the same stack, which `auto` may learn the stack's steps from; those of the
-            profile's own deployment, and those that determine no prefill, are passed over.
+        profile: Measurements in seconds, with at least two output lengths for one prompt length.
+        rule: Rule by which prefill is fitted and read. `auto` lets the data choose how it is read between knots.
+        others: Profiles of other models on the same stack, from which `auto` may learn the stack's steps. Profiles of
+            the profile's own deployment, and profiles that do not determine prefill, are skipped.
 
     Returns:
         Coefficients in seconds, with nominal 90 % intervals.
 
     Raises:
-        InputError: No such rule.
-        InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
+        InputError: The rule is unknown.
+        InsufficientMeasurementsError: Decode cannot be separated from prefill; the message says what to measure.
 
     References:
         Narayanan et al., NeurIPS 2023, equations 1 and 2.
@@ -99,7 +99,7 @@ def fit_among(profile: Profile, neighbours: Sequence[AdditiveFit], *, rule: Pref
     """Fit a profile as `fit_profile` does, given the additive fits of the stack's other models.
 
     Raises:
-        InsufficientMeasurementsError: Decode cannot be told from prefill; says what to measure.
+        InsufficientMeasurementsError: Decode cannot be separated from prefill; the message says what to measure.
     """
     try:
         by_batch = cells_by_batch(profile)
@@ -127,10 +127,10 @@ def fit_among(profile: Profile, neighbours: Sequence[AdditiveFit], *, rule: Pref
 
 
 def fit_smallest_batch(profile: Profile) -> AdditiveFit:
-    """Fit knots and decode time to a profile's smallest batch size, before any curve is laid through them.
+    """Fit knots and decode time to a profile's smallest batch size, before any curve is fitted through them.
 
     Raises:
-        InsufficientMeasurementsError: Decode cannot be told from prefill.
+        InsufficientMeasurementsError: Decode cannot be separated from prefill.
     """
     by_batch = cells_by_batch(profile)
     with _solvable():
@@ -145,10 +145,10 @@ def _additive(by_batch: Mapping[int, Cells], profile: Profile) -> AdditiveFit:
 
 @contextmanager
 def _solvable() -> Iterator[None]:
-    """Say so where times are so far from any line that arithmetic ends: wrong units, or several things in one file.
+    """Turn arithmetic errors into a message: wrong units, or several things in one file, lead to unsolvable equations.
 
     Raises:
-        InsufficientMeasurementsError: They are.
+        InsufficientMeasurementsError: The times are too far from any line for the equations to be solved.
     """
     try:
         with np.errstate(divide="raise", invalid="raise", over="raise"):
@@ -198,7 +198,7 @@ def _notes(additive: AdditiveFit, curve: Curve, quadratic: float) -> tuple[str, 
 
 
 def _fit_table(cells: Cells, rule: PrefillRule) -> tuple[RuntimeCoefficients, tuple[str, ...]]:
-    """A table as HELM has it: `helm` in full precision, the paper's estimators rounded as they are."""
+    """Fit a table like HELM's: `helm` in full precision, the paper's estimators rounded as the authors do."""
     if rule is PrefillRule.paper_2022:
         fit = fit_paper_2022(cells)
     else:

@@ -1,4 +1,4 @@
-"""Coefficients of everything that was measured, with what they were made with and when."""
+"""Fit coefficients to every measured profile, and record the software versions and the date of the fits."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,11 +15,11 @@ from helm_efficiency.version import __version__
 
 
 class Fits(NamedTuple):
-    """What came of fitting profiles.
+    """Result of fitting profiles.
 
     Attributes:
-        fits: In the order of their profiles.
-        failures: Why the others have none, one line each.
+        fits: Successful fits, in the order of their profiles.
+        failures: Reasons why the other profiles have no fit, one line each.
     """
 
     fits: tuple[Fit, ...]
@@ -32,17 +32,17 @@ def fit_profiles(
     """Fit coefficients to profiles, each of which may learn from the others of its stack.
 
     Args:
-        profiles: Seconds, of any deployments and stacks.
-        rule: Way to fit and to read prefill. `auto` lets the data choose how it is read between knots, and learns from
-            all that was measured on the same stack.
+        profiles: Measurements in seconds, of any deployments and stacks.
+        rule: Rule by which prefill is fitted and read. `auto` lets the data choose how it is read between knots, and
+            learns from all measurements on the same stack.
         known: Further profiles to learn from, which are not fitted themselves.
 
     Returns:
-        Fits with the versions of the software that made them and today's date; profiles whose measurements do not
+        Fits with the versions of the software that made them and today's date; profiles with measurements that do not
         determine coefficients are named among the failures.
 
     Raises:
-        InputError: No such rule.
+        InputError: The rule is unknown.
 
     Example:
         >>> from helm_efficiency import Measurement, Profile, Stack, fit_profiles

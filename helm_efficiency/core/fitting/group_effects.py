@@ -1,11 +1,11 @@
-"""Errors of a prediction by group, with partial pooling: what an engine, an accelerator or a model adds to the error.
+"""Errors of a prediction by group, with partial pooling: the share of an engine, an accelerator or a model in them.
 
-    log(measured / predicted) = overall + one effect a group of each factor + residual
+    log(measured / predicted) = overall + one effect per group of each factor + residual
 
-Every effect is drawn from a normal distribution around 0 whose width belongs to its factor, so groups with few
+Every effect is drawn from a normal distribution around 0, and each factor has its own width. So groups with few
 observations are pulled towards the overall error, and a group that was never seen has effect 0 and the whole width of
 its factor. Widths are the most probable ones given the observations. Residuals may have outliers (a measurement with
-an option that nobody wrote down): they are taken from Student's t with four degrees of freedom.
+an option that nobody wrote down), so they follow Student's t with four degrees of freedom.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Groups = Mapping[str, str]
 """Group of an observation by factor, such as {"engine": "vllm"}; a factor may be missing."""
 
 _OVERALL_SD = 0.5
-"""Width of the overall error: a factor of 1.6 either way. Half of it moves the results by less than 1 %."""
+"""Width of the overall error: a factor of 1.6 either way. Halving it moves the results by less than 1 %."""
 
 _WIDTH_MEDIAN, _WIDTH_LOG_SD = 0.1, 1.0
 """Prior of the width of a factor: 2 to 50 %. It matters for factors with two or three groups only."""
@@ -32,11 +32,11 @@ _ITERATIONS = 3
 
 
 class LogError(NamedTuple):
-    """What is expected of log(measured / predicted).
+    """Expected distribution of log(measured / predicted).
 
     Attributes:
-        mean: Its mean.
-        sd: Its standard deviation, for a single new configuration.
+        mean: Mean of the logarithm.
+        sd: Standard deviation of the logarithm, for a single new configuration.
     """
 
     mean: float
@@ -49,7 +49,7 @@ class GroupEffects:
 
     Attributes:
         widths: Standard deviation of the effects of each factor.
-        residual_sd: Standard deviation of what the groups leave.
+        residual_sd: Standard deviation of the residuals that the groups do not explain.
         groups: Groups of each observation.
     """
 
@@ -60,7 +60,7 @@ class GroupEffects:
     _factor: FloatArray
 
     def predict(self, groups: Groups) -> LogError:
-        """Return what is expected of a new configuration of some groups; those not seen fall back to their factor."""
+        """Return the expected error of a new configuration; groups that were not seen fall back to their factor."""
         shared = _covariance([groups], self.groups, self.widths)[0]
         explained = np.linalg.solve(self._factor, shared)
         total = _covariance([groups], [groups], self.widths)[0, 0]
@@ -77,7 +77,7 @@ def fit_group_effects(log_ratios: Sequence[float], groups: Sequence[Groups]) -> 
         groups: Groups of each configuration.
 
     Raises:
-        InputError: No observation, or not one set of groups for each.
+        InputError: There are no observations, or their number differs from the number of group sets.
 
     Example:
         >>> seen = [{"engine": "a"}] * 20 + [{"engine": "b"}] * 20
@@ -130,12 +130,12 @@ def _most_probable(y: FloatArray, same: FloatArray, weights: FloatArray, start: 
 
 
 def _covariance(some: Sequence[Groups], others: Sequence[Groups], widths: Mapping[str, float]) -> FloatArray:
-    """Return how the errors of configurations vary together, residuals left out; shape (some, others)."""
+    """Return the covariance of the errors of configurations, without residuals; shape (some, others)."""
     parts = [width**2 * _same(some, others, factor) for factor, width in widths.items()]
     return np.asarray(sum(parts, np.full((len(some), len(others)), _OVERALL_SD**2)))
 
 
 def _same(some: Sequence[Groups], others: Sequence[Groups], factor: str) -> FloatArray:
-    """Return 1 where two configurations are of one group of a factor, else 0."""
+    """Return 1 where two configurations are in the same group of a factor, else 0."""
     ones, twos = ([each.get(factor) for each in side] for side in (some, others))
     return np.array([[float(a is not None and a == b) for b in twos] for a in ones])

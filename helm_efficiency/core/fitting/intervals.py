@@ -1,8 +1,8 @@
-"""How far a prediction may be off: nominal 90 % half-widths of prefill, of decode, and of single measurements.
+"""Uncertainty of a prediction: nominal 90 % half-widths of prefill, of decode, and of single measurements.
 
-Three errors are told apart, because they grow differently with the request. Their constants are priors, calibrated so
-that held-out measurements of the paper's A100 and V100 logs are covered 87-93 % of the time, with all prompt lengths
-but one measured and with five (V100: four) of them; what the profile itself shows is added to them.
+These three errors are kept separate because they grow differently with the request. Their constants are priors,
+calibrated so that held-out measurements of the paper's A100 and V100 logs are covered 87-93 % of the time, both with
+all prompt lengths but one measured and with five (V100: four) of them. The profile's own scatter is added to them.
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from helm_efficiency.core.fitting.prefill_curve import Curve
 
 # Sensitivities as in `additive_model`: percentage points of coverage (90.9 %) for 50 % less and 50 % more.
 QUANTILE_90 = 1.645  # of the normal distribution, both sides
-_GAP_SHARE = 0.05  # of the rise between two knots, in the middle: the largest lever. -2.0 and +1.6
-_KNOT_ERROR = 0.01  # of the seconds: steps that a tile coordinate does not have. -0.6 and +0.6
-_NOISE_SHARE = 1.2  # of the noise of single cells: a knot is an average of few. -0.3 and +0.3
-_SINGLE_FLOOR = 0.002  # of the seconds: no clock repeats better. No effect on these logs
-_PRIOR_KNOTS = 20.0  # what the prior is worth, in left-out knots: the paper's logs have 11 to 27. +0.6 and -0.2
-_MAX_RATIO = 25.0  # one knot five deviations off must not widen all the others more. -0.4 and +0.2
+_GAP_SHARE = 0.05  # error mid-way between two knots, as a share of the rise: the largest lever. -2.0 and +1.6
+_KNOT_ERROR = 0.01  # fraction of the seconds: steps that a tile coordinate does not have. -0.6 and +0.6
+_NOISE_SHARE = 1.2  # share of the noise of single cells: a knot is an average of few. -0.3 and +0.3
+_SINGLE_FLOOR = 0.002  # fraction of the seconds: clocks do not repeat better. No effect on these logs
+_PRIOR_KNOTS = 20.0  # weight of the prior, in left-out knots: the paper's logs have 11 to 27. +0.6 and -0.2
+_MAX_RATIO = 25.0  # limits how far one knot five deviations off widens all the others. -0.4 and +0.2
 
 
 def prefill_half_widths(curve: Curve, additive: AdditiveFit) -> FloatArray:
-    """Half-width (s) of the prefill time at each point of the curve; shape (K,).
+    """Return the half-width (s) of the prefill time at each point of the curve; shape (K,).
 
-    Between two knots the time is unsure by a share of its rise from one to the other, most so in the middle, as for a
-    Brownian bridge; everywhere by a share of itself, and by the noise of the measurements. All of it is scaled by how
-    far left-out knots were found to lie from where these shares would have them.
+    Between two knots the time is uncertain by a share of its rise from one to the other, mostly in the middle, as for a
+    Brownian bridge. Everywhere it is also uncertain by a share of itself, and by the noise of the measurements. The sum
+    is scaled by the observed errors of left-out knots relative to the errors that these shares predict.
     """
     p, knots = curve.prompt_tokens, additive.prompt_tokens
     if len(knots) < 2:
@@ -39,13 +39,13 @@ def prefill_half_widths(curve: Curve, additive: AdditiveFit) -> FloatArray:
 
 
 def _deviation(seconds: FloatArray, rise: FloatArray, share: FloatArray, noise: float) -> FloatArray:
-    """Standard deviation (s) of prefill at a share of the way between two knots, by prior."""
+    """Return the prior standard deviation (s) of prefill at a share of the way between two knots."""
     bridge = _GAP_SHARE * rise * 2.0 * np.sqrt(np.clip(share * (1.0 - share), 0.0, None))
     return np.asarray(np.hypot(bridge, seconds * np.hypot(_KNOT_ERROR, _NOISE_SHARE * noise)))
 
 
 def _surprise(curve: Curve, additive: AdditiveFit) -> float:
-    """Root mean square of left-out errors over their prior deviations; the prior weighs as much as twenty knots."""
+    """Return the root mean square of left-out errors ÷ prior deviations; the prior weighs as much as twenty knots."""
     p, seconds = additive.prompt_tokens, additive.prefill_s
     if len(p) < 3:
         return 1.0
@@ -56,9 +56,9 @@ def _surprise(curve: Curve, additive: AdditiveFit) -> float:
 
 
 def single_half_width(additive: AdditiveFit) -> float:
-    """Half-width of a single measurement around its expectation, as a fraction of the seconds.
+    """Return the half-width of a single measurement around its expectation, as a fraction of the seconds.
 
-    The 90 % quantile of the absolute residuals, allowing for the degrees of freedom that the fit took up.
+    It is the 90 % quantile of the absolute residuals, corrected for the degrees of freedom that the fit took up.
     """
     num, free = len(additive.residuals), len(additive.prompt_tokens) + 1
     inflation = np.sqrt(num / max(num - free, 1)) if num > 1 else 1.0

@@ -1,4 +1,4 @@
-"""The paper's own estimators, to the digit: what HELM's packaged tables and the paper's notebooks hold.
+"""The paper's own estimators, which reproduce HELM's packaged tables and the paper's notebooks to the digit.
 
 Two of them exist in the authors' code (stanford-crfm/helm-efficiency, notebooks/fit_runtimes.py). Both give a table of
 prefill seconds (alpha) and one decode time (beta), rounded to a millisecond:
@@ -20,14 +20,15 @@ from helm_efficiency.errors import InsufficientMeasurementsError
 
 @dataclass(frozen=True, slots=True)
 class PaperFit:
-    """A table as in the paper.
+    """A fitted table as in the paper.
 
     Attributes:
         prefill_s: Seconds by prompt tokens (the paper's alpha).
-        decode_s_per_token: The paper's beta.
-        r_squared: Of the pooled line.
-        mean_squared_error: Of alpha + beta * (o - 1), the line's intercept left out as in the paper (s²).
-        max_squared_error: Likewise (s²).
+        decode_s_per_token: Seconds per output token after the first (the paper's beta).
+        r_squared: R² of the pooled line.
+        mean_squared_error: Mean squared error (s²) of alpha + beta * (o - 1), without the line's intercept, as in the
+            paper.
+        max_squared_error: Largest squared error (s²) of the same prediction.
     """
 
     prefill_s: Mapping[int, float]
@@ -38,11 +39,11 @@ class PaperFit:
 
 
 def fit_paper_2023(cells: Cells, *, digits: int | None = 3) -> PaperFit:
-    """Alpha from requests of one output token.
+    """Fit as `paper-2023`, with alpha from requests of one output token.
 
     Args:
         cells: Seconds by (prompt tokens, output tokens).
-        digits: Decimals to round seconds to, as the authors do; None for full precision.
+        digits: Decimals to which seconds are rounded, as the authors do; None for full precision.
 
     Raises:
         InsufficientMeasurementsError: A prompt length was not measured with one output token, or nothing with more.
@@ -57,7 +58,7 @@ def fit_paper_2023(cells: Cells, *, digits: int | None = 3) -> PaperFit:
 
 
 def fit_paper_2022(cells: Cells) -> PaperFit:
-    """Alpha from a line in the output length for each prompt length.
+    """Fit as `paper-2022`, with alpha from a line in the output length for each prompt length.
 
     Args:
         cells: Seconds by (prompt tokens, output tokens).

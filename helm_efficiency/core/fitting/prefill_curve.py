@@ -1,8 +1,8 @@
-"""Measured knots -> a prefill curve: monotone, piecewise linear in a work coordinate that the data choose.
+"""Fit a prefill curve through measured knots: monotone, piecewise linear in a work coordinate that the data choose.
 
-Several work coordinates compete. Each is scored by how well it predicts every interior knot from the others, and the
-curve is their average, weighted by these scores; with few knots, by a stated prior. Where knots are noisy the curve is
-smoothed by as much as the noise is worth against the roughness seen in clean profiles.
+Several work coordinates compete. Each is scored by how well it predicts every interior knot from the others. The curve
+is their average, weighted by these scores or, with few knots, by a stated prior. If knots are noisy, the curve is
+smoothed; the degree depends on the noise relative to the roughness of clean profiles.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from helm_efficiency.core.rules import PrefillRule
 
 # Sensitivities as in `additive_model`: percentage points of the held-out error at one output token for 50 % either way.
 _PRIOR: Mapping[str, float] = {"linear": 0.02, "tile-64": 0.03, "tile-128": 0.92, "tile-256": 0.03, "stack": 4.0}
-"""Weights before any knot speaks: most GEMM kernels of the profiled accelerators work in tiles of 128 rows, and the
-curves of the stack's other models, where there are any, know its steps better than any tile."""
+"""Prior weights: most GEMM kernels of the profiled accelerators work in tiles of 128 rows, and the curves of the
+stack's other models, if there are any, reproduce its steps better than any tile."""
 _SCORE_POWER = 0.4  # how fast left-out knots outweigh the prior: neighbouring knots are not independent. 0.02
 _KNOTS_BEFORE_SCORING = 4  # fewer left-out errors choose by chance
 _ROUGHNESS = 0.07  # relative scatter of clean profiles around the chord of their neighbours. 0.1 at most
-_MIN_WEIGHT = 0.01  # a smaller share of a coordinate changes nothing but the notes. 0.01
+_MIN_WEIGHT = 0.01  # a smaller share of a coordinate changes only the notes. 0.01
 _MIN_ERROR = 1e-3  # an error below it is luck, not accuracy. Less than 0.01
 
 
@@ -32,10 +32,10 @@ class Curve:
     """A prefill curve.
 
     Attributes:
-        prompt_tokens: Ascending; shape (K,).
-        seconds: Not descending; straight lines between; shape (K,).
+        prompt_tokens: Prompt lengths, ascending; shape (K,).
+        seconds: Prefill seconds, not descending, with straight lines between them; shape (K,).
         weights: Share of each work coordinate.
-        left_out: Predicted / measured - 1 of each interior knot when read off its neighbours; shape (P - 2,).
+        left_out: Predicted / measured - 1 of each interior knot when interpolated from its neighbours; shape (P - 2,).
     """
 
     prompt_tokens: FloatArray
@@ -45,7 +45,7 @@ class Curve:
 
 
 def candidates(rule: PrefillRule, stack: WorkCoordinate | None) -> dict[str, WorkCoordinate]:
-    """Return the work coordinates that `linear`, `tile` or `auto` chooses among."""
+    """Return the work coordinates from which `linear`, `tile` or `auto` chooses."""
     tiles = {f"tile-{tile}": work.tiled(tile) for tile in work.TILES}
     if rule is PrefillRule.linear:
         return {"linear": work.tokens}
@@ -60,9 +60,9 @@ def fit_curve(
     """Fit a curve through the knots of `additive`.
 
     Args:
-        additive: At least one prompt length.
-        rule: `linear`, `tile` or `auto`.
-        stack: Work coordinate made of other models' curves on the same stack, if there are any.
+        additive: Additive fit with at least one prompt length.
+        rule: Rule of the work coordinates: `linear`, `tile` or `auto`.
+        stack: Work coordinate made from other models' curves on the same stack, if there are any.
     """
     p, seconds = additive.prompt_tokens, additive.prefill_s
     works = candidates(rule, stack)
@@ -78,7 +78,7 @@ def fit_curve(
 
 
 def left_out_errors(coordinate: WorkCoordinate, p: FloatArray, seconds: FloatArray) -> FloatArray:
-    """Predicted / measured - 1 of each interior knot, read off the straight line between its neighbours."""
+    """Return predicted / measured - 1 of each interior knot, predicted by a straight line between its neighbours."""
     if len(p) < 3:
         return np.empty(0)
     x = coordinate(p)
@@ -87,7 +87,10 @@ def left_out_errors(coordinate: WorkCoordinate, p: FloatArray, seconds: FloatArr
 
 
 def _weights(errors: Mapping[str, FloatArray]) -> dict[str, float]:
-    """Prior times error^(-0.4 n) for n knots beyond the first few: a mean of absolute errors read as a likelihood."""
+    """Return weights of prior times error^(-0.4 n), for n knots beyond the first few.
+
+    This treats a mean of absolute errors as a likelihood.
+    """
     log = {}
     for name, left_out in errors.items():
         power = _SCORE_POWER * max(len(left_out) - _KNOTS_BEFORE_SCORING, 0)
@@ -98,9 +101,9 @@ def _weights(errors: Mapping[str, FloatArray]) -> dict[str, float]:
 
 
 def smoothed(coordinate: WorkCoordinate, p: FloatArray, seconds: FloatArray, noise: float) -> FloatArray:
-    """Knots moved towards their neighbours' chord, by relative least squares, then made monotone.
+    """Move knots towards their neighbours' chord, by relative least squares, then make them monotone.
 
-    Minimises sum((f / seconds - 1)^2) + (noise / 0.07)^2 * sum((f_i - chord_i)^2 / seconds_i^2).
+    This minimises sum((f / seconds - 1)^2) + (noise / 0.07)^2 * sum((f_i - chord_i)^2 / seconds_i^2).
     """
     if len(p) >= 3:
         x = coordinate(p)
@@ -132,15 +135,15 @@ def _without_straight(points: FloatArray, seconds: FloatArray) -> tuple[FloatArr
 
 
 _TAIL_NOISE = 0.02  # least scatter around the tail: steps of tiles remain in it. Errors beyond the data: less than 0.01
-_TAIL_T = 3.0  # standard errors: attention's term is a claim about prompts that nobody measured. Less than 0.01
+_TAIL_T = 3.0  # standard errors; strict, as attention's term predicts prompts that were not measured. Less than 0.01
 
 
 def fit_tail(additive: AdditiveFit) -> tuple[float, float]:
-    """Linear (s/token) and quadratic (s/token²) growth of prefill beyond the last knot.
+    """Return the linear (s/token) and quadratic (s/token²) growth of prefill beyond the last knot.
 
     The linear term is fitted to the upper half of the prompt lengths by relative least squares. The quadratic term
-    (attention) is kept where it stands out of 2 % of noise by three standard errors, over prompt lengths at which
-    prefill is at least twice its floor; otherwise it is left at zero.
+    (attention) is kept if it exceeds 2 % of noise by three standard errors, over prompt lengths at which prefill is at
+    least twice its floor; otherwise it is left at zero.
     """
     p, seconds = additive.prompt_tokens, additive.prefill_s
     if len(p) < 2:
@@ -156,7 +159,7 @@ def fit_tail(additive: AdditiveFit) -> tuple[float, float]:
 
 
 def _polynomial(p: FloatArray, seconds: FloatArray, *, degree: int) -> tuple[list[float], float]:
-    """Coefficients by relative least squares, lowest degree first, and the standard error of the last."""
+    """Fit coefficients by relative least squares, lowest degree first; also return the standard error of the last."""
     scale = p[-1]
     design = np.vander(p / scale, degree + 1, increasing=True) / seconds[:, None]
     solution = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)[0]
@@ -166,13 +169,13 @@ def _polynomial(p: FloatArray, seconds: FloatArray, *, degree: int) -> tuple[lis
     return [float(c / scale**k) for k, c in enumerate(solution)], float(error)
 
 
-_LOSS_SCALE = 0.02  # relative residual where squares turn linear: above the scatter of cells, below the steps of tiles
-_NUM_POINTS = 257  # so fine that straight lines between them are as good as the curve
+_LOSS_SCALE = 0.02  # relative residual at which squares turn linear: above the scatter of cells, below steps of tiles
+_NUM_POINTS = 257  # enough points that straight lines between them are as good as the curve
 
 
 def fit_parametric_curve(additive: AdditiveFit) -> Curve:
     """Fit by relative error with a soft-L1 loss and tabulate: 257 prompt lengths from the first knot to the last."""
-    from scipy.optimize import least_squares  # here, as predictions need none of it
+    from scipy.optimize import least_squares  # imported here because predictions do not need it
 
     p, seconds = additive.prompt_tokens, additive.prefill_s
     scale, floor = float(p[-1]), float(max(seconds[0], 1e-9))

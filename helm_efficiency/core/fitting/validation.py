@@ -1,8 +1,8 @@
-"""How good fits are: errors and interval coverage on measurements that a fit has not seen.
+"""Validate fits: errors and interval coverage on measurements that a fit has not seen.
 
-Three protocols. Each holds out whole prompt lengths of the smallest batch size; all else is chosen from what is left:
+There are three protocols. Each holds out whole prompt lengths of the smallest batch size and fits to the rest:
 
-- `leave-one-knot-out`: each interior prompt length in turn; other models' profiles on the stack may be learnt from.
+- `leave-one-knot-out`: each interior prompt length in turn; the fit may learn from other models' profiles on the stack.
 - `few-knots`: fit on HELM's denoised grid, prompts of 1, 256, 512, 1024 and 1536 tokens, of this profile alone.
 - `extrapolation`: fit on prompts up to 55 % of the longest, of this profile alone.
 """
@@ -25,17 +25,17 @@ _EXTRAPOLATION_SHARE = 0.55
 
 
 class Score(NamedTuple):
-    """Errors over held-out requests, as fractions of what was measured.
+    """Errors over held-out requests, as fractions of the measured seconds.
 
     Attributes:
-        deployment: Deployment whose fit was tested; `mean` for the mean over deployments.
+        deployment: Deployment of the tested fit; `mean` for the mean over deployments.
         stack: Name of the stack.
         protocol: Protocol by which measurements were held out.
-        rule: Rule that prefill was fitted by.
-        num_requests: Held-out cells.
-        one_token_error_fraction: Mean absolute error of requests with one output token; NaN where there is none.
-        end_to_end_error_fraction: Mean absolute error of all.
-        coverage_fraction: Share within the nominal 90 % interval.
+        rule: Rule by which prefill was fitted.
+        num_requests: Number of held-out cells.
+        one_token_error_fraction: Mean absolute error of requests with one output token; NaN without such requests.
+        end_to_end_error_fraction: Mean absolute error of all requests.
+        coverage_fraction: Share of the requests within the nominal 90 % interval.
         half_width_fraction: Median half-width of the interval, as a fraction of the prediction.
     """
 
@@ -59,15 +59,15 @@ def validate(
     """Score every profile under every protocol that it has enough prompt lengths for.
 
     Args:
-        profiles: Of any deployments and stacks.
-        rule: As for `fit_profile`.
+        profiles: Profiles of any deployments and stacks.
+        rule: Rule by which prefill is fitted, as for `fit_profile`.
         protocols: Protocols to test under.
 
     Returns:
-        By stack, protocol and deployment, each mean over deployments last.
+        Scores by stack, protocol and deployment; the mean over deployments comes last in each protocol.
 
     Raises:
-        InputError: No such rule or protocol.
+        InputError: A rule or protocol is unknown.
 
     Example:
         >>> from helm_efficiency import Measurement, Profile, Stack, validate
@@ -93,7 +93,7 @@ def validate(
 
 
 def folds(profile: Profile, protocol: Protocol) -> Iterator[tuple[Profile, Profile]]:
-    """What to fit and what to test on; nothing for a profile with too few prompt lengths."""
+    """Yield pairs of a profile to fit and a profile to test on; nothing for a profile with too few prompt lengths."""
     smallest = min(m.batch_size for m in profile.measurements)
     prompts = sorted({m.prompt_tokens for m in profile.measurements if m.batch_size == smallest})
     if protocol is Protocol.leave_one_knot_out:

@@ -1,8 +1,9 @@
 """Work coordinates: functions of the prompt length in which prefill time is close to a straight line.
 
-Between two measured prompt lengths, time is interpolated linearly, but not in the number of tokens: matrix
-multiplications are done in tiles of tokens, so that time climbs in steps; and a few tokens cost hardly more than one. A
-work coordinate says how much work a prompt is. It need be right only up to a straight line between neighbouring knots.
+Between two measured prompt lengths, time is interpolated linearly, but not in the number of tokens. Matrix
+multiplications are done in tiles of tokens, so that time climbs in steps, and a few tokens cost hardly more than one. A
+work coordinate measures the work of a prompt. It only needs to be right up to a straight line between neighbouring
+knots.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +18,22 @@ WorkCoordinate = Callable[[FloatArray], FloatArray]
 # Chosen on the paper's logs, see `tiled`. Sensitivities as in `additive_model`: percentage points of the held-out error
 # at one output token (4.81 %) for 50 % less or more.
 TILES = (64, 128, 256)  # rows that GEMM kernels of NVIDIA's libraries work on at a time
-_STEP_SHARE = 0.65  # of the work beyond 256 tokens that grows in steps. +0.1 either way
-_SMALL_TOKENS = 256.0  # up to which time grows concavely: weights are read once, however few the tokens
-_FREE_TOKENS = 32.0  # tokens that cost what one does. +0.2 at 16, less than 0.1 at 48
-_SMALL_EXPONENT = 0.6  # of that growth. +0.2 at 0.3, +0.3 at 0.9
-_SMALL_STEP_SHARE = 0.15  # of it in steps. -0.1 at half, +0.1 at one and a half
-_SMALL_SLOPE = 0.02  # so that no two lengths are the same work. Less than 0.01
-_MAX_TILES = 64  # steps beyond so many tiles are finer than any knots
+_STEP_SHARE = 0.65  # share of the work beyond 256 tokens that grows in steps. +0.1 either way
+_SMALL_TOKENS = 256.0  # prompt length up to which time grows concavely: weights are read once for any number of tokens
+_FREE_TOKENS = 32.0  # tokens that cost as much as one. +0.2 at 16, less than 0.1 at 48
+_SMALL_EXPONENT = 0.6  # exponent of the concave growth. +0.2 at 0.3, +0.3 at 0.9
+_SMALL_STEP_SHARE = 0.15  # share of the concave growth in steps. -0.1 at half, +0.1 at one and a half
+_SMALL_SLOPE = 0.02  # keeps the work of any two lengths different. Less than 0.01
+_MAX_TILES = 64  # number of tiles beyond which steps are finer than any knots
 
 
 def tokens(prompt_tokens: FloatArray) -> FloatArray:
-    """The number of tokens itself: the work coordinate of plain linear interpolation."""
+    """Return the number of tokens itself: the work coordinate of plain linear interpolation."""
     return np.asarray(prompt_tokens, dtype=np.float64)
 
 
 def tiled(tile: int) -> WorkCoordinate:
-    """Work in tiles of `tile` tokens, and concave growth within the first 256 tokens.
+    """Return the coordinate of work in tiles of `tile` tokens, with concave growth within the first 256 tokens.
 
     Beyond 256 tokens, 65 % of the work grows in steps at tile edges and 35 % evenly. Below, 15 % grows in steps and the
     rest as (p - 32)^0.6 from 32 tokens on. These shares are a prior, chosen to predict held-out prompt lengths well
@@ -55,24 +56,24 @@ def tiled(tile: int) -> WorkCoordinate:
 
 
 def of_curve(prompt_tokens: FloatArray, seconds: FloatArray) -> WorkCoordinate:
-    """A measured curve as work coordinate: other models' times on the same stack say where this stack's steps are.
+    """Return a measured curve as work coordinate: other models' times on the same stack show where its steps are.
 
     Args:
-        prompt_tokens: Ascending; shape (N,).
-        seconds: Not descending; shape (N,).
+        prompt_tokens: Prompt lengths, ascending; shape (N,).
+        seconds: Prefill seconds, not descending; shape (N,).
     """
     slope = (seconds[-1] - seconds[0]) / (prompt_tokens[-1] - prompt_tokens[0])
 
     def work(p: FloatArray) -> FloatArray:
         p = np.asarray(p, dtype=np.float64)
-        # A trace of plain tokens keeps the coordinate strictly ascending where the curve is flat.
+        # A small share of plain tokens keeps the coordinate strictly ascending where the curve is flat.
         return np.asarray(np.interp(p, prompt_tokens, seconds) + 1e-3 * max(slope, 1e-12) * p)
 
     return work
 
 
 def breakpoints(first: float, last: float, tiles: Sequence[int]) -> FloatArray:
-    """Prompt lengths between which all work coordinates of these tiles are straight, or nearly so."""
+    """Return prompt lengths between which all work coordinates of these tiles are straight, or nearly so."""
     points = [first, last]
     for tile in tiles:
         edges = np.arange(1, min(int(last // tile), _MAX_TILES) + 1) * tile
@@ -87,10 +88,10 @@ _DEFAULT_TILE = 128
 
 
 def stack_work(additive: AdditiveFit, others: Sequence[AdditiveFit]) -> WorkCoordinate | None:
-    """The geometric mean curve of other models as a work coordinate, or None for fewer than three that reach as far.
+    """Return the geometric mean curve of other models as a work coordinate; None if fewer than three reach as far.
 
     Args:
-        additive: Whose knots the coordinate is for.
+        additive: Fit with the knots that the coordinate has to cover.
         others: Fits of other models on the same stack.
     """
     first, last = float(additive.prompt_tokens[0]), float(additive.prompt_tokens[-1])

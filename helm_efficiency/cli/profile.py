@@ -231,7 +231,8 @@ def helm_name(model: str) -> str:
     ('huggingface/tiny', 'Qwen/Qwen3-8B')
     """
     is_folder = Path(model).exists() or model.startswith((".", "/", "~"))
-    return model if "/" in model and not is_folder else f"huggingface/{Path(model).name}"
+    path = Path(model).absolute().parent if Path(model).name == "config.json" else Path(model)
+    return model if "/" in model and not is_folder else f"huggingface/{path.name}"
 
 
 def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, target_error: float) -> "CellChoice":

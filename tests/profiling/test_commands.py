@@ -42,7 +42,7 @@ def test_a_profile_is_in_the_store_and_is_not_taken_twice(tiny_llama: Path, tmp_
     assert [row["seconds"] for row in json.loads(again.stdout)] == [float(row["seconds"]) for row in rows]
     assert Store(store).profiles() == [profile]
     table = CliRunner().invoke(app, arguments)
-    assert " p " in table.stdout and "note" not in table.stdout and "energy" not in table.stdout
+    assert "Prompt" in table.stdout and "Note" not in table.stdout and "Energy" not in table.stdout
 
 
 def test_a_spent_budget_is_exit_code_1_and_says_how_to_go_on(tiny_llama: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_random_weights_of_a_config(tiny_llama: Path, tmp_path: Path) -> None:
     arguments = ["profile", str(tiny_llama / "config.json"), "--random-weights", "--store", str(store), *SHORT]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    (profile,) = Store(store).profiles(deployment="config.json")
+    (profile,) = Store(store).profiles(deployment=f"huggingface/{tiny_llama.name}")
     assert profile.architecture is not None and profile.architecture.num_layers == 2
     assert "random weights" in profile.source
 

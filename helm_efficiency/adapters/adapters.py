@@ -1,4 +1,4 @@
-"""One door to all harnesses: find what is a run of any of them, and read it.
+"""Recognize and read the runs of all supported harnesses.
 
 Other packages add harnesses by an entry point of the group `helm_efficiency.adapters` that names an `Adapter`. They are
 asked before our own, so that a log which looks like another's can be claimed.
@@ -22,16 +22,17 @@ Harness = str
 
 ADAPTERS_GROUP = "helm_efficiency.adapters"
 HEAD_BYTES = 4096
-"""How much of a file is read to tell whose it is."""
+"""Number of bytes that are read from a file to recognize its harness."""
 
 
 class Adapter(NamedTuple):
     """A reader of another harness's log files.
 
     Attributes:
-        suffix: How their names end, such as `.json`.
-        recognizes: Whether a file of that suffix is one, by its first 4,096 bytes.
-        read: The runs of one file. It raises InputError or FileFormatError where it cannot.
+        suffix: End of the names of these files, such as `.json`.
+        recognizes: Function that tells from the first 4,096 bytes of a file with that suffix whether it is such a log.
+        read: Function that returns the runs of one file. It raises InputError or FileFormatError if it cannot read the
+            file.
     """
 
     suffix: str
@@ -40,10 +41,10 @@ class Adapter(NamedTuple):
 
 
 def installed_adapters() -> dict[Harness, Adapter]:
-    """Those of other packages, by the names of their entry points.
+    """Return the adapters of other packages, by the names of their entry points.
 
     Raises:
-        InputError: One cannot be loaded, or is no `Adapter`.
+        InputError: An adapter cannot be loaded, or is not an `Adapter`.
     """
     found = {}
     for point in sorted(entry_points(group=ADAPTERS_GROUP)):
@@ -58,12 +59,12 @@ def installed_adapters() -> dict[Harness, Adapter]:
 
 
 def read_log(harness: Harness, path: Path, *, tokenizers: LocalTokenizers | None = None) -> tuple[HarnessRun, ...]:
-    """Read the log file of a harness other than HELM; one run, but for lm-eval, which has one a task.
+    """Read the log file of a harness other than HELM. It has one run; a file of lm-eval has one run for each task.
 
     Args:
         harness: Harness that wrote it.
         path: Local file.
-        tokenizers: For requests that nobody counted.
+        tokenizers: Tokenizers for requests that nobody counted.
 
     Raises:
         FileFormatError: The file is damaged; names it and the line or value.
@@ -83,12 +84,12 @@ def read_log(harness: Harness, path: Path, *, tokenizers: LocalTokenizers | None
 
 
 def harness_of(name: str, read_head: Callable[[], bytes], adapters: Mapping[Harness, Adapter]) -> Harness | None:
-    """Whose a log file is, by its name and its first bytes; None if it is of no harness.
+    """Return the harness that wrote a log file, judged by its name and first bytes; None if it is not recognized.
 
     Args:
-        name: Of the file.
-        read_head: Reads its first `HEAD_BYTES`; called only where the name does not decide.
-        adapters: Of other packages.
+        name: Name of the file.
+        read_head: Function that reads the first `HEAD_BYTES` of the file; called only if the name does not decide.
+        adapters: Adapters of other packages.
     """
     candidates = {key: adapter for key, adapter in adapters.items() if name.endswith(adapter.suffix)}
     head = read_head() if candidates or name.endswith((".json", ".jsonl")) else b""

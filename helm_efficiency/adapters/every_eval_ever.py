@@ -1,12 +1,13 @@
 """Every Eval Ever (schema 0.2.2): read instance-level records, and write any harness's records as such.
 
-An evaluation is two files: aggregate results (`.json`) and one line a sample (`.jsonl`) beside it. The schema has token
-usage and latency; what else a record knows (trial, perturbation, provenance, all scores …) is written into the line's
-`metadata`, as text, and read back from there, so that records survive the round trip. Texts of prompts and answers are
-not in records and are left empty.
+An evaluation is two files in one folder: aggregate results (`.json`) and one line per sample (`.jsonl`). The schema has
+token usage and latency; what else a record knows (trial, perturbation, provenance, all scores …) is written into the
+line's `metadata`, as text, and read back from there, so that records survive the round trip. Texts of prompts and
+answers are not in records and are left empty.
 
-Lines of others: several lines of one sample under different evaluation names are one request with several scores. Token
-counts are the harness's (who counted is not said); 0 output tokens beside a non-empty answer are missing.
+Lines of other writers: several lines of one sample under different evaluation names are one request with several
+scores. Token counts are the harness's (the format does not say who counted); 0 output tokens with a non-empty answer
+are missing.
 """
 
 import hashlib
@@ -77,7 +78,7 @@ def read_every_eval_ever(file: Path | str) -> HarnessRun:
     """Read an instance-level file.
 
     Raises:
-        FileFormatError: A line is damaged or is something else; names the file, the line and the place.
+        FileFormatError: A line is damaged or has another format; the message names the file, the line and the position.
         InputError: The file cannot be read.
     """
     path = Path(file)
@@ -105,7 +106,7 @@ def read_every_eval_ever(file: Path | str) -> HarnessRun:
 
 
 def _requests(lines: Sequence[_Line], path: Path) -> Iterator[RequestRecord]:
-    """One record a request: lines of one sample under different names are brought together."""
+    """Yield one record per request; lines of one sample under different names are merged."""
     requests: dict[str, list[tuple[_Line, dict[str, float]]]] = {}
     ordered: list[tuple[_Line, dict[str, float]]] = []
     for line in lines:
@@ -159,7 +160,7 @@ class WrittenEvaluation(Struct, frozen=True):
     Attributes:
         aggregate: Path of the aggregate results.
         instances: Path of the lines.
-        num_skipped: Requests left out because they have no main score, which the schema demands of each.
+        num_skipped: Number of requests left out because they lack the main score, which the schema requires.
     """
 
     aggregate: Path
@@ -180,18 +181,18 @@ def write_every_eval_ever(
 ) -> WrittenEvaluation:
     """Write a run's records as an evaluation: aggregate results and lines.
 
-    The same run is written to the same files again.
+    Writing the same run again overwrites the same files.
 
     Args:
-        run: What to write.
+        run: Run to write.
         folder: Root of the data; files go to `<scenario>/<developer>/<model>/<id>.json` and `.jsonl` below it.
-        organization: Who provides the data.
+        organization: Name of the organization that provides the data.
         retrieved_at: Seconds since 1970 UTC, for `retrieved_timestamp`.
         details: Further performance facts for each record, such as its idealized runtime.
 
     Raises:
         InputError: No record of the run has the run's main score.
-        OutputError: The files cannot be written; earlier ones are as they were.
+        OutputError: The files cannot be written; earlier files are left unchanged.
     """
     name = run.score_name
     if name is None or not any(name in record.scores for record in run.records):
@@ -220,7 +221,7 @@ def write_every_eval_ever(
 
 
 def _as_file_name(text: str) -> str:
-    """Text without what separates or climbs folders.
+    """Replace the parts of a text that separate folders or lead to the parent folder.
 
     >>> _as_file_name("mmlu:subject=a/b"), _as_file_name("..")
     ('mmlu:subject=a_b', '_')

@@ -1,4 +1,4 @@
-"""Walking folders of strangers."""
+"""Walk untrusted folders."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from helm_efficiency.errors import InputError
 
 
 def walk(root: Path | str) -> Iterator[tuple[Path, list[str] | None]]:
-    """Folders at or below `root` with the names of their files, in order of their paths.
+    """Yield the folders at or below `root` with the names of their files, in order of their paths.
 
-    Links are followed, but no folder is entered twice, whatever loops they make. A folder that cannot be listed has
-    None for its files.
+    Links are followed, but no folder is entered twice, even if links form a loop. The list of files is None if a folder
+    cannot be listed.
 
     Raises:
         InputError: `root` is not a folder.

@@ -8,18 +8,18 @@ from helm_efficiency.adapters.json_stream import Count, Seconds
 from helm_efficiency.adapters.record import RequestRecord
 
 _DTYPES = {Count: "Int64", Count | None: "Int64", Seconds | None: "float64"}
-"""Of the columns whose values may be missing, by how the record declares them; an integer column of pandas may not."""
+"""Dtypes of columns that may have missing values, by declared type; plain integer columns of pandas may not."""
 
 
 def records_frame(records: Iterable[RequestRecord]) -> pd.DataFrame:
-    """Records of requests as a data frame.
+    """Return request records as a data frame.
 
     Args:
-        records: Of any runs, read once.
+        records: Records of any runs; the iterable is read once.
 
     Returns:
-        One row a request, in order, and a column for each attribute of `RequestRecord`: tokens as whole numbers,
-        seconds, names, and `scores` as a mapping by name of the score. Missing is <NA> or NaN, never 0.
+        One row per request, in order, and a column for each attribute of `RequestRecord`: tokens as whole numbers,
+        seconds, names, and `scores` as a mapping by name of the score. A missing value is <NA> or NaN, never 0.
 
     Example:
         >>> from helm_efficiency import read_runs, records_frame

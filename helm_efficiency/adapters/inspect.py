@@ -1,9 +1,9 @@
-"""Inspect logs, `.eval` and `.json`: a record for each model call that a solver made.
+"""Read Inspect logs, `.eval` and `.json`: one record for each model call that a solver made.
 
 The JSON is read directly, of all versions since events are logged, so that inspect_ai need not be installed; an `.eval`
-file is a zip of one JSON file a sample (compressed with zstd by newer versions) and is read sample by sample.
+file is a zip of one JSON file per sample (compressed with zstd by newer versions) and is read sample by sample.
 
-What is converted: Inspect's `input_tokens` leave out tokens read from and written to a prompt cache, a record's
+Counts are converted: Inspect's `input_tokens` leave out tokens read from and written to a prompt cache; a record's
 `prompt_tokens` include them. `observed_s` is the `time` of the model's output, which is that of the call that
 succeeded; waits for rate limits and retries (Inspect's `total_time` less `working_time`) are not in it. Calls that
 scorers make are not requests of the evaluation and are left out.
@@ -38,7 +38,7 @@ _DAMAGED = (
     RuntimeError,
     ValueError,
 )
-"""What unpacking a damaged archive raises; RuntimeError where it is encrypted."""
+"""Errors that unpacking a damaged archive raises; RuntimeError if it is encrypted."""
 
 
 class _Output(Struct):
@@ -53,7 +53,7 @@ class _Kind(Struct):
 
 
 class _Span(Struct):
-    """Begin of a span; older logs have steps, which nest in time."""
+    """Begin of a span; older logs have steps instead, which are nested by their order."""
 
     id: str | None = None
     parent_id: str | None = None
@@ -117,8 +117,8 @@ def read_inspect_log(file: Path | str) -> HarnessRun:
     """Read one log.
 
     Raises:
-        FileFormatError: It is not an Inspect log, or is damaged; names the file and the place.
-        InputError: It cannot be read.
+        FileFormatError: The file is not an Inspect log, or is damaged; the message names the file and position.
+        InputError: The file cannot be read.
     """
     path = Path(file)
     try:
@@ -147,7 +147,7 @@ def _from_json(path: Path) -> tuple[_Log, list[_Sample]]:
 
 
 def _from_zip(path: Path) -> tuple[_Log, Iterator[_Sample]]:
-    """The log's header, and its samples one at a time."""
+    """Return the log's header, and an iterator that reads its samples one at a time."""
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGED as error:
@@ -223,7 +223,7 @@ def _records(sample: _Sample, spec: _EvalSpec, path: Path) -> Iterator[RequestRe
 
 
 def _solver_calls(events: list[Raw], where: str) -> Iterator[_ModelCall]:
-    """Model calls outside of scorers, in order."""
+    """Yield the model calls outside of scorers, in order."""
     scoring: set[str | None] = set()
     scoring_steps = 0
     for raw in events:
@@ -243,11 +243,11 @@ def _solver_calls(events: list[Raw], where: str) -> Iterator[_ModelCall]:
 
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
-"""Inspect's correct, partial, incorrect and no answer."""
+"""Values of Inspect's letters: correct, partial, incorrect and no answer."""
 
 
 def _scores(scores: dict[str, _Score]) -> dict[str, float]:
-    """Scores that are numbers, or letters that Inspect itself reads as numbers."""
+    """Return the scores that are numbers, or letters that Inspect itself reads as numbers."""
     found: dict[str, float] = {}
     for name, score in scores.items():
         values = score.value if isinstance(score.value, dict) else {"": score.value}

@@ -1,8 +1,8 @@
-"""A long JSON list in parts that fit memory.
+"""Read a long JSON list in parts that fit memory.
 
-Python's `json` indents what it writes, and a line break cannot stand inside a JSON string. So in a file written by HELM
-the lines that are only a closing brace, at the indentation of the list's elements, are the places to divide it: nothing
-has to be parsed to find them. A file of any other form is one part.
+Python's `json` indents its output, and a JSON string cannot contain a line break. So a file written by HELM can be
+divided at the lines that are only a closing brace at the indentation of the list's elements: nothing has to be parsed
+to find them. A file of any other form is one part.
 """
 
 import re
@@ -15,19 +15,19 @@ from msgspec import Meta
 from helm_efficiency.errors import FileFormatError, InputError
 
 PART_BYTES = 250_000
-"""Of one part, about: what stays in the processor's cache."""
+"""Approximate size of one part, chosen to fit the processor's cache."""
 
 MAX_PIECE_BYTES = 100_000_000
-"""What cannot be divided is decoded in one piece, which takes a few times its size in memory."""
+"""Size limit of a file that cannot be divided: decoding it in one piece takes a few times its size in memory."""
 
 
 class Part(NamedTuple):
     """A part as JSON text.
 
     Attributes:
-        text: A list of elements; the last part is of the same form as the whole.
-        start: Where in the file its elements start; 0 for the first.
-        is_last: Whether what stands around the list is in it.
+        text: List of elements; the last part has the same form as the whole file.
+        start: Byte offset in the file at which its elements start; 0 for the first part.
+        is_last: True for the last part, which also holds the text around the list.
     """
 
     text: bytes
@@ -36,24 +36,24 @@ class Part(NamedTuple):
 
 
 Parts = Generator[Part, bool | None, None]
-"""To which True is sent after a part that is no list, as the list under the key ended within it: the next one is the
-last, and holds that part too."""
+"""Generator of parts. Send True when a part cannot be decoded as a list (the list under the key ended inside it); the
+next part is then the last, and repeats the failed one."""
 
 
 def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
-    """Parts of a file: together they hold what the file holds, elements in their order.
+    """Yield the parts of a file, which together hold all of its elements in order.
 
-    Where a list under a key ends is not looked for, as that takes as long as decoding it: the one who decodes a part
-    notices, since what follows the list is no element.
+    The end of a list under a key is not searched for, as that takes as long as decoding it: the caller that decodes a
+    part notices the end, because the text after the list is not an element.
 
     Args:
         opened: The file.
         file: Its path, for messages.
-        key: The key of a top-level object under which the list stands; None where the file is the list.
+        key: Key of the list in the file's top-level object; None if the file is the list.
 
     Raises:
-        FileFormatError: It is too large, and cannot be divided.
-        InputError: It cannot be read.
+        FileFormatError: The file is too large and cannot be divided.
+        InputError: The file cannot be read.
     """
     indent, opening = (b"", rb"\A\[\n") if key is None else (b"  ", _opening_of(key))
     first, start = _read(opened, PART_BYTES, file=file), 0
@@ -79,16 +79,16 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
 
 
 def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:
-    """A file in one piece.
+    """Read a file in one piece.
 
     Args:
         opened: The file.
-        begun: What has been read of it.
+        begun: Blocks of the file that have been read already.
         file: Its path, for messages.
 
     Raises:
-        FileFormatError: It is too large.
-        InputError: It cannot be read.
+        FileFormatError: The file is too large.
+        InputError: The file cannot be read.
     """
     pieces = list(begun)
     for block in blocks(opened, file=file):
@@ -98,10 +98,10 @@ def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> b
 
 
 def blocks(opened: BinaryIO, *, file: str) -> Iterator[bytes]:
-    """A file in blocks, whatever is in it.
+    """Yield the blocks of a file, without looking at their content.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     while block := _read(opened, PART_BYTES, file=file):
         yield block
@@ -115,7 +115,7 @@ def _read(opened: BinaryIO, num_bytes: int, *, file: str) -> bytes:
 
 
 def _opening_of(key: str) -> bytes:
-    """How an object begins up to the list under a key: all its lines are indented."""
+    """Return a pattern of an object's text up to the list under a key: all its lines are indented."""
     return rb'\A\{\n(?:  .*\n)*?  "' + re.escape(key).encode() + rb'": \[\n'
 
 
@@ -139,11 +139,11 @@ _STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.D
 def decode(data: bytes, decoder: msgspec.json.Decoder[T], *, file: str) -> T:
     """Decode one file.
 
-    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm where
-    nobody looks (a token's log probability) and are refused where a number is needed.
+    Python writes NaN and Infinity, which JSON does not have. They are read as text, so that they do no harm in unused
+    values (a token's log probability) and are refused where a number is needed.
 
     Raises:
-        FileFormatError: The file is truncated, is not JSON, or a value is not what it should be; names file and place.
+        FileFormatError: The file is truncated, is not JSON, or a value is not as expected; names file and position.
     """
     try:
         try:

@@ -1,6 +1,6 @@
-"""Individual responses of LLMPerf (ray-project/llmperf): one request a row, with its time to the first token.
+"""Read individual responses of LLMPerf (ray-project/llmperf): one request per row, with its time to the first token.
 
-A file is named HOST_MODEL.json; that is its deployment, HOST/MODEL. There are no dates, prompts or scores in it.
+A file is named HOST_MODEL.json; that is its deployment, HOST/MODEL. The file has neither dates nor prompts nor scores.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ SCENARIO = "llmperf"
 
 
 class _Response(Struct):
-    """One row. Failed requests have an error code, and zeros for what was not seen."""
+    """One row. Failed requests have an error code, and zeros for values that were not measured."""
 
     number_input_tokens: Count
     number_output_tokens: Count
@@ -33,8 +33,8 @@ def read_llmperf(path: Path) -> HarnessRun:
     """Read one file.
 
     Raises:
-        FileFormatError: It is damaged; names the file and the place.
-        InputError: It cannot be read.
+        FileFormatError: The file is damaged; the message names the file and position.
+        InputError: The file cannot be read.
     """
     try:
         data = read_bytes(path, most_bytes=MOST_LOG_BYTES)

@@ -1,9 +1,9 @@
-"""lm-evaluation-harness results with logged samples: one run a task, one record a request.
+"""Read lm-evaluation-harness results with logged samples: one run per task, one record per request.
 
-The harness records neither tokens nor times: tokens are counted with the model's tokenizer where it is on this machine,
-else they are missing; `observed_s` is always missing. A log-likelihood request reads its context and continuation and
-generates nothing; the counts of a type of request that is not known here are missing. A sample that was scored under
-several filters is one request with all of its scores.
+The harness records neither tokens nor times: tokens are counted with the model's tokenizer if it is on this machine,
+and are missing otherwise; `observed_s` is always missing. A log-likelihood request reads its context and continuation
+and generates nothing; the counts of an unknown type of request are missing. A sample that was scored under several
+filters is one request with all of its scores.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,23 +52,23 @@ _GENERATES = {
     **dict.fromkeys(("generate_until", "greedy_until"), True),  # the second is the older name
     **dict.fromkeys(("loglikelihood", "loglikelihood_rolling", "multiple_choice"), False),
 }
-"""Whether a type of request generates tokens, by the names of all versions of lm-evaluation-harness."""
+"""Type of request to whether it generates tokens, with the type names of all versions of lm-evaluation-harness."""
 
 _NOT_SCORES = frozenset({"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"})
 
 
 def read_lm_eval(file: Path | str, *, tokenizers: LocalTokenizers | None = None) -> tuple[HarnessRun, ...]:
-    """Read a `results_*.json` and the `samples_<task>_*.jsonl` beside it.
+    """Read a `results_*.json` and the `samples_<task>_*.jsonl` in the same folder.
 
     Args:
         file: Path of the results file.
-        tokenizers: To count tokens with; without them all counts are missing.
+        tokenizers: Tokenizers to count tokens with; without them all counts are missing.
 
     Returns:
-        One run for each task; one without samples has no records and says so.
+        One run for each task; a run without samples has no records, and a warning that says so.
 
     Raises:
-        FileFormatError: A file is damaged or is something else; names the file, the line and the place.
+        FileFormatError: A file is damaged or has another format; the message names the file, the line and the position.
         InputError: A file cannot be read.
     """
     path = Path(file)
@@ -118,7 +118,7 @@ def _run(task: str, results: _Results, path: Path, tokenizers: LocalTokenizers |
 
 
 def _model_name(results: _Results) -> str:
-    """What was evaluated: the `pretrained` or `model` argument of the harness's model type."""
+    """Return the name of the evaluated model: the `pretrained` or `model` argument of the harness's model type."""
     args = results.config.model_args
     if isinstance(args, str):
         args = dict(pair.split("=", 1) for pair in args.split(",") if "=" in pair)
@@ -127,11 +127,11 @@ def _model_name(results: _Results) -> str:
 
 
 def _no_count(text: str) -> None:
-    """Where there is no tokenizer."""
+    """Return None; the counting function to use if no tokenizer is available."""
 
 
 def _samples(file: Path) -> list[tuple[_Sample, dict[str, float]]]:
-    """Samples with their scores under all filters."""
+    """Read the samples with their scores under all filters."""
     by_document: dict[str, tuple[_Sample, dict[str, float]]] = {}
     for number, line in enumerate(_bytes(file).splitlines(), start=1):
         if line.strip():
@@ -180,7 +180,7 @@ def _records(
 
 
 def _requests(sample: _Sample) -> list[tuple[str | None, str]]:
-    """Context and continuation of each request; `arguments` was a list in older versions."""
+    """Return context and continuation of each request; `arguments` was a list in older versions."""
     arguments = sample.arguments
     rows = list(arguments.values()) if isinstance(arguments, dict) else arguments
     pairs = [list(row.values()) if isinstance(row, dict) else row for row in rows]

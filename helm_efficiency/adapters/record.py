@@ -11,15 +11,15 @@ import msgspec
 from helm_efficiency.adapters.json_stream import Count, Seconds
 
 TokenProvenance = Literal["usage", "harness", "tokenizer", "missing"]
-"""Who counted: the provider, the harness, we with the model's tokenizer, or nobody."""
+"""Counter of the tokens: the provider, the harness, this package with the model's tokenizer, or nobody."""
 
 Doubt = Literal[
     "media_not_counted", "prompt_as_one_token", "text_as_one_token", "reasoning_not_counted", "parts_above_total"
 ]
-"""Why a count is too low. The harness's own: it counted the text but not the images, audio or video of the prompt; it
-has no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token; the model
-reasoned before it answered, and only the answer was counted. The provider's own: it says that more tokens were cached
-than the prompt has, or that more were reasoning than the output has."""
+"""Reason why a count is too low. Harness's count: it covers the text but not the images, audio or video of the prompt;
+the harness has no tokenizer for the model and says 1 for any prompt; its client stored a whole answer as one token; the
+model reasoned before it answered, and only the answer was counted. Provider's count: more tokens are reported as cached
+than the prompt has, or more as reasoning than the output has."""
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -27,35 +27,35 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         harness: `helm`, `inspect`, `lm-eval`, `every-eval-ever` or `llmperf`.
-        suite: Suite or log folder that the run stands in; empty if none.
+        suite: Suite or log folder that contains the run; empty if none.
         run: Name of the run, unique within its suite.
-        scenario: What was asked: HELM's run name without the model, or the task.
+        scenario: Name of the questions asked: HELM's run name without the model, or the task.
         model: Name of the model.
         deployment: Name of the deployment; equal to `model` where the harness knows no difference.
         instance_id: The harness's id of the instance.
         train_trial: Index of the draw of in-context examples.
         perturbation: Name of the perturbation; empty for the original.
-        split: Such as `test` or `valid`; empty if none.
+        split: Name of the split, such as `test` or `valid`; empty if none.
         request_mode: HELM's `original` or `calibration` for separate-choice adapters; empty otherwise.
-        reference_index: Which reference the request scores; None outside separate-choice adapters.
+        reference_index: Index of the reference that the request scores; None outside separate-choice adapters.
         prompt_tokens: Tokens fed to prefill, cached ones included.
         output_tokens: Tokens generated over all completions, reasoning included, an echoed prompt excluded.
-        reasoning_tokens: Those of `output_tokens` that were reasoning, where known.
-        cache_read_tokens: Those of `prompt_tokens` read from a prompt cache, where known.
-        cache_write_tokens: Those of `prompt_tokens` written to a prompt cache, where known.
-        prompt_provenance: Who counted the prompt tokens.
-        output_provenance: Who counted the output tokens.
-        num_completions: Completions asked for.
-        max_completion_tokens: Tokens of the longest completion, where known: what decode takes when completions run as
-            one batch.
-        batch_size: Rows that the client ran in one batch; None if it did not say.
+        reasoning_tokens: Part of `output_tokens` that was reasoning, where known.
+        cache_read_tokens: Part of `prompt_tokens` that was read from a prompt cache, where known.
+        cache_write_tokens: Part of `prompt_tokens` that was written to a prompt cache, where known.
+        prompt_provenance: Counter of the prompt tokens.
+        output_provenance: Counter of the output tokens.
+        num_completions: Number of completions asked for.
+        max_completion_tokens: Tokens of the longest completion, where known; they decide the decode time of completions
+            that run as one batch.
+        batch_size: Number of rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
         ttft_s: Seconds to the first token, where the client streamed and noted it.
-        requested_at: When, in seconds since 1970 UTC.
-        cached: Whether the harness answered from its own cache, so that `observed_s` is that of the first call.
-        success: Whether the request was answered.
+        requested_at: Time of the request, in seconds since 1970 UTC.
+        cached: True if the harness answered from its own cache, so that `observed_s` is that of the first call.
+        success: True if the request was answered.
         scores: Scores of the instance by metric name, higher is better or as the harness has them.
-        doubts: Why the counts may be too low.
+        doubts: Reasons why the counts may be too low.
 
     Example:
         >>> from helm_efficiency import RequestRecord
@@ -96,7 +96,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the records of one run have in common; see `RequestRecord`."""
+    """Attributes that all records of one run share; see `RequestRecord`."""
 
     suite: str
     run: str
@@ -106,19 +106,19 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one harness: what it was, and a record for each request.
+    """One run of one harness: its names and settings, and a record for each request.
 
     Attributes:
         source: Path or address of the folder or file that it was read from.
-        suite: Suite or log folder that the run stands in; empty if none.
+        suite: Suite or log folder that contains the run; empty if none.
         name: Name of the run, unique within its suite.
-        scenario: What was asked; see `RequestRecord`.
+        scenario: Name of the questions asked; see `RequestRecord`.
         model: Name of the model.
         deployment: Name of the deployment; equal to `model` where the harness knows no difference.
-        score_name: Its main score, None where it cannot be known.
-        records: One for each request.
-        warnings: What is doubtful in it, one line each.
-        settings: How it was asked, as `key=value` pairs with commas between: what the scenario's name leaves out.
+        score_name: Name of its main score; None if it cannot be known.
+        records: Records, one for each request.
+        warnings: Messages about doubtful values, one line each.
+        settings: Settings that the scenario's name leaves out, as comma-separated `key=value` pairs.
     """
 
     source: str

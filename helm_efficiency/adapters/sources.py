@@ -1,4 +1,4 @@
-"""Where runs are: local folders and files, and what fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
+"""Find runs in local folders and files, and where fsspec reaches (`gs://`, `s3://`, `https://`, `memory://` …)."""
 
 import contextlib
 import posixpath
@@ -23,7 +23,7 @@ from helm_efficiency.adapters.tokenizers import LocalTokenizers
 from helm_efficiency.errors import FileFormatError, InputError, failing_alone
 
 FileState = tuple[int, str]
-"""Size in bytes, and what else changes when the file does: time, version or checksum, as its file system tells."""
+"""Size in bytes, and the time, version or checksum of the file, as far as its file system provides them."""
 
 HELM: Harness = "helm"
 
@@ -41,38 +41,38 @@ class Source(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of the folder or file."""
+        """Name of the folder or file."""
         return posixpath.basename(self.url)
 
     @property
     def suite(self) -> str:
-        """Name of the folder around it."""
+        """Name of the parent folder."""
         return posixpath.basename(posixpath.dirname(self.url))
 
     @property
     def local_path(self) -> Path | None:
-        """None where it is remote."""
+        """Local path; None if the source is remote."""
         return None if "://" in self.url else Path(self.url)
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether only this process can see it."""
+        """True if only this process can see the source."""
         return self.url.startswith("memory://")
 
     def open(self) -> "Files":
-        """Its files."""
+        """Open the files of the source."""
         return Files(*url_to_fs(self.url)) if "://" in self.url else Files(LocalFileSystem(), self.url)
 
 
 class Files:
-    """The files of one folder, or one file and those that belong to it."""
+    """Files of one folder, or one file and those that belong to it."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
         self.filesystem = filesystem
         self.path = path.rstrip("/")
 
     def names(self) -> list[str]:
-        """Of the files, sorted; of a file those that belong to it."""
+        """Return the sorted names of the files; for a single file, also those that belong to it."""
         is_file = self.filesystem.isfile(self.path)
         folder, own_name = posixpath.split(self.path) if is_file else (self.path, "")
         listing = self.filesystem.ls(folder, detail=True, refresh=True)
@@ -80,10 +80,10 @@ class Files:
         return [name for name in names if _belongs(name, own_name)] if is_file else names
 
     def require_file(self, name: str) -> None:
-        """Refuse an entry of the folder that has the name of a file and is none.
+        """Refuse an entry of the folder that has the name of a file but is not a file.
 
         Raises:
-            FileFormatError: It is a pipe, a device, a folder, or a link to nothing.
+            FileFormatError: The entry is a pipe, a device, a folder, or a broken link.
         """
         for entry in self.filesystem.ls(self.path, detail=True):
             if posixpath.basename(entry["name"].rstrip("/")) == name and not _is_file(entry):
@@ -92,7 +92,7 @@ class Files:
                 )
 
     def states(self) -> dict[str, FileState]:
-        """What tells whether a file changed, by name."""
+        """Return the state of each file by name, for detecting changes."""
         folder = posixpath.dirname(self.path) if self.filesystem.isfile(self.path) else self.path
         return {name: self._state(f"{folder}/{name}") for name in self.names()}
 
@@ -103,11 +103,11 @@ class Files:
         return info["size"], str(sorted((key, str(value)) for key, value in info.items()))
 
     def open(self, path: str) -> BinaryIO:
-        """One of them by its path, to read.
+        """Open one of the files by its path, to read.
 
         Raises:
-            FileNotFoundError: There is none.
-            FileFormatError: It is a pipe or a device.
+            FileNotFoundError: The file does not exist.
+            FileFormatError: The file is a pipe or a device.
         """
         is_local = isinstance(self.filesystem, LocalFileSystem)
         opened: BinaryIO = open_local(path) if is_local else self.filesystem.open(path, "rb")
@@ -115,7 +115,7 @@ class Files:
 
     @contextlib.contextmanager
     def local_file(self) -> Iterator[Path]:
-        """The one file as a local one, in a folder of the same name; a copy if it is remote."""
+        """Yield the path of the one file, in a folder of the same name; a local copy if it is remote."""
         if isinstance(self.filesystem, LocalFileSystem):
             yield Path(self.path)
             return
@@ -128,17 +128,17 @@ class Files:
 
 
 def _is_file(entry: dict[str, Any]) -> bool:
-    """Whether an entry of a listing is a file, or a link to one, as in archives that are kept by git-annex."""
+    """Return whether an entry of a listing is a file or a link to one, as in archives that are kept by git-annex."""
     return entry["type"] == "file" or (bool(entry.get("islink")) and Path(entry["name"]).is_file())
 
 
 def _belongs(name: str, to: str) -> bool:
-    """Whether a file is another, or holds the samples of those results of lm-eval."""
+    """Return whether a file is the other one, or holds the samples of those results of lm-eval."""
     return name == to or (to.startswith("results") and name.startswith("samples_"))
 
 
 def state_of(path: Path) -> FileState:
-    """What tells whether a local file changed; of one that is not there, too."""
+    """Return the state of a local file, for detecting changes; a missing file has a state, too."""
     try:
         status = path.stat()
     except OSError:
@@ -153,13 +153,13 @@ def read_source(
     caches: RequestCaches | None = None,
     tokenizers: LocalTokenizers | None = None,
 ) -> tuple[HarnessRun, ...]:
-    """Read the runs of a source; nearly always one.
+    """Read the runs of a source, which nearly always has one.
 
     Args:
         source: Run folder or log file.
-        files: Its files, where they are open already.
+        files: Files of the source, if they are open already.
         caches: HELM's request caches.
-        tokenizers: For requests that nobody counted.
+        tokenizers: Tokenizers for requests that nobody counted.
 
     Raises:
         FileFormatError: A file is damaged; names it and the line or value.
@@ -185,13 +185,13 @@ def read_runs(
         places: Run folders, logs, or folders of them, of HELM, Inspect, lm-eval, Every Eval Ever, LLMPerf or an
             installed adapter; addresses as text.
         caches: HELM's request caches, for the provider's own token counts.
-        tokenizers: For requests that nobody counted.
-        on_error: Called for a run that cannot be read, which is then passed over; None raises instead.
+        tokenizers: Tokenizers for requests that nobody counted.
+        on_error: Function that is called for a run that cannot be read, which is then skipped; None raises instead.
 
     Raises:
-        FileFormatError: A file is damaged, and there is no `on_error`; names it and the line or value.
-        InputError: A path does not exist, a file is of no harness, or an adapter cannot be loaded; or, without
-            `on_error`, a run cannot be read.
+        FileFormatError: A file is damaged and `on_error` is None; the message names the file and the line or value.
+        InputError: A path does not exist, a file's harness is not recognized, or an adapter cannot be loaded; or,
+            without `on_error`, a run cannot be read.
 
     Example:
         >>> from helm_efficiency import read_runs
@@ -216,13 +216,13 @@ def find_sources(places: Iterable[str], *, besides: Path | None = None) -> list[
 
     Args:
         places: Paths or addresses.
-        besides: A folder whose runs are left out, as they were written by us.
+        besides: Folder of output of this package, which is left out.
 
     Returns:
-        For `rescore`.
+        Sources for `rescore`.
 
     Raises:
-        InputError: A path is not there, or cannot be listed, or an address has a password in it.
+        InputError: A path does not exist or cannot be listed, or an address contains a password.
 
     Example:
         >>> from pathlib import Path
@@ -242,12 +242,12 @@ def find_sources(places: Iterable[str], *, besides: Path | None = None) -> list[
 def iter_sources(places: Iterable[str]) -> Iterator[Source]:
     """Yield the runs at or below some paths or addresses, each once, as they are found.
 
-    Files inside a HELM run folder are its own. A folder that cannot be listed is taken for HELM's, so that reading it
-    reports why.
+    Files inside a HELM run folder belong to that run. A folder that cannot be listed is taken for HELM's, so that
+    reading it reports the reason.
 
     Raises:
-        InputError: A path is not there, a file is of no harness, an adapter cannot be loaded, or an address has a
-            password in it.
+        InputError: A path does not exist, a file's harness is not recognized, an adapter cannot be loaded, or an
+            address contains a password.
     """
     found: set[str] = set()
     for place in places:
@@ -255,7 +255,7 @@ def iter_sources(places: Iterable[str]) -> Iterator[Source]:
             path = source.local_path
             real = source.url if path is None else str(path.resolve())
             if real not in found:
-                found.add(source.url if real == source.url else real)  # one text where they are alike
+                found.add(source.url if real == source.url else real)  # share the text if they are equal
                 yield source
 
 
@@ -281,7 +281,7 @@ def _local(root: Path) -> Iterator[Source]:
 
 
 def _head(file: Path) -> bytes:
-    """Return the first bytes of a file, none where it cannot be read."""
+    """Return the first bytes of a file; empty if it cannot be read."""
     try:
         if not file.is_file():  # a pipe would wait for a writer
             return b""
@@ -295,7 +295,7 @@ _PASSWORD = re.compile(r"//[^/@]*:[^/@]*@")
 
 
 def _remote(place: str) -> Iterator[Source]:
-    if _PASSWORD.search(place):  # it would stand in every message, table and receipt
+    if _PASSWORD.search(place):  # it would appear in every message, table and receipt
         raise InputError(
             f"{_PASSWORD.sub('//…@', place)}: no password expected in an address. "
             "Put it into the environment, where fsspec finds it: FSSPEC_FTP_USERNAME, FSSPEC_FTP_PASSWORD and such."

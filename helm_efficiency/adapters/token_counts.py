@@ -1,16 +1,16 @@
-"""How many tokens a request took, and who says so: one set of rules for archives and for live runs.
+"""Decide the token counts of a request and their provenance, by one set of rules for archives and live runs.
 
 HELM counts prompt tokens with the model's tokenizer and output tokens as the tokens its client stored. Its count is
-right but where
+right except where
 
 - the client stored no tokens although there is an answer (most chat clients): its 0 output tokens are wrong;
 - the request carries `messages`: it counted an empty prompt;
 - the request failed: it counted an answer that never came.
 
-There the provider's own `usage` is taken, else the model's tokenizer counts, else the count is missing. Where `usage`
-is known it is always taken: it counts the chat template and the reasoning, which HELM leaves out. Where the provider
-cut an answer off at the limit, the limit is the count. HELM's count is kept, but marked with a `Doubt`, where it is too
-low rather than absent.
+In these cases the provider's own `usage` is taken, else the model's tokenizer counts, else the count is missing. A
+known `usage` is always taken: it counts the chat template and the reasoning, which HELM leaves out. If the provider cut
+an answer off at the limit, the limit is the count. HELM's count is kept, but marked with a `Doubt`, if it is too low
+rather than absent.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ from helm_efficiency.adapters.record import Doubt, TokenProvenance
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """What a provider counted for one request, over all completions; None where it did not say.
+    """Provider's counts for one request, over all completions; None if not reported.
 
     Attributes:
-        prompt_tokens: Cached ones included.
-        output_tokens: Reasoning included.
-        reasoning_tokens: Those of `output_tokens` that were reasoning.
-        cache_read_tokens: Those of `prompt_tokens` read from a prompt cache.
-        cache_write_tokens: Those of `prompt_tokens` written to a prompt cache.
+        prompt_tokens: Prompt tokens, cached ones included.
+        output_tokens: Output tokens, reasoning included.
+        reasoning_tokens: Part of `output_tokens` that was reasoning.
+        cache_read_tokens: Part of `prompt_tokens` that was read from a prompt cache.
+        cache_write_tokens: Part of `prompt_tokens` that was written to a prompt cache.
         max_completion_tokens: Tokens of the longest completion, where there are several.
-        doubts: Why the totals may be too low.
+        doubts: Reasons why the totals may be too low.
     """
 
     prompt_tokens: int | None = None
@@ -45,7 +45,7 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 def without_impossible_parts(usage: Usage) -> Usage:
-    """Return the usage without parts that are above their total; which of the two is wrong is not known.
+    """Return the usage without parts that exceed their total; either of the two may be wrong.
 
     >>> without_impossible_parts(Usage(prompt_tokens=5, output_tokens=7, cache_read_tokens=500)).doubts
     ('parts_above_total',)
@@ -59,21 +59,21 @@ def without_impossible_parts(usage: Usage) -> Usage:
 
 
 class RequestShape(Struct, frozen=True, gc=False):
-    """What of a request and its answer decides how its tokens are counted.
+    """Facts of a request and its answer that decide how its tokens are counted.
 
     Attributes:
-        completion_tokens: Tokens stored for each completion.
-        has_answer: Whether there is any text, reasoning included.
-        has_messages: Whether the prompt was a list of messages.
-        has_media: Whether the prompt holds images, audio or video.
-        one_token: Whether a whole answer is stored as one token.
-        long_prompt: Whether the prompt is too long to be one token.
-        echo: Whether the prompt's tokens stand among the stored ones.
-        success: Whether the request was answered.
-        reasons_apart: Whether reasoning text is stored beside the answer, where HELM does not count it.
-        reasons_in_text: Whether reasoning text is part of the answer, where it is counted.
-        prompt_chars: Length of the prompt, to divide what HELM counted for several requests together.
-        cut_off_tokens: Tokens at which the provider cut the one answer off, where it says so.
+        completion_tokens: Number of tokens stored for each completion.
+        has_answer: True if the answer has any text, reasoning included.
+        has_messages: True if the prompt was a list of messages.
+        has_media: True if the prompt holds images, audio or video.
+        one_token: True if a whole answer is stored as one token.
+        long_prompt: True if the prompt is too long to be one token.
+        echo: True if the stored tokens include the prompt's.
+        success: True if the request was answered.
+        reasons_apart: True if reasoning text is stored apart from the answer, where HELM does not count it.
+        reasons_in_text: True if reasoning text is part of the answer, where it is counted.
+        prompt_chars: Length of the prompt in characters, to divide the tokens that HELM counted for several requests.
+        cut_off_tokens: Number of tokens at which the provider cut off the only answer, if it says so.
     """
 
     completion_tokens: tuple[int, ...]
@@ -91,7 +91,7 @@ class RequestShape(Struct, frozen=True, gc=False):
 
 
 class TokenFacts(Struct, frozen=True, gc=False):
-    """Token counts of one request, as they stand in a `RequestRecord`."""
+    """Token counts of one request, with the attributes that `RequestRecord` has for them."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -107,7 +107,7 @@ class TokenFacts(Struct, frozen=True, gc=False):
 def harness_facts_of_one(
     shape: RequestShape, prompt_total: int | None, output_total: int | None, *, client_stores_tokens: bool
 ) -> TokenFacts:
-    """As `harness_facts`, of a request that HELM counted alone, as it nearly always does: nothing is to be divided."""
+    """Return the `harness_facts` of a request that HELM counted alone, which is the usual case: nothing is divided."""
     output = _derived_output(shape, prompt_total)
     if output_total is not None and (output or 0) != output_total:
         output = output_total
@@ -117,16 +117,16 @@ def harness_facts_of_one(
 def harness_facts(
     shapes: Sequence[RequestShape], *, prompt_total: int | None, output_total: int | None, client_stores_tokens: bool
 ) -> list[TokenFacts]:
-    """What HELM knows of the tokens of requests that it counted together, wrong counts left out.
+    """Return HELM's token facts of requests that it counted together, without wrong counts.
 
-    HELM adds up the requests of an instance where it makes one for each reference; such totals are divided among the
+    If HELM makes one request for each reference of an instance, it adds them up; such totals are divided among the
     requests by the tokens stored for each, else by the length of their prompts, so that they still add up.
 
     Args:
-        shapes: The requests of one total; nearly always one.
-        prompt_total: HELM's `num_prompt_tokens`, None if it is not known.
-        output_total: HELM's `num_output_tokens`, None if it is not known.
-        client_stores_tokens: Whether any request of the run has stored tokens.
+        shapes: Shapes of the requests of one total; nearly always one.
+        prompt_total: HELM's `num_prompt_tokens`; None if unknown.
+        output_total: HELM's `num_output_tokens`; None if unknown.
+        client_stores_tokens: True if any request of the run has stored tokens.
     """
     if len(shapes) == 1:
         return [harness_facts_of_one(shapes[0], prompt_total, output_total, client_stores_tokens=client_stores_tokens)]
@@ -148,7 +148,7 @@ def _prompts(shapes: Sequence[RequestShape], total: int | None) -> list[int | No
 
 
 def _derived_output(shape: RequestShape, prompt: int | None) -> int | None:
-    """HELM's own rule: stored tokens, less the prompt if it was echoed."""
+    """Return the output tokens by HELM's own rule: stored tokens, less the prompt if it was echoed."""
     stored = sum(shape.completion_tokens)
     if not shape.echo:
         return stored
@@ -199,10 +199,10 @@ OUTPUT_DOUBTS: frozenset[Doubt] = frozenset({"text_as_one_token", "reasoning_not
 
 
 def with_hidden_reasoning(facts: TokenFacts, shape: RequestShape) -> TokenFacts:
-    """Return the facts of an answer that a model reasoned for before it wrote what was counted.
+    """Return the facts of an answer that has hidden reasoning before the counted text.
 
-    An answer that was cut off at the limit has as many tokens as the limit says, reasoning included; of any other the
-    count is too low, and is marked so, unless the reasoning is part of the text or nothing was counted.
+    An answer that was cut off at the limit has as many tokens as the limit says, reasoning included. For any other
+    answer the count is too low, and is marked so, unless the reasoning is part of the text or nothing was counted.
     """
     is_whole = facts.output_provenance == "usage" or shape.reasons_in_text
     if is_whole or not shape.success or "reasoning_not_counted" in facts.doubts:
@@ -219,12 +219,12 @@ def with_hidden_reasoning(facts: TokenFacts, shape: RequestShape) -> TokenFacts:
 
 
 def without(doubts: Sequence[Doubt], settled: frozenset[Doubt]) -> tuple[Doubt, ...]:
-    """The doubts that a better count leaves."""
+    """Return the doubts that a better count leaves."""
     return tuple(doubt for doubt in doubts if doubt not in settled)
 
 
 def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> TokenFacts:
-    """The facts with the provider's own counts in place of others."""
+    """Return the facts with the provider's own counts in place of others."""
     if usage.prompt_tokens is not None:
         facts = replace(
             facts,
@@ -248,7 +248,7 @@ def with_usage(facts: TokenFacts, usage: Usage, *, num_completions: int) -> Toke
 
 
 def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total: int | None) -> int:
-    """Output tokens with reasoning, which some providers (xAI) count beside them: then only all three make the total.
+    """Return output tokens with reasoning. Some providers (xAI) count it separately: then all three add up to total.
 
     >>> reasoning_included(100, 20, 15, total=135), reasoning_included(100, 20, 15, total=120)
     (35, 20)
@@ -257,7 +257,7 @@ def reasoning_included(prompt: int, output: int, reasoning: int | None, *, total
 
 
 class UsageAside(Struct):
-    """Usage as Inspect and Every Eval Ever write it: input tokens leave out cached ones, and a total checks it."""
+    """Usage as Inspect and Every Eval Ever write it: input tokens exclude cached ones; a total serves as a check."""
 
     input_tokens: Count | None = None
     output_tokens: Count | None = None
@@ -267,13 +267,13 @@ class UsageAside(Struct):
     reasoning_tokens: Count | None = None
 
     def to_usage(self) -> Usage:
-        """Return prompt tokens with cached ones and output tokens with reasoning; nothing where all counts are 0."""
+        """Return prompt tokens with cached ones and output tokens with reasoning; no counts at all if all are 0."""
         if not (self.input_tokens or self.output_tokens or self.total_tokens):
             return Usage()
         read, write, reasoning = self.input_tokens_cache_read, self.input_tokens_cache_write, self.reasoning_tokens
         prompt, output = self.input_tokens, self.output_tokens
         cached = (read or 0) + (write or 0)
-        # Older converters and versions counted cached tokens among the input tokens; the total tells.
+        # Older converters and versions counted cached tokens among the input tokens, which the total reveals.
         if prompt is not None and (cached > prompt or self.total_tokens != prompt + (output or 0)):
             prompt += cached
         if prompt is not None and output is not None:

@@ -1,8 +1,8 @@
-"""Tokenizers that lie on this machine, for requests that nobody else counted.
+"""Count tokens with tokenizers on this machine, for requests that nobody else counted.
 
-Only a model's own tokenizer counts: one named by the user, the one that HELM names for a model with open weights (for
-others HELM names a stand-in), or the one in the model's own Hugging Face repository. Nothing is downloaded. Counts are
-of the text alone, as HELM's are: no chat template, no begin-of-text token.
+Only a model's own tokenizer is used: one named by the user, the one that HELM names for a model with open weights (for
+others HELM names a substitute), or the one in the model's own Hugging Face repository. Nothing is downloaded. Like
+HELM's counts, they cover the text alone: no chat template, no begin-of-text token.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _HUGGING_FACE_TOKENIZER = "helm.tokenizers.huggingface_tokenizer.HuggingFaceToke
 
 
 class LocalTokenizers:
-    """Counts tokens of text for models whose tokenizers are at hand; loads each once."""
+    """Counter of the tokens of texts, for models with a tokenizer on this machine; each is loaded once."""
 
     def __init__(self, named: Mapping[str, str] | None = None) -> None:
-        """Take note of tokenizers that the user names.
+        """Register the tokenizers that the user names.
 
         Args:
             named: Folder or Hugging Face repository of a tokenizer, by deployment or model.
@@ -40,12 +40,12 @@ class LocalTokenizers:
                 raise InputError(f"{name}: no tokenizer.json of {place!r} on this machine; download it first.")
 
     def count(self, text: str, *, deployment: str, model: str) -> int | None:
-        """Tokens of a text; None if the model's tokenizer is not on this machine."""
+        """Return the number of tokens of a text; None if the model's tokenizer is not on this machine."""
         tokenizer = self._of(deployment, model)
         return None if tokenizer is None else len(tokenizer.encode(text, add_special_tokens=False).ids)
 
     def has(self, *, deployment: str, model: str) -> bool:
-        """Whether the model's tokenizer is on this machine."""
+        """Return whether the model's tokenizer is on this machine."""
         return self._of(deployment, model) is not None
 
     def _of(self, deployment: str, model: str) -> "Tokenizer | None":
@@ -63,7 +63,7 @@ class LocalTokenizers:
 
 
 def _from_hugging_face(repository: str) -> "Tokenizer | None":
-    """A tokenizer from Hugging Face's cache on this machine."""
+    """Load a tokenizer from Hugging Face's cache on this machine."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -82,7 +82,7 @@ def _from_file(file: Path | str) -> "Tokenizer":
 
 @cache
 def _helm_tokenizers() -> dict[str, str]:
-    """Hugging Face repository of the tokenizer of each HELM deployment with open weights."""
+    """Map each HELM deployment with open weights to the Hugging Face repository of its tokenizer."""
     repositories = {
         config["name"]: (config["tokenizer_spec"].get("args") or {}).get(
             "pretrained_model_name_or_path", config["name"]

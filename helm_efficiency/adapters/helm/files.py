@@ -1,4 +1,4 @@
-"""The files of one HELM run folder, decoded in parts that fit memory, wherever the folder is."""
+"""Open and decode the files of one local or remote HELM run folder, in parts that fit memory."""
 
 import os
 import sys
@@ -17,16 +17,16 @@ RUN_SPEC, SCENARIO_STATE = "run_spec.json", "scenario_state.json"
 PER_INSTANCE_STATS, STATS = "per_instance_stats.json", "stats.json"
 
 REQUEST_STATES = "request_states"
-"""The key of the list of requests in `scenario_state.json`."""
+"""Key of the list of requests in `scenario_state.json`."""
 
 Entry = TypeVar("Entry")
 
 OpenFile = Callable[[str], BinaryIO]
-"""Opens one file, given its path, to read its bytes; raises FileNotFoundError where there is none, else OSError."""
+"""Function that opens the file at a path to read its bytes; raises FileNotFoundError if it is missing, else OSError."""
 
 
 def open_local(path: str) -> BinaryIO:
-    """A file on this machine.
+    """Open a file on this machine.
 
     Raises:
         FileFormatError: It is a pipe or a device.
@@ -40,8 +40,8 @@ class RunFiles(NamedTuple):
     """The files of one run.
 
     Attributes:
-        folder: Its path or address.
-        open: Opens one of them.
+        folder: Path or address of the folder.
+        open: Function that opens one of the files.
     """
 
     folder: str
@@ -49,13 +49,13 @@ class RunFiles(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str]:
-        """Names of the folder around it, and its own."""
+        """Names of the parent folder and of the run folder itself."""
         whole = self.folder if "://" in self.folder else os.path.abspath(self.folder)  # noqa: PTH100 (Path keeps `..`)
         *_, around, own = ["", *whole.replace(os.sep, "/").split("/")]
         return around, own
 
     def spec(self) -> fmt.RunSpec | None:
-        """`run_spec.json`, if there is one."""
+        """Read `run_spec.json`; return None if the file is missing."""
         opened = self._opened(RUN_SPEC)
         if opened is None:
             return None
@@ -64,16 +64,16 @@ class RunFiles(NamedTuple):
             return decode(read_whole(opened, file=file), fmt.RUN_SPEC, file=file)
 
     def states(self) -> Iterator[fmt.ScenarioState] | None:
-        """`scenario_state.json` in parts, of which the last has the adapter's spec; None if there is none."""
+        """Read `scenario_state.json` in parts, the last with the adapter's spec; None if the file is missing."""
         opened = self._opened(SCENARIO_STATE)
         return None if opened is None else _decoded_states(opened, file=f"{self.folder}/{SCENARIO_STATE}")
 
     def stats(self) -> Iterator[list[fmt.PerInstanceStats]] | None:
-        """`per_instance_stats.json` in parts, if there is one."""
+        """Read `per_instance_stats.json` in parts; None if the file is missing."""
         return self.stats_as(fmt.PER_INSTANCE_STATS)
 
     def stats_as(self, decoder: Decoder[list[Entry]]) -> Iterator[list[Entry]] | None:
-        """`per_instance_stats.json` in parts, decoded as asked for; None if there is none."""
+        """Read `per_instance_stats.json` in parts with the given decoder; None if the file is missing."""
         opened = self._opened(PER_INSTANCE_STATS)
         return None if opened is None else _decoded_stats(opened, decoder, file=f"{self.folder}/{PER_INSTANCE_STATS}")
 
@@ -107,10 +107,10 @@ def _states_of(part: Part, *, file: str) -> fmt.ScenarioState:
 
 
 def _last_of(parts: Parts, error: FileFormatError) -> Part:
-    """What comes in place of a part that is no list.
+    """Return the final part that replaces one that could not be decoded as a list.
 
     Raises:
-        FileFormatError: The part is damaged rather than the last of its list, as more follows than that could be.
+        FileFormatError: The part is damaged: more follows than the last part of a list could hold.
     """
     try:
         return parts.send(True)

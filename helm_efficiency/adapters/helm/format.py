@@ -1,7 +1,7 @@
-"""The parts of HELM's run files that records are made of, decoded straight from JSON; all else is skipped unread.
+"""Types of the parts of HELM's run files that records are made of, decoded straight from JSON; the rest is skipped.
 
-Files of every HELM since 2022 and of forks are read: unknown keys are ignored, keys that came later have defaults. What
-is decoded holds no cycles, so Python's cycle collector need not look at it (`gc=False`).
+Files of every HELM version since 2022 and of forks are read: unknown keys are ignored, and keys that were added later
+have defaults. The decoded objects hold no cycles, so Python's cycle collector need not look at them (`gc=False`).
 """
 
 from typing import Annotated, Any
@@ -47,7 +47,7 @@ class MultimediaObject(Struct, gc=False):
 
 
 class Request(Struct, gc=False):
-    """What was asked. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
+    """Request to the model. `model_deployment` came in 2023, `messages` and `multimodal_prompt` later."""
 
     model_deployment: str | None = None
     model: str | None = None
@@ -60,7 +60,7 @@ class Request(Struct, gc=False):
 
 
 class RequestResult(Struct, gc=False):
-    """What came back. `request_time` is that of the first call where `cached`; offline batches have `batch_*`."""
+    """Answer to a request. If `cached`, `request_time` is that of the first call; offline batches have `batch_*`."""
 
     success: bool = True
     cached: bool = False
@@ -72,7 +72,7 @@ class RequestResult(Struct, gc=False):
 
 
 class Instance(Struct, gc=False):
-    """Which question; perturbed copies share the id of their original."""
+    """Question of a scenario; perturbed copies share the id of their original."""
 
     id: str | int | None = None
     split: str | None = None
@@ -92,7 +92,7 @@ class RequestState(Struct, gc=False):
 
 
 class AdapterSpec(Struct, frozen=True, gc=False):
-    """Who was asked, and how."""
+    """Model that was asked, and the settings of its requests."""
 
     method: str | None = None
     model_deployment: str | None = None
@@ -107,7 +107,7 @@ class AdapterSpec(Struct, frozen=True, gc=False):
 
 
 class ScenarioState(Struct, gc=False):
-    """`scenario_state.json`."""
+    """Content of `scenario_state.json`."""
 
     request_states: list[RequestState]
     adapter_spec: AdapterSpec | None = None
@@ -121,7 +121,7 @@ class MetricSpec(Struct, gc=False):
 
 
 class RunSpec(Struct, gc=False):
-    """`run_spec.json`."""
+    """Content of `run_spec.json`."""
 
     name: str
     adapter_spec: AdapterSpec = AdapterSpec()
@@ -144,7 +144,7 @@ class Stat(Struct, gc=False):
 
 
 class PerInstanceStats(Struct, gc=False):
-    """One entry of `per_instance_stats.json`: what one metric says of one instance."""
+    """One entry of `per_instance_stats.json`: the stats that one metric computed for one instance."""
 
     instance_id: str | int
     stats: list[Stat]

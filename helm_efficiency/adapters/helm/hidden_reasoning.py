@@ -1,8 +1,8 @@
-"""Whether the answers of a run were reasoned for out of sight, so that HELM's count of their tokens is too low.
+"""Detect runs with hidden reasoning, for which HELM's count of output tokens is too low.
 
 Most providers bill reasoning tokens but do not send them, and HELM counts what was sent: GPT-5 is then said to have
-taken 5.6 s for one token. The catalog knows most models that reason. Of the others the times tell: no service that
-answers at once takes seconds for each token of its answers.
+taken 5.6 s for one token. The catalog knows most models that reason. For the others the request times decide: a service
+that answers at once does not take seconds for each token of its answers.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from helm_efficiency.adapters.token_counts import TokenFacts
 from helm_efficiency.catalog.reasoning_models import is_reasoning_model
 
 _FEWEST = 20
-"""Answers that the times are judged by; of fewer, one crowded minute could be taken for reasoning."""
+"""Least number of timed answers; with fewer, one busy minute of the service could be mistaken for reasoning."""
 
 _LONGEST_S = 3.0
 _LONGEST_S_PER_TOKEN = 1.0
-"""Medians above both of which a service is taken to reason. GPT-5 on MedHELM has 5.6 s and 5.6 s per token; GPT-4o,
-Groq and Together have 0.3 to 1.5 s for answers of one token. Half or twice as much tells them apart as well."""
+"""A service is taken to reason if its medians are above both. GPT-5 on MedHELM has 5.6 s and 5.6 s per token; GPT-4o,
+Groq and Together have 0.3 to 1.5 s for answers of one token. Half or twice these limits separates them as well."""
 
 _LOCAL_HOSTS = ("huggingface", "simple")
 """Hosts whose HELM clients store every token that the model wrote."""
 
 
 def hides_reasoning(deployment: str, model: str, states: Sequence[Any], facts: Sequence[TokenFacts]) -> bool:
-    """Tell whether a deployment reasons without showing it.
+    """Return whether a deployment reasons without showing it.
 
     Args:
-        deployment: HELM's name of it.
+        deployment: HELM's name of the deployment.
         model: HELM's name of its model.
         states: Request states of one run.
-        facts: Token facts of each, as HELM counted them.
+        facts: Token facts of each request, as HELM counted them.
     """
     if deployment.partition("/")[0] in _LOCAL_HOSTS:
         return False
@@ -43,7 +43,7 @@ def hides_reasoning(deployment: str, model: str, states: Sequence[Any], facts: S
 
 @lru_cache(maxsize=1000)
 def _known(deployment: str, model: str, day: date | None) -> bool | None:
-    """Return what the catalog says of a deployment, else of its model; each run of an archive asks for the same."""
+    """Return the catalog's entry for a deployment, else for its model. Cached, as all runs of an archive ask for it."""
     known = is_reasoning_model(deployment, day)
     return is_reasoning_model(model, day) if known is None else known
 

@@ -1,4 +1,4 @@
-"""What HELM counted and scored for each instance of a run, and which requests that covers.
+"""Read HELM's counts and scores for each instance of a run, and match them to the requests that they cover.
 
 `per_instance_stats.json` has an entry for each metric and instance. Most instances have one request; separate-choice
 adapters make one for each reference (and calibration), and HELM adds up their tokens.
@@ -20,30 +20,30 @@ from helm_efficiency.catalog.helm_metadata import is_score
 from helm_efficiency.errors import FileFormatError
 
 _Key = tuple[str, int, bytes]
-"""Instance id, train trial, perturbation: what HELM's per-instance stats belong to."""
+"""Key of HELM's per-instance stats: instance id, train trial, perturbation."""
 
 
 PROVENANCE_PREFIXES = ("prompt_tokens_from_", "output_tokens_from_")
-"""How the names of our stats begin that say who counted; who it was follows."""
+"""Beginnings of the names of our stats that say who counted; the name of the counter follows."""
 
 _ELSEWHERE: dict[str, TokenProvenance] = {"usage": "usage", "tokenizer": "tokenizer"}
-"""Counts that are not HELM's, so that they cannot be told from what HELM stored."""
+"""Provenances of counts that are not HELM's; such counts cannot be recomputed from what HELM stored."""
 
 _USAGE_STATS = {
     "num_reasoning_tokens": "reasoning_tokens",
     "num_cache_read_tokens": "cache_read_tokens",
     "num_cache_write_tokens": "cache_write_tokens",
 }
-"""Further stats of ours, and the part of `Usage` that each was written from."""
+"""Further stats of ours, with the attribute of `Usage` that each was written from."""
 
 
 class Written(Struct, gc=False):
-    """What an earlier rescore wrote into the stats of an instance.
+    """Values that an earlier rescore wrote into the stats of an instance.
 
     Attributes:
-        prompt_from: Who counted its prompt tokens, if it was not HELM.
-        output_from: Who counted its output tokens, if it was not HELM.
-        parts: Token counts by the name that `Usage` has for them.
+        prompt_from: Counter of its prompt tokens, if it was not HELM.
+        output_from: Counter of its output tokens, if it was not HELM.
+        parts: Token counts by their attribute names in `Usage`.
     """
 
     prompt_from: TokenProvenance | None = None
@@ -52,16 +52,16 @@ class Written(Struct, gc=False):
 
 
 class InstanceStats(Struct, gc=False):
-    """What HELM counted and scored for the requests of one instance.
+    """HELM's counts and scores for the requests of one instance.
 
     Attributes:
-        num_requests: That it counted.
-        prompt_total: Their prompt tokens.
-        output_total: Their output tokens.
-        scores: By name.
-        firsts: Names of the stats that begin the entries that say so.
-        members: Places in the run of the requests that it belongs to.
-        written: What an earlier rescore wrote; None where there was none.
+        num_requests: Number of requests that HELM counted.
+        prompt_total: Prompt tokens of these requests.
+        output_total: Output tokens of these requests.
+        scores: Scores of the instance, by name.
+        firsts: Name of the first stat of each entry that was added.
+        members: Indices of its requests in the run.
+        written: Values that an earlier rescore wrote; None if there was none.
     """
 
     num_requests: int = 1
@@ -73,7 +73,7 @@ class InstanceStats(Struct, gc=False):
     written: Written | None = None
 
     def with_written(self, facts: TokenFacts, num_completions: int) -> TokenFacts:
-        """Return the facts of its one request, with the counts that an earlier rescore had from elsewhere than HELM."""
+        """Return the facts of its one request, with the counts that an earlier rescore did not take from HELM."""
         written = self.written
         if written is None:
             return facts
@@ -84,7 +84,7 @@ class InstanceStats(Struct, gc=False):
         return self.with_provenance(with_usage(facts, usage, num_completions=num_completions))
 
     def with_provenance(self, facts: TokenFacts) -> TokenFacts:
-        """Return the facts of one of its requests, with whose counts they are by an earlier rescore."""
+        """Return the facts of one of its requests, with the provenance that an earlier rescore recorded."""
         written = self.written
         if written is None:
             return facts
@@ -98,10 +98,10 @@ class InstanceStats(Struct, gc=False):
 def stats_by_key(
     parts: Iterable[Iterable[fmt.PerInstanceStats]] | None, *, file: str
 ) -> dict[_Key, list[InstanceStats]] | None:
-    """Stats of each instance; several of one key where HELM has several instances of one id, in order.
+    """Return the stats of each instance, in order; a key has several if HELM has several instances of one id.
 
     Args:
-        parts: Those of `per_instance_stats.json`, in order; None without that file.
+        parts: Parts of `per_instance_stats.json`, in order; None without that file.
         file: Its path, for messages.
     """
     if parts is None:
@@ -124,16 +124,16 @@ def stats_by_key(
 
 
 class _Wanted(NamedTuple):
-    """Where in the stats of an entry those stand that are wanted; nearly all entries of a run have the same stats.
+    """Indices of the wanted stats within an entry; nearly all entries of a run have the same stats.
 
     Attributes:
         first: Name of the first stat.
         scores: Names of the scores.
-        places: Theirs.
-        prompt: Place of the prompt tokens.
-        output: Place of the output tokens.
-        written: Places and names of what an earlier rescore wrote.
-        made: Scores by their values: most scores of a run are 0 or 1, so that thousands of requests share a mapping.
+        places: Indices of the scores.
+        prompt: Index of the prompt tokens.
+        output: Index of the output tokens.
+        written: Indices and names of the stats that an earlier rescore wrote.
+        made: Mappings of scores by their values: most scores of a run are 0 or 1, so thousands of requests share one.
     """
 
     first: tuple[str, ...]
@@ -154,11 +154,11 @@ class _Wanted(NamedTuple):
         return cls(names[:1], scores, places, *tokens, written, {})
 
     def scores_of(self, stats: list[fmt.Stat]) -> dict[str, float]:
-        """Scores by name; not to be changed, as others may share them."""
+        """Return the scores by name. Do not change the mapping, as other requests may share it."""
         values: tuple[float | None, ...]
         try:
             values = tuple([stats[place].sum / stats[place].count for place in self.places])  # type: ignore[operator]
-        except (TypeError, ZeroDivisionError):  # few have a score that is missing
+        except (TypeError, ZeroDivisionError):  # few entries lack a score
             values = tuple([_mean(stats[place]) for place in self.places])
         scores = self.made.get(values)
         if scores is None:
@@ -173,11 +173,11 @@ def _mean(stat: fmt.Stat) -> float | None:
 
 
 _MOST_SHARED = 1000
-"""Mappings of scores that are looked for again; beyond, scores are rarely alike."""
+"""Most mappings of scores to keep for reuse; with more distinct values, scores are rarely equal."""
 
 
 def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, file: str) -> None:
-    """Add an entry: each metric makes one; one that begins like an earlier is of a next instance of its id."""
+    """Add an entry. Each metric writes one per instance; a repeated first stat begins the next instance of that id."""
     scores, first = wanted.scores_of(more), wanted.first
     for stats in slots:
         if first[0] not in stats.firsts:
@@ -196,7 +196,7 @@ def _add(slots: list[InstanceStats], more: list[fmt.Stat], wanted: _Wanted, *, f
 
 
 def _written(found: Iterable[tuple[str, fmt.Stat]], num_requests: int, file: str) -> Written:
-    """Collect what an earlier rescore wrote; whose counts they are, if all are one's."""
+    """Collect the values that an earlier rescore wrote, and who counted if one counter counted all."""
     written = Written(parts={})
     for name, stat in found:
         total = _total(stat, file)
@@ -221,7 +221,7 @@ def _total(stat: fmt.Stat, file: str) -> int | None:
 
 
 def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[InstanceStats]]) -> Iterator[InstanceStats]:
-    """Stats with the requests that they count: one, or one for each reference of a separate-choice instance."""
+    """Yield the stats with the requests that they count: one, or one per reference of a separate-choice instance."""
     for place, state in enumerate(states):
         instance = state.instance
         key = (str(instance.id), state.train_trial_index, perturbation_key(instance.perturbation))
@@ -230,7 +230,7 @@ def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[Insta
             slots = by_key[key] = [InstanceStats()]
         _unserved(slots).members.append(place)
     for slots in by_key.values():
-        # Stats that no request is left for are not of a further instance but of a metric that begins like another.
+        # Left-over stats do not come from another instance, but from a metric with the same first stat as another.
         served = [stats for stats in slots if stats.members]
         for stats in slots if served else ():
             if not stats.members:
@@ -239,7 +239,7 @@ def group_requests(states: list[fmt.RequestState], by_key: dict[_Key, list[Insta
 
 
 def _unserved(slots: list[InstanceStats]) -> InstanceStats:
-    """The first that lacks a request, else the last."""
+    """Return the first slot that lacks a request, else the last."""
     for stats in slots:
         if len(stats.members) < stats.num_requests:
             return stats

@@ -1,10 +1,10 @@
-"""Unpickle values of strangers: plain containers come out, nothing else is ever made or called.
+"""Unpickle untrusted values: only plain containers are built, and nothing is ever called.
 
 HELM keeps its request caches as pickles, and `pickle.loads` runs whatever a pickle names. This reader steps through a
 pickle's opcodes (as the standard library's disassembler does, which runs nothing) and builds dicts, lists, tuples,
-text, bytes and numbers. No class or function is ever looked up. A pickle that names one is refused, but for those that
-HELM's clients are known to store, in whose place something plain is put: a member of an enumeration becomes its value,
-a date becomes None, a dictionary of a class of its own (as OpenAI's client made before 2024) becomes a plain one.
+text, bytes and numbers. No class or function is ever looked up. A pickle that names one is refused, except for those
+that HELM's clients are known to store, which are replaced by something plain: a member of an enumeration by its value,
+a date by None, an instance of a dictionary class (as OpenAI's client made before 2024) by a plain dict.
 """
 
 import pickletools
@@ -32,13 +32,13 @@ _MARK: Final = object()
 
 
 _MOST_NUMBER_KEYS: Final = 100
-"""Keys of dicts in one pickle that may be numbers. HELM's clients keep JSON, whose keys are text, so there are none.
+"""Most number keys that the dicts of one pickle may have. HELM's clients keep JSON, which only has text keys.
 
-Numbers can be chosen to have equal hashes, and n of them then take n² comparisons: 5,000 for 100, seconds for 10,000.
+Numbers can be chosen to have equal hashes; n of them then take n² comparisons: 5,000 for 100, seconds for 10,000.
 """
 
 _WORK_PER_BYTE: Final = 20
-"""Work that a byte of a pickle may cause: a dict entry counts 1 and the length of its key, which may be compared.
+"""Most work that a byte of a pickle may cause: a dict entry counts 1 plus the length of its key, which may be compared.
 
 A key that is named again takes 3 bytes with its value, whatever its length; the longest that providers use have 25
 letters, so real pickles stay below 9. At 20 the worst pickle of 1 MB takes half a second.
@@ -46,17 +46,17 @@ letters, so real pickles stay below 9. At 20 the worst pickle of 1 MB takes half
 
 
 class UnsafePickleError(InputError):
-    """A pickle is damaged, or names a class or function; nothing of it was run."""
+    """Error for a pickle that is damaged, or names a class or function; nothing in it was run."""
 
 
 class _Named:
-    """Stands where a known class was named."""
+    """Placeholder for a known class that the pickle names."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def call(self, arguments: Any) -> Any:
-        """What is put in place of an instance."""
+        """Return the plain value that replaces an instance."""
         if self.name in _DICTIONARIES:
             return {}
         is_value = len(arguments) == 1 and isinstance(arguments[0], str | int)
@@ -64,7 +64,7 @@ class _Named:
 
 
 def loads(data: bytes) -> Any:
-    """Plain containers from a pickle.
+    """Build plain containers from a pickle.
 
     Raises:
         UnsafePickleError: The pickle is damaged or holds anything else.
@@ -134,7 +134,7 @@ class _Machine:
                 self._name_or_call(name, argument)
 
     def _name_or_call(self, name: str, argument: Any) -> None:
-        """Put something plain in place of what HELM's clients are known to store; refuse the rest."""
+        """Replace a class that HELM's clients are known to store by something plain; refuse any other."""
         match name:
             case "GLOBAL" | "STACK_GLOBAL":
                 module, what = argument.split(" ", 1) if name == "GLOBAL" else self._pop(2)
@@ -175,7 +175,7 @@ class _Machine:
         self._set(pairs[::2], pairs[1::2])
 
     def _set(self, keys: list[Any], values: list[Any]) -> None:
-        """Put items into the dict on top of the stack, as far as that cannot take forever."""
+        """Put items into the dict on top of the stack, within the limits on number keys and work."""
         # Hashing a tuple of tuples can take forever; HELM's keys are text.
         if not all(isinstance(key, str | int | float | None) for key in keys):
             raise UnsafePickleError("it has a dict with keys that are neither text nor numbers")

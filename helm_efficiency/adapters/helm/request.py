@@ -1,7 +1,7 @@
-"""From one HELM request to its record: shared by archives and live runs.
+"""Turn one HELM request into its record, for archives and live runs alike.
 
-Both hand in a request state; in an archive it is decoded from JSON (`helm_format`), in a live run it is HELM's own
-object. The attributes are the same.
+Both pass a request state; in an archive it is decoded from JSON (`helm_format`), in a live run it is HELM's own object.
+The attributes are the same.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS, PROMPT_DOUBTS, 
 NON_SCENARIO_KEYS = frozenset(
     {"model", "model_deployment", "tokenizer", "stop", "add_to_stop", "global_prefix", "newline", "efficiency"}
 )
-"""Keys of a run name that say who was asked and what HELM adapts to each model, rather than what was asked."""
+"""Keys of a run name that describe the model, or settings that HELM adapts to each model, rather than the scenario."""
 
 _LONGEST_TOKEN = 16
-"""A stored token of more characters that has a space inside is a text, not a token."""
+"""A stored token with more characters and a space inside is taken for a text, not a token."""
 
 
 def scenario_of(run_name: str) -> str:
-    """What was asked, out of a run's name: the name without the model and its deployment.
+    """Return the scenario from a run's name: the name without the model and its deployment.
 
     >>> scenario_of("mmlu:subject=anatomy,method=multiple_choice_joint,model=openai_gpt2")
     'mmlu:subject=anatomy,method=multiple_choice_joint'
@@ -33,7 +33,7 @@ def scenario_of(run_name: str) -> str:
     'narrative_qa'
     """
     name, _, args = run_name.partition(":")
-    # A comma may stand inside a value; only one before the next key divides.
+    # A value may contain a comma; only a comma before the next key divides.
     kept = [arg for arg in re.split(r",(?=[\w-]+=)", args) if arg.partition("=")[0] not in NON_SCENARIO_KEYS]
     return f"{name}:{','.join(kept)}" if any(kept) else name
 
@@ -43,7 +43,7 @@ _PROMPT_PARTS = ("instructions", "input_prefix", "output_prefix", "global_prefix
 
 
 def settings_of(run_name: str, adapter: Any) -> str:
-    """Return how a scenario was asked, where its name leaves that out: limits, examples, prompt, stop sequences.
+    """Return the settings that the scenario's name leaves out: limits, examples, prompt, stop sequences.
 
     >>> from helm_efficiency.adapters.helm.format import AdapterSpec
     >>> settings_of("gsm:model=openai_gpt2,stop=none", AdapterSpec(max_tokens=400))
@@ -63,7 +63,7 @@ def settings_of(run_name: str, adapter: Any) -> str:
 
 
 def perturbation_label(description: dict[str, Any] | None) -> str:
-    """Name of a perturbation, with its seed where it was drawn more than once.
+    """Return the name of a perturbation, with its seed if it was drawn more than once.
 
     >>> perturbation_label({"name": "typos", "seed": 2})
     'typos#2'
@@ -75,7 +75,7 @@ def perturbation_label(description: dict[str, Any] | None) -> str:
 
 
 def shape_of(state: Any) -> RequestShape:
-    """What of a request state decides how its tokens are counted."""
+    """Return the facts of a request state that decide how its tokens are counted."""
     request, result = state.request, state.result
     completions = (result.completions or ()) if result is not None else ()
     stored = tuple([len(completion.tokens or ()) for completion in completions])
@@ -100,7 +100,7 @@ def shape_of(state: Any) -> RequestShape:
 
 
 def _thoughts(completion: Any) -> str:
-    """Return reasoning text that the client kept apart from the answer."""
+    """Return the reasoning text that the client kept apart from the answer."""
     return (completion.thinking.text or "") if completion.thinking is not None else ""
 
 
@@ -116,12 +116,12 @@ def _is_text(token: str | None) -> bool:
 
 
 def with_tokenizer(facts: TokenFacts, state: Any, count: Callable[[str], int | None]) -> TokenFacts:
-    """The facts with a tokenizer's counts where there are none, or doubtful ones.
+    """Return the facts with a tokenizer's counts in place of missing or doubtful ones.
 
     Args:
-        facts: What is known so far.
-        state: The request state that they are of.
-        count: Counts the tokens of a text, with the model's own tokenizer; None if it is not at hand.
+        facts: Facts that are known so far.
+        state: Request state that the facts describe.
+        count: Function that counts the tokens of a text with the model's own tokenizer; it returns None without one.
     """
     if facts.prompt_tokens is None or "prompt_as_one_token" in facts.doubts:
         text = _prompt_text(state.request)
@@ -156,11 +156,11 @@ def _with_counted_output(
 
 
 _COUNTED_AGAIN: frozenset[Doubt] = frozenset({"text_as_one_token"})
-"""What a tokenizer settles that sees no reasoning."""
+"""Doubts that a tokenizer settles if it does not see the reasoning."""
 
 
 def _prompt_text(request: Any) -> str | None:
-    """All text of a prompt; None if there is more in it than text."""
+    """Return the whole text of a prompt; None if the prompt holds more than text."""
     if request.prompt:
         return str(request.prompt)
     if request.multimodal_prompt is not None:
@@ -179,7 +179,7 @@ def _prompt_text(request: Any) -> str | None:
 def record_of(
     state: Any, *, identity: RunIdentity, perturbation: str, facts: TokenFacts, scores: dict[str, float]
 ) -> RequestRecord:
-    """The record of one request state."""
+    """Build the record of one request state."""
     request, result, instance = state.request, state.result, state.instance
     return RequestRecord(
         harness="helm",
@@ -214,7 +214,7 @@ def record_of(
 
 
 def observed_s(result: Any) -> float | None:
-    """HELM's `inference_runtime`: seconds of the request, of its whole batch for offline batched clients."""
+    """Return HELM's `inference_runtime`: seconds of the request, or of its whole batch for offline batched clients."""
     if result is None:
         return None
     seconds = result.request_time
@@ -224,5 +224,5 @@ def observed_s(result: Any) -> float | None:
 
 
 def perturbation_key(description: dict[str, Any] | None) -> bytes:
-    """All of a perturbation as bytes, equal in both of HELM's files whatever the order of its keys."""
+    """Encode a perturbation as bytes that are equal in both of HELM's files, whatever the order of its keys."""
     return msgspec.json.encode(description, order="sorted") if description else b""

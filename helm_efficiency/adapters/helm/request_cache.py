@@ -1,11 +1,12 @@
-"""HELM's request caches: the provider's usage, which HELM drops, matched to a run's requests.
+"""Read the provider's usage, which HELM drops, from HELM's request caches and match it to a run's requests.
 
-HELM keeps the raw response to every request in `prod_env/cache/<host>.sqlite` (or MongoDB), and in it how long the
-request took and when. A run's `scenario_state.json` repeats both numbers exactly, so they find the response whatever
-request format its client wrote. Where they do not decide (two equal times, clocks of whole milliseconds, times so
-short that two are equal by chance) the prompt must stand in the cached request too.
+HELM keeps the raw response to every request, with its duration and date, in `prod_env/cache/<host>.sqlite` (or
+MongoDB). A run's `scenario_state.json` repeats both numbers exactly, so they find the response whatever request format
+its client wrote. If they do not decide (two equal times, clocks of whole milliseconds, times so short that two are
+equal by chance), the cached request must also contain the prompt.
 
-The values are pickles, often from strangers: see `safe_pickle`. A value that is refused is reported and skipped.
+The values are pickles, often from untrusted files: see `safe_pickle`. A refused value is reported and skipped.
+
 Memory: some hundred bytes for each cached response with usage.
 """
 
@@ -28,24 +29,24 @@ from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.sqlite_files import connect, reason_of, require_plain_tables
 
 _PER_COMPLETION_KEYS = ("completion_index", "random_seed")
-"""What tells apart the requests that a client makes for each completion, where its API makes one at a time."""
+"""Keys that differ between the requests that a client makes for each completion, if its API makes one at a time."""
 
 _MAX_PROBLEMS = 100
 
 _MAY_COINCIDE_S = 0.1
-"""Clocks tell times a quarter of a microsecond apart: requests of a few milliseconds do coincide."""
+"""Times below this may coincide: clocks resolve a quarter of a microsecond, so requests of a few milliseconds do."""
 
 
 class _Source(Protocol):
-    """Where cached requests are kept."""
+    """Storage of cached requests."""
 
     def request_text(self, row: int) -> str:
-        """The cached request of a row, as JSON."""
+        """Return the cached request of a row, as JSON."""
         ...
 
 
 class _Response(Struct, frozen=True):
-    """A cached response with usage: when it was asked for, where its request is, and which others belong to it."""
+    """Cached response with usage, the date and location of its request, and the key of related responses."""
 
     usage: Usage
     requested_at: float | None
@@ -55,11 +56,11 @@ class _Response(Struct, frozen=True):
 
 
 class RequestCaches:
-    """Usage out of any number of caches.
+    """Usage from any number of caches.
 
     Attributes:
-        num_responses: Responses with usage.
-        problems: What could not be read, one line each.
+        num_responses: Number of responses with usage.
+        problems: Messages about entries that could not be read, one line each.
     """
 
     def __init__(self) -> None:
@@ -70,13 +71,13 @@ class RequestCaches:
 
     @classmethod
     def of(cls, places: Iterable[Path | str]) -> Self:
-        """Those of several folders and files.
+        """Read the caches of several folders and files.
 
         Args:
             places: Folders of `*.sqlite`, or such files.
 
         Raises:
-            InputError: There is no such place, or no cache in a folder.
+            InputError: A folder or file does not exist, or a folder has no cache.
             FileFormatError: A file is not a cache of HELM's.
 
         Example:
@@ -95,7 +96,7 @@ class RequestCaches:
         """Read every `*.sqlite` of a folder; one that cannot be read is reported in `problems`.
 
         Raises:
-            InputError: There is no such folder, or no cache in it.
+            InputError: The folder does not exist, or has no cache.
         """
         files = sorted(Path(folder).glob("*.sqlite"))
         if not files:
@@ -114,7 +115,7 @@ class RequestCaches:
             only: The request times that are wanted; other responses are skipped before they are unpickled.
 
         Raises:
-            InputError: There is no such file.
+            InputError: The file does not exist.
             FileFormatError: It is not a cache of HELM's.
         """
         if not Path(file).is_file():
@@ -128,7 +129,7 @@ class RequestCaches:
             raise FileFormatError(f"{file}: not a request cache of HELM's ({reason_of(error)}).") from error
 
     def add_pairs(self, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-        """Read requests and responses that are plain containers already."""
+        """Add requests and responses that are plain containers already."""
         source = _Kept()
         for request, response in pairs:
             if "request_time" in response or "metrics" in response:  # else it is a tokenizer's
@@ -136,7 +137,7 @@ class RequestCaches:
                 self._add(len(source.texts) - 1, source.texts[-1], response, source)
 
     def find(self, state: Any) -> Usage | None:
-        """The provider's usage for a request state; None if no cached response, or more than one, may be its own."""
+        """Return the provider's usage for a request state; None unless exactly one cached response matches it."""
         result = state.result
         if result is None or result.request_time is None:
             return None
@@ -155,7 +156,7 @@ class RequestCaches:
         return self._of_family(found[0], state.request.num_completions)
 
     def _of_family(self, response: _Response, num_completions: int) -> Usage:
-        """Usage over all completions, where the client asked for each by itself. The prompt is counted once."""
+        """Add up the usage of all completions if the client requested each by itself. The prompt is counted once."""
         if num_completions == 1 or response.family is None:
             return response.usage
         outputs = [usage.output_tokens for usage in self._families[response.family]]
@@ -199,7 +200,7 @@ _PICKLED_REQUEST_TIME = re.compile(rb"request_time[\x94q]?.{0,5}?G(.{8})", re.DO
 
 
 def _is_wanted(value: bytes, only: Collection[float] | None) -> bool:
-    """Whether a pickled response may be one with usage: tokenizers keep their caches in the same files."""
+    """Return whether a pickled response may have usage: tokenizers keep their caches in the same files."""
     if b"request_time" not in value:
         return b"latencyMs" in value
     if only is None:
@@ -209,7 +210,7 @@ def _is_wanted(value: bytes, only: Collection[float] | None) -> bool:
 
 
 def _request_times(response: Mapping[str, Any]) -> Iterator[float]:
-    """What HELM's clients may report as `request_time`, in seconds."""
+    """Yield the times that HELM's clients may report as `request_time`, in seconds."""
     metrics = response.get("metrics")
     latency_ms = metrics.get("latencyMs") if isinstance(metrics, Mapping) else None
     in_seconds = [response.get("request_time"), response.get("raw_compute_time")]
@@ -219,7 +220,7 @@ def _request_times(response: Mapping[str, Any]) -> Iterator[float]:
 
 
 def _family(key: str) -> bytes | None:
-    """What a request has in common with those for the other completions; None where one request asks for all."""
+    """Return the key that a request shares with those for the other completions; None if one request asks for all."""
     if not any(f'"{name}"' in key for name in _PER_COMPLETION_KEYS):
         return None
     try:
@@ -234,7 +235,7 @@ def _family(key: str) -> bytes | None:
 
 
 def _prompt_as_json(request: Any) -> str:
-    """The last that was said to the model, as it stands inside a request's JSON."""
+    """Return the last message to the model, as it is written in a request's JSON."""
     text = request.prompt or ""
     if not text and request.messages:
         content = request.messages[-1].get("content")
@@ -245,7 +246,7 @@ def _prompt_as_json(request: Any) -> str:
 
 
 class _Sqlite:
-    """A cache file, opened for reading only."""
+    """Cache file, opened for reading only."""
 
     def __init__(self, file: Path | str) -> None:
         self.file = str(file)

@@ -1,7 +1,7 @@
-"""HELM run folders, of every version since 2022: one folder in, its request records out.
+"""Read the request records of one HELM run folder, of every version since 2022.
 
 Memory is bounded by one run. A folder is `run_spec.json`, `scenario_state.json` (the requests) and
-`per_instance_stats.json` (HELM's token counts and the scores): one of the two is enough.
+`per_instance_stats.json` (HELM's token counts and the scores); one of the last two is enough.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ from helm_efficiency.catalog.helm_metadata import main_score
 from helm_efficiency.errors import InputError
 
 RUN_FILES = frozenset({RUN_SPEC, SCENARIO_STATE})
-"""A folder with either is a run folder; one without the other is incomplete, and reading it says so."""
+"""A folder with either file is a run folder; if one is missing, reading the run warns about it."""
 
 
 class HelmRun(HarnessRun, frozen=True, kw_only=True):
@@ -55,8 +55,8 @@ class HelmRun(HarnessRun, frozen=True, kw_only=True):
 
     Attributes:
         groups: HELM's run groups.
-        method: Of adaptation.
-        states: Which instance each record is of; without request and result.
+        method: Method of adaptation.
+        states: Request state of each record, which names its instance; without request and result.
     """
 
     groups: tuple[str, ...]
@@ -78,17 +78,17 @@ def read_run(
 ) -> HelmRun:
     """Read one run folder.
 
-    Files are read in parts, and texts are let go at once, so that memory grows with the number of requests but not with
-    the size of the files.
+    Files are read in parts, and texts are dropped at once, so that memory grows with the number of requests but not
+    with the size of the files.
 
     Args:
-        folder: Path of the folder, or its address where `open_file` opens elsewhere (as `open` of fsspec does).
-        open_file: Opens one file.
+        folder: Path of the folder, or its address if `open_file` opens remote files (as `open` of fsspec does).
+        open_file: Function that opens one file.
         caches: HELM's request caches, for the provider's own token counts.
-        tokenizers: For requests that neither provider nor HELM counted.
+        tokenizers: Tokenizers for requests that neither provider nor HELM counted.
 
     Raises:
-        FileFormatError: A file is truncated, or a value is not what it should be; names the file and the place.
+        FileFormatError: A file is truncated, or a value is not as expected; the message names the file and position.
         InputError: Both `scenario_state.json` and `per_instance_stats.json` are missing, or a file cannot be read.
     """
     files = RunFiles(str(folder).rstrip("/"), open_file)
@@ -125,7 +125,7 @@ def read_run(
 
 
 class _Asked(NamedTuple):
-    """What `run_spec.json` and `scenario_state.json` say; the states without their texts, which the shapes sum up."""
+    """Contents of `run_spec.json` and `scenario_state.json`; shapes replace the texts of the states."""
 
     spec: fmt.RunSpec
     method: str
@@ -148,7 +148,7 @@ def _read_asked(files: RunFiles, parts: Iterable[fmt.ScenarioState]) -> _Asked:
 
 
 def _without_texts(state: fmt.RequestState, known: dict[str | None, str | None]) -> fmt.RequestState:
-    """A state that memory can hold many of: names, of which a run has few, are each there once."""
+    """Drop the texts of a state and share its names, of which a run has few, so that many states fit into memory."""
     request, result, instance = state.request, state.result, state.instance
     request.prompt = request.messages = request.multimodal_prompt = request.max_tokens = None
     request.model = known.setdefault(request.model, request.model)
@@ -173,7 +173,7 @@ def _identity(files: RunFiles, asked: _Asked) -> RunIdentity:
 
 
 class _Counted(NamedTuple):
-    """What `per_instance_stats.json` says of each request, if it is there."""
+    """Facts and scores of each request from `per_instance_stats.json`, if the run has that file."""
 
     facts: list[TokenFacts]
     scores: list[dict[str, float]]
@@ -181,14 +181,14 @@ class _Counted(NamedTuple):
 
 
 def _read_counted(files: RunFiles, asked: _Asked, identity: RunIdentity) -> _Counted:
-    """HELM's own counts of each request, and the scores of its instance."""
+    """Read HELM's own counts of each request, and the scores of its instance."""
     by_key = stats_by_key(files.stats(), file=f"{files.folder}/{PER_INSTANCE_STATS}")
     stored = any(any(shape.completion_tokens) for shape in asked.shapes)
     facts = [TokenFacts()] * len(asked.states)
     scores = [_NO_SCORES] * len(asked.states)
     for stats in group_requests(asked.states, by_key or {}):
         members = stats.members
-        counted = stats.num_requests == len(members)  # else HELM's totals are of other requests than these
+        counted = stats.num_requests == len(members)  # else HELM's totals cover other requests
         totals = (stats.prompt_total, stats.output_total) if counted else (None, None)
         if len(members) == 1:
             its_facts = harness_facts_of_one(asked.shapes[members[0]], *totals, client_stores_tokens=stored)
@@ -212,7 +212,7 @@ def _read_stats_only(files: RunFiles) -> tuple[_Asked, _Counted]:
     """Read a run without `scenario_state.json`.
 
     Raises:
-        InputError: There is no `per_instance_stats.json` either.
+        InputError: `per_instance_stats.json` is missing as well.
     """
     parts = files.stats_as(ENTRIES)
     if parts is None:
@@ -232,7 +232,7 @@ def _better_facts(
     caches: RequestCaches | None,
     tokenizers: LocalTokenizers | None,
 ) -> list[TokenFacts]:
-    """The provider's counts in place of HELM's, else a tokenizer's where there are none; that takes the texts again."""
+    """Replace HELM's counts by the provider's, and missing ones by a tokenizer's. This reads the texts again."""
     if tokenizers is not None:
         may_help = caches is not None or any(map(_is_wanting, facts))
         is_there = may_help and tokenizers.has(deployment=identity.deployment, model=identity.model)
@@ -268,7 +268,7 @@ def _better(
 def _records(
     states: list[fmt.RequestState], facts: list[TokenFacts], scores: list[dict[str, float]], identity: RunIdentity
 ) -> tuple[RequestRecord, ...]:
-    """The records; from then on a state is of use for its instance alone."""
+    """Build the records, then drop request and result from each state to save memory."""
     records = []
     for state, its_facts, its_scores in zip(states, facts, scores, strict=True):
         label = perturbation_label(state.instance.perturbation)

@@ -1,4 +1,4 @@
-"""Requests of a HELM run of which only `per_instance_stats.json` is left: tokens, times and scores, but no texts.
+"""Read the requests of a HELM run from `per_instance_stats.json` alone: tokens, times and scores, but no texts.
 
 Archives often leave `scenario_state.json` out because it is large. HELM's stats of an instance are sums over its
 requests; where a separate-choice adapter made several, they are divided equally.
@@ -38,11 +38,11 @@ class _Entry(Struct, gc=False):
 
 
 ENTRIES = msgspec.json.Decoder(list[_Entry])
-"""Decodes `per_instance_stats.json` with the split of each stat."""
+"""Decoder of `per_instance_stats.json` with the split of each stat."""
 
 
 class Requests(NamedTuple):
-    """Requests of a run, with what HELM counted and scored."""
+    """Requests of a run, with HELM's counts and scores."""
 
     states: list[fmt.RequestState]
     facts: list[TokenFacts]
@@ -50,7 +50,7 @@ class Requests(NamedTuple):
 
 
 class _Unit(NamedTuple):
-    """What HELM evaluated at once: an instance in one train trial, with its stats by name."""
+    """Unit that HELM evaluates at once: an instance in one train trial, with its stats by name."""
 
     instance: fmt.Instance
     trial: int
@@ -61,19 +61,19 @@ class _Unit(NamedTuple):
         return stat.sum if stat is not None and stat.count and isinstance(stat.sum, float) else None
 
     def tokens(self, name: str) -> int | None:
-        """Return a count; None where HELM says 0 or nothing."""
+        """Return a count; None if HELM says 0 or nothing."""
         total = self.total(name)
         return int(total) if total and total > 0 and total.is_integer() else None
 
 
 def requests_from_stats(parts: Iterable[Sequence[_Entry]], adapter: fmt.AdapterSpec) -> Requests:
-    """Read the requests of a run out of its stats.
+    """Read the requests of a run from its stats.
 
-    A count of 0 is taken for no count where HELM says 0 for the whole run: then its client stored no tokens.
+    A count of 0 is taken as missing if HELM says 0 for the whole run: its client then stored no tokens.
 
     Args:
-        parts: Those of `per_instance_stats.json`, decoded by `ENTRIES`, in order.
-        adapter: Who was asked.
+        parts: Parts of `per_instance_stats.json`, decoded by `ENTRIES`, in order.
+        adapter: Adapter spec, which names the model.
     """
     units = _units(chain.from_iterable(parts))
     stores_tokens = any(unit.tokens("num_output_tokens") for unit in units)
@@ -96,7 +96,7 @@ def _score(name: str, stat: _Stat) -> float | None:
 
 
 def _units(entries: Iterable[_Entry]) -> list[_Unit]:
-    """Put the entries of each unit together; one that begins like an earlier is of a next instance of its id."""
+    """Merge the entries of each unit; a repeated first stat begins the next instance of the same id."""
     units: list[_Unit] = []
     by_key: dict[tuple[str, int, bytes], list[_Unit]] = {}
     for entry in entries:

@@ -1,7 +1,7 @@
-"""The provider's own token counts, out of the raw response that a HELM client kept.
+"""Extract the provider's own token counts from the raw response that a HELM client kept.
 
 Shapes that several providers share are read by genai-prices, which knows how each counts cached and reasoning tokens;
-the rest by the functions here. Which shape a response has is seen from its keys, because a cache does not say which
+the rest by the functions here. The shape of a response is recognized by its keys, because a cache does not say which
 client wrote it. Prompt tokens include cached ones, output tokens include reasoning, whatever the provider's habit.
 """
 
@@ -16,7 +16,7 @@ _MOST_TOKENS = 2**53
 
 
 def extract_usage(response: Mapping[str, Any]) -> Usage | None:
-    """Token counts of one raw response; None where it has none.
+    """Return the token counts of one raw response; None if it has none.
 
     >>> extract_usage({"usage": {"prompt_tokens": 9, "completion_tokens": 4}}).output_tokens
     4
@@ -32,7 +32,7 @@ def extract_usage(response: Mapping[str, Any]) -> Usage | None:
 
 
 def _from_usage(usage: Mapping[str, Any], *, is_anthropic: bool) -> Usage | None:
-    """What stands under `usage`: OpenAI's two APIs and all that copy them, Anthropic's, Bedrock's Converse."""
+    """Read the value of `usage`: OpenAI's two APIs and all that copy them, Anthropic's, Bedrock's Converse."""
     if "prompt_tokens" in usage:
         return _from_chat(usage)
     if "inputTokens" in usage:
@@ -61,7 +61,7 @@ def _from_chat(usage: Mapping[str, Any]) -> Usage | None:
 
 
 def _from_google(metadata: Mapping[str, Any]) -> Usage | None:
-    """Gemini; HELM keeps the Python client's names, genai-prices reads the API's."""
+    """Read Gemini's counts; HELM keeps the Python client's names, genai-prices reads the API's."""
     camel = {_camel_case(key): value for key, value in metadata.items() if isinstance(key, str)}
     return _by_provider({"usageMetadata": camel}, "google", "default")
 
@@ -76,7 +76,7 @@ def _by_provider(response: Mapping[str, Any], provider: str, flavor: str) -> Usa
         found = extract_by_provider(response, provider_id=provider, api_flavor=flavor).usage
     except ValueError:
         return None
-    reported = vars(found)  # its attributes make 0 of what was not reported
+    reported = vars(found)  # its attributes turn unreported counts into 0
     return Usage(
         prompt_tokens=_count(reported.get("input_tokens")),
         output_tokens=_count(reported.get("output_tokens")),
@@ -97,7 +97,7 @@ _RESULT_COUNT_KEYS = (
 
 
 def _from_counts(response: Mapping[str, Any]) -> Usage | None:
-    """Counts that stand beside the answer, or in a list of results."""
+    """Read counts at the top level of the response, or in a list of results."""
     for prompt_key, output_key in _COUNT_KEYS:
         if prompt_key in response or output_key in response:
             return Usage(_count(response.get(prompt_key)), _count(response.get(output_key)))
@@ -119,9 +119,9 @@ def _from_cohere(response: Mapping[str, Any]) -> Usage | None:
 
 
 def _from_hugging_face(response: Mapping[str, Any]) -> Usage | None:
-    """HELM's local Hugging Face client, which keeps every token it generated.
+    """Count the tokens of HELM's local Hugging Face client, which keeps every token that it generated.
 
-    Of several completions all are padded to the longest, so that their tokens do not say how many were generated.
+    Several completions are padded to the longest, so their tokens do not say how many were generated.
     """
     completions = response.get("completions")
     if "input_length" not in response or not isinstance(completions, list) or len(completions) != 1:
@@ -132,7 +132,7 @@ def _from_hugging_face(response: Mapping[str, Any]) -> Usage | None:
 
 
 def _count(value: Any) -> int | None:
-    """A count, from an int or a whole float; None for anything else."""
+    """Return a count from an int or a whole float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_TOKENS:
         return None
     return int(value) if value == int(value) else None

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import OnOption, OutputFolder, StoreOption
+from helm_efficiency.cli.options import OnOption, OutputFolder, StoreOption, note
 from helm_efficiency.defaults import DEFAULT_STORE
+from helm_efficiency.errors import InputError
 
 
 @app.command(rich_help_panel="Score")
@@ -26,7 +27,9 @@ def score(
     from helm_efficiency.cli.leaderboard import leaderboard
     from helm_efficiency.cli.plot import plot
     from helm_efficiency.cli.rescore import rescore
+    from helm_efficiency.metrics.measures import find_measure
 
+    find_measure(sort)  # before the work, which may take long
     failed = False
     try:
         rescore(paths, output=output, on=on, store=store)
@@ -34,6 +37,10 @@ def score(
         failed = bool(end.exit_code)
     typer.echo()
     leaderboard(output, sort=sort)
-    plot(output, output=output / "tradeoff.png")
+    try:
+        plot(output, output=output / "tradeoff.png")
+    except InputError as error:  # no model has both a score and a time; the board says so too
+        note(str(error))
+        failed = True
     if failed:
         raise typer.Exit(1)

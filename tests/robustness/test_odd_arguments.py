@@ -68,7 +68,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Calla
     store = folder / "s.sqlite"
     Store(store).put_all([profile], [fit_profile(profile)])
     (folder / "profile.json").write_text(json.dumps(codec.to_plain(profile)))
-    scored.write(folder / "scored", [scored.request(f"a/{n % 3}", "boolq", n, float(n % 2)) for n in range(9)])
+    scored.write(folder / "scored", [scored.request(f"a/{n % 3}", "boolq", n // 3, float(n % 2)) for n in range(9)])
     real = next((data_dir / "helm_runs" / "small").rglob("run_spec.json")).parent
     copy_to_change(real, folder / "v1" / "run")
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -92,6 +92,8 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Calla
         "cost": ([], one),
         "savings": ([str(folder / "scored")], of),
         "rescore": ([str(folder / "v1")], {"--output": str(folder / "out"), "--jobs": "1"} | of),
+        "score": ([str(folder / "v1")], {"--output": str(folder / "all")} | of),
+        "estimate": (["llama-3-8b"], {"--on": "h100-sxm", "--input": "100", "--output": "10"} | of),
         "denoise": ([str(folder / "v1")], of),
         "records": ([str(folder / "v1")], {}),
         "leaderboard": ([str(folder / "scored")], {}),

@@ -1,9 +1,9 @@
-"""What a provider bills for a request: token counts × the price on the day of the request, and × today's price.
+"""Compute a provider's bill for a request: token counts × the price on the day of the request, and × today's price.
 
 Prices, their history, tiers and discounts are those of genai-prices, or of a user's own file for private deployments.
-A request is billed whole or not at all: where the provider, the model, a token count or a price of one of the kinds of
-tokens is not known, the cost is None and the reason says so; it is never 0. Where a count is known to be too low (a
-`Doubt`), so is the bill: there is a lower bound, and no cost.
+A request is billed whole or not at all: if the provider, the model, a token count or a price of one kind of token is
+not known, the cost is None and the reason says so; it is never 0. If a count is known to be too low (a `Doubt`), the
+bill is a lower bound, and the cost is None.
 
 Cost is linear in the token counts, given the price and the tier (which the total of input tokens decides). So the
 library is asked once for the dollars of each kind of token under a price and tier, and not once for each request.
@@ -40,13 +40,13 @@ _OWN_OPTIONAL = ("cache_read_usd_per_mtok", "cache_write_usd_per_mtok")
 
 
 class ApiCost(NamedTuple):
-    """What one request was billed.
+    """Bill of one request.
 
     Attributes:
-        usd: At the price on the day of the request; None if it cannot be told.
-        usd_today: At today's price; None likewise.
-        reason: Why one of them is None; empty if neither is.
-        usd_at_least: Lower bound of `usd` where token counts are too low: the price on the day of those counted.
+        usd: Dollars at the price on the day of the request; None if unknown.
+        usd_today: Dollars at today's price; None if unknown.
+        reason: Reason why one of them is None; empty if neither is.
+        usd_at_least: Lower bound of `usd` if token counts are too low: dollars of the counted tokens on the day.
     """
 
     usd: Decimal | None
@@ -56,7 +56,7 @@ class ApiCost(NamedTuple):
 
 
 class _Rates(NamedTuple):
-    """Dollars of one token of each kind."""
+    """Price of one token of each kind ($)."""
 
     fresh: Decimal
     cache_read: Decimal
@@ -65,7 +65,7 @@ class _Rates(NamedTuple):
 
 
 class _Tiers(NamedTuple):
-    """Rates of one price: those of the first tier, then those above each threshold of input tokens."""
+    """Rates of one price: the rates of the first tier, then the rates above each threshold of input tokens."""
 
     thresholds: tuple[int, ...]
     rates: tuple[_Rates, ...]
@@ -73,12 +73,12 @@ class _Tiers(NamedTuple):
 
 @dataclass(slots=True)
 class ApiPrices:
-    """Prices of deployments, looked up once each.
+    """Prices of deployments; each price is looked up once.
 
     Attributes:
         own: A user's dated prices by deployment; they come before the library's.
-        context: What the requests had that the price depends on, as genai-prices names it: `{"processing": "batch"}`,
-            `{"service_tier": "flex"}`.
+        context: Settings of the requests that the price depends on, under the names of genai-prices:
+            `{"processing": "batch"}`, `{"service_tier": "flex"}`.
     """
 
     own: Mapping[str, ModelInfo] = field(default_factory=dict)
@@ -87,20 +87,20 @@ class ApiPrices:
     _tiers: dict[tuple[int, tuple[bool, ...]], _Tiers | None] = field(default_factory=dict)
 
     def costs(self, records: Iterable[RequestRecord], *, today: datetime) -> list[ApiCost]:
-        """Cost of each record, in order.
+        """Return the cost of each record, in order.
 
         Args:
-            records: Of any deployments.
-            today: For the second price; with a time zone.
+            records: Requests of any deployments.
+            today: Time of today's price, with a time zone.
         """
         return [self.cost(record, today=today) for record in records]
 
     def cost(self, record: RequestRecord, *, today: datetime) -> ApiCost:
-        """Cost of one record."""
+        """Return the cost of one record."""
         cost = self._cost_of_counted(record, today)
         if not record.doubts:
             return cost
-        if "parts_above_total" in record.doubts:  # cached tokens are cheaper: without them there is no bound either
+        if "parts_above_total" in record.doubts:  # cached tokens are cheaper, so without them the bound is unknown too
             return ApiCost(None, None, cost.reason or "token counts contradict each other")
         return ApiCost(None, None, cost.reason or f"token counts too low ({', '.join(record.doubts)})", cost.usd)
 
@@ -124,11 +124,11 @@ class ApiPrices:
         return ApiCost(then, now, "")
 
     def are_known(self, deployment: str, model: str) -> bool:
-        """Whether there is any price of a deployment."""
+        """Return whether any price of a deployment is known."""
         return self._model(deployment, model) is not None
 
     def rates_text(self, deployment: str, model: str, when: datetime) -> str:
-        """All that the price of a deployment's tokens at a time depends on, to tell whether it has changed."""
+        """Return a text that identifies the price of a deployment's tokens at a time, to detect changes."""
         found = self._model(deployment, model)
         return "" if found is None else repr(self._tiers_at(found, when))
 
@@ -157,12 +157,12 @@ class ApiPrices:
 
 
 def load_api_prices(path: Path | None = None, *, context: Mapping[str, str] | None = None) -> ApiPrices:
-    """The library's prices and a user's own.
+    """Load the library's prices and a user's own.
 
     Args:
         path: CSV with the columns deployment, input_usd_per_mtok, output_usd_per_mtok, date, source and optionally
-            cache_read_usd_per_mtok, cache_write_usd_per_mtok; a row for each date from which a price holds.
-        context: As in `ApiPrices`.
+            cache_read_usd_per_mtok, cache_write_usd_per_mtok; one row for each date from which a price holds.
+        context: Settings of the requests that the price depends on, as in `ApiPrices`.
 
     Raises:
         FileFormatError: `path` cannot be read, has other columns, or a bad value.
@@ -197,7 +197,7 @@ def _own_model(deployment: str, prices: Sequence[tuple[date, ModelPrice]]) -> Mo
 
 
 def _library_model(deployment: str, model: str) -> ModelInfo | None:
-    """The library's entry at the host that the deployment names; another host of the model would bill otherwise."""
+    """Return the library's entry at the host that the deployment names; other hosts of the model bill differently."""
     host, _, name = deployment.partition("/")
     snapshot: DataSnapshot = get_snapshot()
     try:
@@ -216,7 +216,7 @@ def _library_model(deployment: str, model: str) -> ModelInfo | None:
 
 @cache
 def _name_sent() -> Mapping[str, str]:
-    """What HELM's client calls the model of a deployment, for the deployments whose own name does not say."""
+    """Map deployments to the model name that HELM's client sends, for deployments with another name of their own."""
     sent: dict[str, str] = {}
     for entry in helm_config("model_deployments"):
         arguments = (entry.get("client_spec") or {}).get("args") or {}
@@ -227,7 +227,7 @@ def _name_sent() -> Mapping[str, str]:
 
 
 def _conditions(model: ModelInfo, when: datetime) -> tuple[bool, ...]:
-    """Which of a model's dated prices and variants hold at a time: all that its price depends on."""
+    """Return which of a model's dated prices and variants hold at a time; its price depends on these alone."""
     dated = model.prices if isinstance(model.prices, list) else ()
     conditions = (item.constraint for item in (*dated, *(model.price_variants or ())))
     return tuple(condition is None or condition.active(when) for condition in conditions)
@@ -246,7 +246,7 @@ def _tiers(model: ModelInfo, when: datetime, context: Mapping[str, str]) -> _Tie
 
 
 def _rates(price: ModelPrice, tokens: int) -> _Rates:
-    """Rates in the tier of so many input tokens."""
+    """Return the rates in the tier of a number of input tokens."""
 
     def usd(**usage: int) -> Decimal:
         total: Decimal = price.calc_price(Usage(input_tokens=tokens, **usage))["total_price"]

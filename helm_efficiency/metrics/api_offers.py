@@ -1,4 +1,4 @@
-"""What hosts ask today for a request to a model, whatever each of them calls it."""
+"""Find the current prices of a request to a model at all hosts, under any of the names they give the model."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +13,12 @@ from helm_efficiency.catalog.architectures import name_key
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Price of one host.
+    """Price of a request at one host.
 
     Attributes:
-        host: Host, such as `Groq`.
-        model: What the host calls the model.
-        usd: Dollars of one request.
+        host: Name of the host, such as `Groq`.
+        model: Name that the host gives the model.
+        usd: Price of one request ($).
     """
 
     host: str
@@ -27,13 +27,13 @@ class Offer:
 
 
 def api_offers(name: str, prompt_tokens: float, output_tokens: float, *, when: datetime) -> list[Offer]:
-    """Return what each host asks for a request, the cheapest first.
+    """Return the price of a request at each host, the cheapest first.
 
     Args:
-        name: Any name of the model; compared without what hosts add to it.
-        prompt_tokens: Mean prompt tokens; prices in tiers are those of a prompt of this length.
+        name: Any name of the model; it is compared without the parts that hosts add.
+        prompt_tokens: Mean prompt tokens; tiered prices are those of a prompt of this length.
         output_tokens: Mean output tokens.
-        when: When it would be asked; with a time zone.
+        when: Time of the request, with a time zone.
     """
     cheapest: dict[str, Offer] = {}
     for provider, model in _priced().get(name_key(name), ()):
@@ -46,7 +46,7 @@ def api_offers(name: str, prompt_tokens: float, output_tokens: float, *, when: d
 
 @cache
 def _priced() -> dict[str, list[tuple[Provider, ModelInfo]]]:
-    """Map the key of each model that has a price to its hosts."""
+    """Map the key of each priced model to its hosts."""
     found: dict[str, list[tuple[Provider, ModelInfo]]] = {}
     for provider in get_snapshot().providers:
         for model in provider.models:
@@ -55,7 +55,7 @@ def _priced() -> dict[str, list[tuple[Provider, ModelInfo]]]:
 
 
 def _usd(model: ModelInfo, prompt_tokens: float, output_tokens: float, when: datetime) -> float | None:
-    """Return the dollars of one request, or None where the host has no price by the token or a free one."""
+    """Return the dollars of one request, or None if the host charges nothing or has no price per token."""
     price = model.get_prices(when, None)
     if price.input_mtok is None or price.output_mtok is None:
         return None

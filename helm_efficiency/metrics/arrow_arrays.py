@@ -1,7 +1,7 @@
-"""Arrow arrays out of Python values.
+"""Make Arrow arrays from Python values.
 
-Made of buffers, as `pyarrow.array` loads pandas before it makes its first array, which takes longer than scoring some
-thousand requests, in each process.
+The arrays are made from buffers, because `pyarrow.array` loads pandas before it makes its first array. In each process,
+this takes longer than scoring some thousand requests.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from helm_efficiency.core.arrays import BoolArray
 
 
 def text_array(values: Sequence[str | None]) -> pa.StringArray:
-    """Texts; None is null."""
+    """Return an array of texts; None becomes null."""
     if _are_one(values):
         return _of_one_text(values[0], len(values))
     valid = (
@@ -27,7 +27,7 @@ def text_array(values: Sequence[str | None]) -> pa.StringArray:
 
 
 def _are_one(values: Sequence[Any]) -> bool:
-    """Whether all values are the same, as in most columns of a run."""
+    """Return whether all values are the same, as in most columns of a run."""
     return bool(values) and values.count(values[0]) == len(values)
 
 
@@ -45,11 +45,11 @@ def _string_array(offsets: NDArray[np.int32], data: bytes, valid: BoolArray) -> 
 
 
 def number_array(values: Sequence[float | None] | NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Numbers or flags; None and NaN are null.
+    """Return an array of numbers or flags; None and NaN become null.
 
     Args:
         values: Whole numbers below 2**53, floats or flags.
-        kind: int64, float64 or bool.
+        kind: Arrow type: int64, float64 or bool.
     """
     if not isinstance(values, np.ndarray) and _are_one(values):
         values = np.repeat(np.array(values[:1], dtype=np.float64), len(values))
@@ -66,10 +66,10 @@ def number_array(values: Sequence[float | None] | NDArray[Any], kind: pa.DataTyp
 
 
 def index_array(places: NDArray[np.integer[Any]]) -> pa.Int32Array:
-    """Places in another array."""
+    """Return an array of indices into another array."""
     return pa.Array.from_buffers(pa.int32(), len(places), [None, pa.py_buffer(places.astype(np.int32))])
 
 
 def _bits(flags: BoolArray, *, always: bool = False) -> pa.Buffer | None:
-    """A bitmap; none where all are valid."""
+    """Return a bitmap of flags; None if all are set, unless `always` is true."""
     return pa.py_buffer(np.packbits(flags, bitorder="little")) if always or not flags.all() else None

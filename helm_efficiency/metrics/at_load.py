@@ -1,8 +1,8 @@
-"""What requests take and cost on a busy, well-run server, each among the other requests of its run.
+"""Estimate the time and cost of requests on a busy, well-run server, each among the other requests of its run.
 
-A request alone on whole accelerators is an equal footing for runtime, and the wrong one for cost: servers batch. Here
-the requests of a run come to one server as a stated load, by default the highest rate that keeps a service level, and
-share its accelerators' time out among themselves (see `core.serving`).
+A request alone on whole accelerators is a fair basis for comparing runtimes, but not costs: servers batch. Here the
+requests of a run arrive at one server as a stated load, by default the highest rate that keeps a service level, and
+share the time of its accelerators (see `core.serving`).
 """
 
 from dataclasses import dataclass, replace
@@ -29,12 +29,12 @@ from helm_efficiency.errors import CatalogError, EfficiencyError, InputError
 
 @dataclass(frozen=True, slots=True)
 class BusyServer:
-    """How requests come to a server, and what it does to be quick.
+    """Load of a server, and the techniques that it uses to be quick.
 
     Attributes:
-        load: Clients, a rate, or a service level to keep.
+        load: Number of clients, rate of requests, or service level to keep.
         speculation: Speculative decoding; None for none.
-        prefix_cache: Whether prompt tokens that the provider's cache held need no prefill here either.
+        prefix_cache: True if prompt tokens that the provider's cache held need no prefill on this server either.
     """
 
     load: Load = DEFAULT_LOAD
@@ -42,7 +42,7 @@ class BusyServer:
     prefix_cache: bool = False
 
     def __str__(self) -> str:
-        """Words for a heading.
+        """Return the words for a heading.
 
         >>> str(BusyServer(Load(clients=8), Speculation(3, 0.7), prefix_cache=True))
         '8 clients, 3 drafted tokens of which 70 % are accepted, prefix cache'
@@ -55,16 +55,16 @@ class BusyServer:
 
 
 DEFAULT_BUSY_SERVER = BusyServer()
-"""The highest rate that keeps the default service level."""
+"""Server at the highest rate that keeps the default service level."""
 
 
 class Requests(NamedTuple):
-    """Token counts of the requests of one deployment, an entry each.
+    """Token counts of the requests of one deployment: arrays with one entry for each request.
 
     Attributes:
         prompt_tokens: Prompt tokens.
         output_tokens: Output tokens of the longest completion.
-        completions: Completions of the request.
+        completions: Number of completions of the request.
         cached_tokens: Prompt tokens that the provider's cache held.
     """
 
@@ -75,12 +75,12 @@ class Requests(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What requests take at load, an entry each; NaN where it cannot be told.
+    """Times of requests at load: arrays with one entry for each request; NaN if unknown.
 
     Attributes:
         seconds: Mean seconds from sending the request to its last token.
         accelerator_s: Accelerator-seconds that the request pays for.
-        energy_j: Joules by published measurements of that accelerator at that batch, shared out likewise.
+        energy_j: Energy (J), divided in the same way, by published measurements of that accelerator at that batch.
     """
 
     seconds: FloatArray
@@ -89,16 +89,16 @@ class Loaded(NamedTuple):
 
 
 def server_on(stack: Stack, architecture: Architecture, *, memory_bytes: float, context_tokens: float) -> Server:
-    """Return the server that a stack makes for a model: its scheduling, and the cache that the weights leave room for.
+    """Return the server of a model on a stack: its scheduling, and the cache that fits next to the weights.
 
     Args:
         stack: Accelerators, engine and dtype.
-        architecture: The model.
-        memory_bytes: Memory of one accelerator.
-        context_tokens: Typical length of a whole request.
+        architecture: Sizes of the model.
+        memory_bytes: Memory of one accelerator (bytes).
+        context_tokens: Typical number of tokens of a whole request.
 
     Raises:
-        CatalogError: The bytes of a weight are not known.
+        CatalogError: The size of a weight in bytes is not known.
         InputError: The weights leave no room for a request.
     """
     dtype = {"mxfp4": "fp4"}.get(stack.dtype, stack.dtype)
@@ -114,7 +114,7 @@ def server_on(stack: Stack, architecture: Architecture, *, memory_bytes: float, 
 
 
 def _server_of(fit: Fit, context_tokens: float) -> Server:
-    """Return the server of a fit, whose accelerator and model the catalog has to know."""
+    """Return the server of a fit; the catalog has to know its accelerator and its model."""
     accelerator = load_accelerators().get(fit.stack.accelerator)
     if accelerator is None or accelerator.memory_bytes is None:
         raise CatalogError(f"memory of {fit.stack.accelerator} unknown")
@@ -126,12 +126,12 @@ def _server_of(fit: Fit, context_tokens: float) -> Server:
 
 
 def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loaded]:
-    """Bring requests to the server of a stack, and share its time out to them.
+    """Serve requests on the server of a stack, and divide its accelerators' time among them.
 
-    The completions of a request share its prompt: one prefills it, the others find it in the cache.
+    The completions of a request share its prompt: the first one prefills it, the others find it in the cache.
 
     Raises:
-        EfficiencyError: There is no such server, load, or measurement of batches; the message says which.
+        EfficiencyError: The server, the load or measurements of batches are missing; the message says which.
     """
     if len(fit.coefficients.batch_knots) < 2:
         raise InputError("measured at one batch size alone")
@@ -151,7 +151,7 @@ def serve(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Served, Loade
 
 
 def _energy_j(fit: Fit, requests: Requests, served: Served, accelerator_s: FloatArray) -> FloatArray:
-    """Return the joules of requests, in proportion to their accelerator-seconds; NaN where nothing was published."""
+    """Return the energy (J) of requests, in proportion to their accelerator-seconds; NaN if none was published."""
     entry = load_architectures().of_model(fit.deployment)
     lengths = float(requests.prompt_tokens.mean()), float((requests.output_tokens * requests.completions).mean())
     found = published_energy(fit.stack, entry.architecture if entry else None, lengths, batch=served.running_batch)
@@ -161,7 +161,7 @@ def _energy_j(fit: Fit, requests: Requests, served: Served, accelerator_s: Float
 
 
 def loaded(fit: Fit, requests: Requests, busy: BusyServer) -> tuple[Loaded, str]:
-    """Return what requests take at load and an empty text, or NaN and the reason."""
+    """Return the times of requests at load and an empty text, or NaN and the reason."""
     try:
         return serve(fit, requests, busy)[1], ""
     except EfficiencyError as error:

@@ -1,4 +1,4 @@
-"""How many deployments have an idealized runtime on a stack, of which tier, and why the others have none."""
+"""Report how many deployments have an idealized runtime on a stack, of which tier, and why the others have none."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from helm_efficiency.metrics.efficiency import Coefficients
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A deployment and what there is of it.
+    """Coverage of one deployment.
 
     Attributes:
         deployment: HELM's `model_deployment`.
         model: HELM's `model`.
         tier: Tier of evidence of its coefficients.
-        reason: Where the coefficients come from, or why there are none.
-        num_requests: Of the archive that was asked about; 0 where none was.
+        reason: Source of the coefficients, or the reason why they are missing.
+        num_requests: Number of requests to the deployment in the archive; 0 without an archive.
     """
 
     deployment: str
@@ -38,14 +38,14 @@ def coverage(
     stack: str,
     num_requests: Mapping[str, int] | None = None,
 ) -> list[Covered]:
-    """Tier and reason of each deployment on one stack.
+    """Return the tier and the reason of each deployment on one stack.
 
     Args:
-        deployments: To look for.
-        coefficients: Measured ones and those of `scoring.transfers`.
-        catalog: Says why a model has no architecture.
+        deployments: Deployments to look for.
+        coefficients: Measured and transferred coefficients.
+        catalog: Catalog that says why a model has no architecture.
         stack: Name of the stack.
-        num_requests: By deployment, if an archive was counted.
+        num_requests: Number of requests by deployment, if an archive was counted.
     """
     counts = num_requests or {}
     rows = []
@@ -59,7 +59,7 @@ def coverage(
 
 
 def summarize_coverage(rows: Sequence[Covered]) -> list[dict[str, object]]:
-    """Deployments and requests by tier, those without coefficients by reason."""
+    """Count deployments and requests by tier, and those without coefficients by reason."""
     deployments: Counter[tuple[Tier, str]] = Counter()
     requests: Counter[tuple[Tier, str]] = Counter()
     for row in rows:
@@ -77,7 +77,7 @@ def summarize_coverage(rows: Sequence[Covered]) -> list[dict[str, object]]:
 def archive_deployments(
     paths: Iterable[str], known: Iterable[HelmDeployment]
 ) -> tuple[list[HelmDeployment], dict[str, int], list[str]]:
-    """Find the deployments that the runs at or below some paths or addresses asked.
+    """Find the deployments that were asked in the runs at or below some paths or addresses.
 
     Returns:
         The deployments, requests of each, and a line for each run that could not be read.

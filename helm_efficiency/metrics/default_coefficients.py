@@ -1,4 +1,4 @@
-"""Coefficients of every open model on stated hardware, for archives that are scored without a store."""
+"""Choose coefficients of every open model on stated hardware, for archives that are scored without a store."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,22 +14,22 @@ from helm_efficiency.metrics.transfer_fits import StackTransfer, roofline
 from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 USUAL_HARDWARE = "h100-sxm"
-"""Accelerator that is assumed where none is named: what most public measurements of served models were made on."""
+"""Accelerator that is assumed if none is named: most public measurements of served models were made on it."""
 
 
 def default_stack_name(hardware: Hardware) -> str:
-    """Return the name of the stack that `default_coefficients` gives, every model in its checkpoint's precision."""
+    """Return the name of the stack of `default_coefficients`; `native` stands for each checkpoint's own precision."""
     number = f"-x{hardware.num_accelerators}" if hardware.num_accelerators else ""
     return f"{hardware.accelerator.key}-{hardware.engine or USUAL_ENGINE}-{hardware.dtype or 'native'}{number}"
 
 
 def default_coefficients(hardware: Hardware, catalog: ArchitectureCatalog, store: Store | None) -> Coefficients:
-    """Return coefficients of every model of the catalog on one stack, the strongest evidence of each.
+    """Return coefficients of every model of the catalog on one stack, from the strongest evidence for each model.
 
     Args:
-        hardware: Where; the fewest accelerators that hold a model where no number is stated.
+        hardware: Hardware of the stack; without a number of accelerators, the fewest that hold a model.
         catalog: Models by architecture.
-        store: Own measurements, which come first, and services; None for none.
+        store: Store of the user's own measurements, which come first, and of services; None for none.
 
     Raises:
         CatalogError: The accelerator's speeds are not known.
@@ -69,7 +69,7 @@ def _simulated(hardware: Hardware, entry: CatalogEntry) -> list[Fit]:
 
 
 def _roofline(hardware: Hardware, dtype: str) -> StackTransfer | None:
-    """Return the datasheet's transfer model; None where the accelerator does not compute in such numbers."""
+    """Return the datasheet's transfer model; None if the accelerator does not compute in this number format."""
     key = hardware.accelerator.key
     stack = Stack(default_stack_name(hardware), key, engine=hardware.engine or USUAL_ENGINE, dtype=dtype)
     try:
@@ -81,5 +81,5 @@ def _roofline(hardware: Hardware, dtype: str) -> StackTransfer | None:
 def _fit(transfer: StackTransfer, entry: CatalogEntry) -> Fit | None:
     try:
         return transfer.fit(entry.architecture.name, entry.architecture)
-    except (InputError, CatalogError):  # it fits on no number of these accelerators
+    except (InputError, CatalogError):  # no number of these accelerators holds the model
         return None

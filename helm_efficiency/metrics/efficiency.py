@@ -1,7 +1,7 @@
-"""Records + coefficients -> the efficiency of each request, on one stack at a time.
+"""Score records with coefficients: the efficiency of each request, on one stack at a time.
 
-This is the one place where a record of facts meets coefficients: live HELM runs, re-scoring of archives and every
-adapter call it, so that they give the same numbers.
+Only this module combines records of facts with coefficients. Live HELM runs, re-scoring of archives and every adapter
+call it, so that they give the same numbers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which coefficients a deployment was matched to, and how: by `name`, by `model` or by `architecture`."""
+    """Coefficients that a deployment was matched to, and the way it was matched: `name`, `model` or `architecture`."""
 
     fit: Fit
     matched_by: str
@@ -38,23 +38,23 @@ class ScoredRequests:
 
     Attributes:
         stack: Name of the stack asked for; None if the store has no idealized coefficients.
-        choices: What the deployments among the records were matched to; None where nothing matched.
-        choice: Place of each record's own among the choices.
-        reasons: Why a record has no idealized runtime; empty where it has one.
+        choices: Matches of the deployments among the records; None for a deployment that matched nothing.
+        choice: Index into `choices` of each record's match.
+        reasons: Reason why a record has no idealized runtime; empty if it has one.
         idealized: Idealized seconds.
-        denoised: Denoised seconds of the deployment's own service; missing where only an upper bound is known.
-        denoised_s_at_most: Upper bound of the denoised seconds; equal to them where they are known.
+        denoised: Denoised seconds of the deployment's own service; missing if only an upper bound is known.
+        denoised_s_at_most: Upper bound of the denoised seconds; equal to them if they are known.
         num_accelerators: Accelerators that the model occupies on the stack.
-        prices: Exact dollars an hour of one of them, by choice; None where no price is known.
-        energy_j: Energy of those accelerators, where the profile measured their power.
+        prices: Exact price of one accelerator ($ per hour), by choice; None if no price is known.
+        energy_j: Energy of those accelerators (J), if the profile measured their power.
         loaded_s: Seconds on a busy server.
-        loaded_accelerator_s: Accelerator-seconds that the request pays for there.
-        loaded_energy_j: Joules there, where published measurements of the accelerator tell.
-        load: Load of that server; empty for none.
-        load_reasons: Why a record that has an idealized runtime has no numbers at load; empty where it has them.
-        api_usd: What the provider billed, at the price on the day of the request.
-        api_usd_today: The same tokens at the price of the day of scoring.
-        api_usd_at_least: Lower bound of `api_usd`, where token counts are too low; else the same.
+        loaded_accelerator_s: Accelerator-seconds that the request pays for on the busy server.
+        loaded_energy_j: Energy on the busy server (J), if it was published for the accelerator.
+        load: Load of the busy server; empty for none.
+        load_reasons: Reason why a record with an idealized runtime has no numbers at load; empty if it has them.
+        api_usd: Dollars that the provider billed, at the price on the day of the request.
+        api_usd_today: Dollars of the same tokens at the price on the day of scoring.
+        api_usd_at_least: Lower bound of `api_usd` if token counts are too low; otherwise equal to `api_usd`.
     """
 
     stack: str | None
@@ -78,17 +78,17 @@ class ScoredRequests:
 
     @property
     def matches(self) -> tuple[Match | None, ...]:
-        """What each record was matched to; None where nothing matched."""
+        """Match of each record; None for a record that matched nothing."""
         return tuple(self.choices[place] for place in self.choice.tolist())
 
     @property
     def accelerator_s(self) -> FloatArray:
-        """Idealized seconds times accelerators."""
+        """Idealized seconds times the number of accelerators."""
         return self.idealized.seconds * self.num_accelerators
 
     @property
     def idealized_usd(self) -> FloatArray:
-        """Dollars of the accelerator-seconds."""
+        """Price of the idealized accelerator-seconds ($)."""
         accelerator_s, usd = self.accelerator_s, np.full(len(self.choice), np.nan)
         for index, price in enumerate(self.prices):
             if price is not None:
@@ -98,16 +98,16 @@ class ScoredRequests:
 
     @property
     def usd_per_accelerator_hour(self) -> FloatArray:
-        """Price of one accelerator for an hour, rounded to a float64."""
+        """Price of one accelerator ($ per hour), rounded to a float64."""
         return np.array([np.nan if price is None else float(price) for price in self.prices])[self.choice]
 
     @property
     def loaded_usd(self) -> FloatArray:
-        """Accelerator-seconds at load times the price."""
+        """Accelerator-seconds at load times the price ($)."""
         return self.loaded_accelerator_s * self.usd_per_accelerator_hour / 3600.0
 
     def part(self, rows: slice) -> "ScoredRequests":
-        """Those of some of the records."""
+        """Return the scores of a slice of the records."""
         return replace(
             self,
             choice=self.choice[rows],
@@ -128,7 +128,7 @@ class ScoredRequests:
 
 
 def _known(prediction: Prediction, is_known: NDArray[np.bool_]) -> Prediction:
-    """Return a prediction whose seconds are missing where they are not known."""
+    """Return a prediction with NaN for the seconds that are not known."""
     if is_known.all():
         return prediction
     seconds, low_s, high_s = (np.where(is_known, each, np.nan) for each in prediction[:3])
@@ -145,10 +145,10 @@ class Coefficients:
     """All fits of a store, looked up by stack and deployment.
 
     Attributes:
-        idealized: Fits by stack name, then deployment.
+        idealized: Fits by stack name, then by deployment.
         services: Fits of services by deployment.
-        power_w: Watts that one accelerator drew, by stack name and deployment, where a profile measured it.
-        by_architecture: Fits by stack name, then name of the architecture: what a model of the same layers shares.
+        power_w: Power that one accelerator drew (W), by stack name and deployment, if a profile measured it.
+        by_architecture: Fits by stack name, then by name of the architecture, for models with the same layers.
 
     Example:
         >>> from helm_efficiency import Coefficients, Store
@@ -184,7 +184,7 @@ class Coefficients:
         return replace(cls.from_fits(store.fits()), power_w=power_w)
 
     def default_stack(self) -> str | None:
-        """Return the stack with most profiled deployments; of equals that with most deployments, or first by name."""
+        """Return the stack with the most profiled deployments; ties go to the most deployments, then to the name."""
 
         def order(stack: str) -> tuple[int, int, str]:
             fits = self.idealized[stack].values()
@@ -193,7 +193,7 @@ class Coefficients:
         return min(self.idealized, key=order, default=None)
 
     def match(self, stack: str, deployment: str, model: str) -> Match | None:
-        """Coefficients for a deployment: its own, else those of its HELM model, else of its architecture."""
+        """Return the coefficients of a deployment: its own, else those of its HELM model, else of its architecture."""
         fits = self.idealized.get(stack, {})
         for name, matched_by in ((deployment, "name"), (model, "model")):
             if name in fits:
@@ -204,7 +204,7 @@ class Coefficients:
         return Match(shared, "architecture") if shared else None
 
     def near_text(self, deployment: str) -> str:
-        """Return where a deployment was profiled under another name or on another stack, as the end of a sentence."""
+        """Return the end of a sentence that says under which name or on which stack a deployment was profiled."""
         last = deployment.rpartition("/")[2].lower()
         for stack, fits in self.idealized.items():
             if deployment in fits:
@@ -216,7 +216,7 @@ class Coefficients:
 
 
 def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
-    """Fits of a stack by architecture, as what other models of it get: a measured one is only `shared` by them."""
+    """Return a stack's fits by architecture, for other models with it: a measured fit has tier `shared` for them."""
     catalog = load_architectures()
     by_architecture: dict[str, list[tuple[bool, int, str]]] = {}
     for deployment, fit in fits.items():
@@ -227,13 +227,13 @@ def _shared(fits: Mapping[str, Fit]) -> dict[str, Fit]:
             by_architecture.setdefault(entry.architecture.name, []).append(
                 (fit.tier != Tier.measured, place, deployment)
             )
-    # A measured one before others, the model itself before its derivatives.
+    # A measured fit comes before others, and the model itself before its derivatives.
     chosen = {name: fits[min(candidates)[-1]] for name, candidates in by_architecture.items()}
     return {name: replace(fit, tier=Tier.shared) if fit.tier == Tier.measured else fit for name, fit in chosen.items()}
 
 
 def decoded_tokens(record: RequestRecord) -> int | None:
-    """Tokens that decode takes time for: completions of one request run as a batch, as long as the longest."""
+    """Return the tokens that take decode time: a request's completions run as a batch, as long as the longest one."""
     if record.num_completions <= 1:
         return record.output_tokens
     if record.max_completion_tokens is not None:
@@ -252,14 +252,14 @@ def score_requests(
     """Score requests on one stack or several.
 
     Args:
-        records: Any number, of any deployments.
-        coefficients: Fits to look them up in.
+        records: Requests of any deployments.
+        coefficients: Fits in which the deployments are looked up.
         stacks: Names of the stacks; None scores observed services only.
         pricing: Prices; None leaves dollars missing.
-        busy: Load of a server that the records of each deployment are also scored under; None for none.
+        busy: Load of a server under which the records of each deployment are scored as well; None for none.
 
     Returns:
-        Arrays parallel to the records, for each stack.
+        The scores on each stack: arrays parallel to the records.
 
     Example:
         >>> from helm_efficiency import Coefficients, RequestRecord, Store, score_requests
@@ -312,16 +312,16 @@ def score_requests(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What scoring needs of requests.
+    """Facts of requests that scoring needs.
 
     Attributes:
         of_whom: Pairs of deployment and model, each once.
-        choice: Place of each request's own among these.
-        prompt_tokens: Of each request; NaN where nobody counted.
-        output_tokens: Likewise.
-        decoded_tokens: Likewise; see `decoded_tokens`.
-        completions: Completions of each request; one where nobody counted.
-        cached_tokens: Prompt tokens that the provider's cache held; none where nobody counted.
+        choice: Index into these pairs of each request's own pair.
+        prompt_tokens: Prompt tokens of each request; NaN if unknown.
+        output_tokens: Output tokens of each request; NaN if unknown.
+        decoded_tokens: Tokens of each request that take decode time, see `decoded_tokens`; NaN if unknown.
+        completions: Completions of each request; 1 if unknown.
+        cached_tokens: Prompt tokens that the provider's cache held; 0 if unknown.
     """
 
     of_whom: tuple[tuple[str, str], ...]
@@ -347,13 +347,13 @@ class _Asked:
         return cls(tuple(places), np.array(choice, dtype=np.intp), *tokens)
 
     def numbers(self, fits: Sequence[Fit | None], number: Callable[[Fit], float]) -> FloatArray:
-        """A number of each request's fit; NaN where it has none."""
+        """Return a number of each request's fit; NaN for a request without a fit."""
         return np.array([np.nan if fit is None else number(fit) for fit in fits], dtype=np.float64)[self.choice]
 
     def reasons(
         self, choices: Sequence[Match | None], stack: str | None, coefficients: Coefficients
     ) -> tuple[str, ...]:
-        """Why each request has no idealized runtime; empty where it has one."""
+        """Return the reason why each request has no idealized runtime; empty if it has one."""
         unmatched = [
             _reason(match, deployment, stack, "" if match else coefficients.near_text(deployment))
             for match, (deployment, _) in zip(choices, self.of_whom, strict=True)
@@ -365,7 +365,7 @@ class _Asked:
         return tuple(reasons)
 
     def predict(self, fits: Sequence[Fit | None]) -> Prediction:
-        """Predict each request with its fit; NaN where a fit or a count is missing."""
+        """Predict each request with its fit; NaN if the fit or a token count is missing."""
         seconds, low_s, high_s = (np.full(len(self.choice), np.nan) for _ in range(3))
         in_domain: BoolArray = np.zeros(len(self.choice), dtype=np.bool_)
         known = ~np.isnan(self.prompt_tokens) & ~np.isnan(self.decoded_tokens)
@@ -377,7 +377,7 @@ class _Asked:
         return Prediction(seconds, low_s, high_s, in_domain)
 
     def at_load(self, fits: Sequence[Fit | None], busy: BusyServer | None) -> tuple[Loaded, tuple[str, ...]]:
-        """Serve each deployment's requests together; NaN and the reason where that cannot be."""
+        """Serve each deployment's requests together; NaN and the reason if that is impossible."""
         numbers = Loaded(*(np.full(len(self.choice), np.nan) for _ in Loaded._fields))
         reasons = [""] * len(self.choice)
         if busy is None:

@@ -1,4 +1,4 @@
-"""What a workload takes and costs on some hardware: alone and under load, from the best coefficients there are."""
+"""Estimate the time and cost of a workload on some hardware, alone and under load, from the best coefficients."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ class Workload:
     Attributes:
         prompt_tokens: Prompt tokens of each request.
         output_tokens: Output tokens of each request.
-        load: How many are sent at a time; None for one at a time.
+        load: Load of the server that gets the requests; None for one request at a time.
     """
 
     prompt_tokens: FloatArray
@@ -44,7 +44,7 @@ class Workload:
         """Return a workload of one kind of request, or of several.
 
         Raises:
-            InputError: No request, or a request without prompt or output.
+            InputError: The workload has no request, or a request without prompt or output.
         """
         p, o = (np.ravel(x).astype(np.float64) for x in np.broadcast_arrays(prompt_tokens, output_tokens))
         if not p.size or p.min() < 1 or o.min() < 1:
@@ -58,13 +58,13 @@ class Times:
 
     Attributes:
         ttft_s: Seconds from sending a request to its first output token.
-        tpot_s: Seconds of each further output token; NaN where no request has a second one.
+        tpot_s: Seconds of each further output token; NaN if no request has a second output token.
         request_s: Seconds from sending a request to its last output token.
-        output_tok_per_s: Output tokens a second, of all accelerators together.
-        accelerator_s: Accelerators' seconds that a request takes, its share of idle time included.
-        concurrency: Requests in flight.
-        limited_by: What keeps more requests from running at once; empty for nothing.
-        extrapolated: How many times the largest batch that was measured the batch is; 1 within what was measured.
+        output_tok_per_s: Output tokens per second of all accelerators together.
+        accelerator_s: Accelerator-seconds that a request takes, its share of idle time included.
+        concurrency: Mean number of requests in flight.
+        limited_by: Limit that keeps more requests from running at once; empty for none.
+        extrapolated: Ratio of the batch to the largest measured batch; 1 if the batch is within the measured ones.
     """
 
     ttft_s: float
@@ -94,14 +94,14 @@ def times_alone(fit: Fit, workload: Workload) -> Times:
 
 
 def times_at_load(fit: Fit, workload: Workload, server: Server) -> Times | None:
-    """Return the times of requests on a server under load; None where no load keeps the service level.
+    """Return the times of requests on a server under load; None if no load keeps the service level.
 
-    Clients of a closed loop are taken as benchmarks measure them: they start together and send ten requests each, and
-    the first token comes as the engine's public benchmarks show it.
+    Clients of a closed loop behave as in benchmarks: they start together and send ten requests each, and the first
+    token comes as late as in the engine's public benchmarks.
 
     Raises:
-        InsufficientMeasurementsError: The coefficients are of one batch size.
-        InputError: A load that the server cannot take.
+        InsufficientMeasurementsError: The coefficients come from one batch size only.
+        InputError: The server cannot take the load.
     """
     load = workload.load
     assert load is not None
@@ -128,7 +128,7 @@ def _times(served: Served, workload: Workload) -> Times:
 
 
 def server_of(fit: Fit, architecture: Architecture | None, workload: Workload, memory_bytes: float | None) -> Server:
-    """Return the server of a stack: its scheduling, and the key-value cache that is left beside the weights."""
+    """Return the server of a stack: its scheduling, and the key-value cache that fits next to the weights."""
     stack = fit.stack
     if architecture is None or memory_bytes is None:
         return Server.of_engine(stack.engine, num_accelerators=stack.num_accelerators)
@@ -145,7 +145,7 @@ def estimate_row(
     """Return one row of an estimate.
 
     The interval is that of the coefficients, as a share of the number: a server under load is as uncertain as its
-    passes. Dollars have the interval of the requests. Energy is that of published measurements of the accelerator.
+    passes. Dollars have the interval of the requests. Energy comes from published measurements of the accelerator.
     """
     alone = fit.coefficients.predict(workload.prompt_tokens, workload.output_tokens)
     whole = _relative(alone)
@@ -193,17 +193,17 @@ def estimate_rows(
     memory_bytes: float | None,
     price: Price | None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row a workload, each from the strongest evidence that can tell it.
+    """Yield one row for each workload, from the strongest evidence that covers it.
 
     Args:
         fits: Coefficients of the model on the hardware, the strongest evidence first.
-        workloads: What is asked of it.
+        workloads: Workloads to estimate.
         architecture: Sizes of the model, for the key-value cache; None for a cache without limit.
-        memory_bytes: Memory of one accelerator; None for a cache without limit.
-        price: Price of one accelerator; None leaves dollars missing.
+        memory_bytes: Memory of one accelerator (bytes); None for a cache without limit.
+        price: Price of one accelerator; with None, dollars are missing.
 
     Raises:
-        InsufficientMeasurementsError: None of the coefficients can tell a load.
+        InsufficientMeasurementsError: The coefficients come from single requests only and cannot predict a load.
     """
     for workload in workloads:
         if workload.load is None or workload.load.clients == 1:
@@ -222,7 +222,7 @@ def estimate_rows(
 
 
 def _energy(fit: Fit, workload: Workload, times: Times, architecture: Architecture | None) -> dict[str, Any]:
-    """Return the energy of a mean request at the load, where it was published for the accelerator."""
+    """Return the energy of a mean request at the load, if energy was published for the accelerator."""
     lengths = (float(np.mean(workload.prompt_tokens)), float(np.mean(workload.output_tokens)))
     found = published_energy(fit.stack, architecture, lengths, batch=times.concurrency)
     if found is None:
@@ -237,7 +237,7 @@ def _energy(fit: Fit, workload: Workload, times: Times, architecture: Architectu
 
 
 def _relative(predicted: Any) -> tuple[float, float]:
-    """Return the ends of the interval of a mean as shares of it; errors of requests go together."""
+    """Return the ends of the interval of a mean as shares of the mean; errors of requests are fully correlated."""
     mean = float(np.mean(predicted.seconds))
     return float(np.mean(predicted.low_s)) / mean, float(np.mean(predicted.high_s)) / mean
 
@@ -255,6 +255,6 @@ def _dollars(name: str, usd: float | None, number: float, ends: tuple[float, flo
 
 
 def _count(tokens: FloatArray) -> float:
-    """Return a mean count, whole where all requests are alike."""
+    """Return a mean count, as an int if it is whole."""
     mean = float(np.mean(tokens))
     return int(mean) if mean.is_integer() else mean

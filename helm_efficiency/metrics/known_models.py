@@ -1,4 +1,4 @@
-"""Which model a name means, and the best coefficients that there are for it on some hardware.
+"""Find the model that a name means, and its best coefficients on some hardware.
 
 `estimate`, `predict`, `cost` and `transfer` all take the same names: a deployment in the store, a model of HELM or of
 the architecture catalog, a Hugging Face id, or the path of a config.json.
@@ -24,7 +24,7 @@ from helm_efficiency.store import SERVICE_STACK_PREFIX, Store
 
 _TIERS = list(Tier)
 USUAL_ENGINE = "vllm"
-"""Engine where none is named: what most public measurements of served models were made with."""
+"""Engine that is assumed if none is named: most public measurements of served models were made with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class KnownModel:
     """A model that was named.
 
     Attributes:
-        name: As it was named.
-        architecture: Its sizes; None where only measurements of it are known.
-        dtype: Number format of its checkpoint.
+        name: Name by which the user named it.
+        architecture: Sizes of the model; None if only measurements of it are known.
+        dtype: Number format of the model's checkpoint.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Hardware:
 
     Attributes:
         accelerator: Accelerator of the catalog.
-        num_accelerators: How many one instance of the model occupies; None for the fewest that hold it.
-        engine: Serving engine; empty for any, vLLM preferred.
+        num_accelerators: Number of accelerators that one instance of the model occupies; None for the fewest possible.
+        engine: Serving engine; empty for any engine, with vLLM preferred.
         dtype: Number format of the weights; empty for that of the checkpoint.
     """
 
@@ -67,15 +67,15 @@ class Hardware:
 
 
 def find_model(name: str, catalog: ArchitectureCatalog, store: Store | None) -> KnownModel | None:
-    """Return the model of a name; None where nobody has its sizes or measurements, as of a closed one.
+    """Return the model of a name; None if its sizes and measurements are unknown, as for a closed model.
 
     Args:
         name: Deployment, model of HELM, architecture, Hugging Face id, or path of a config.json.
         catalog: Architectures by name.
-        store: Measurements and coefficients; None for none.
+        store: Store of measurements and coefficients; None for none.
 
     Raises:
-        InputError: A path that cannot be read.
+        InputError: The path cannot be read.
     """
     if Path(name).exists() or name.endswith(".json"):
         return _from_config(name)
@@ -92,7 +92,7 @@ def require_model(name: str, catalog: ArchitectureCatalog, store: Store | None) 
     """Return the model of a name, as `find_model` does.
 
     Raises:
-        InputError: Nobody has its sizes or measurements; names the most similar ones.
+        InputError: The model's sizes and measurements are unknown; the message names the most similar models.
     """
     found = find_model(name, catalog, store)
     if found is None:
@@ -101,7 +101,7 @@ def require_model(name: str, catalog: ArchitectureCatalog, store: Store | None) 
 
 
 def unknown_text(name: str, catalog: ArchitectureCatalog, store: Store | None) -> str:
-    """Return why a name is not known, and what to write instead."""
+    """Return a text that says why a name is not known, and what to write instead."""
     like = " or ".join(near_names(name, catalog, store))
     reason = catalog.excluded.get(name, "neither in the store nor in the catalog")
     advice = f"Did you mean {like}? " if like else ""
@@ -117,7 +117,7 @@ def _from_config(path: str) -> KnownModel:
 
 
 def near_names(name: str, catalog: ArchitectureCatalog, store: Store | None) -> list[str]:
-    """Return the known names most like one that is not known, best first."""
+    """Return the known names that are most similar to an unknown one, best first."""
     known = {*catalog.entries, *(model for entry in catalog.entries.values() for model in entry.helm_models)}
     known |= {fit.deployment for fit in store.fits()} if store else set()
     by_last = {each.rpartition("/")[2].lower(): each for each in sorted(known, reverse=True)}
@@ -129,12 +129,12 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
     """Return all coefficients of a model on some hardware, the strongest evidence first.
 
     Args:
-        model: From `find_model`.
-        hardware: Where.
-        store: Measurements and coefficients; None for none.
+        model: Model from `find_model`.
+        hardware: Hardware and software of the stacks.
+        store: Store of measurements and coefficients; None for none.
 
     Raises:
-        InputError: There are none; says why.
+        InputError: No coefficients were found; the message says why.
     """
     found = [fit for fit in stored_fits(store) if fit.deployment == model.name and hardware.admits(fit.stack)]
     found += [fit for fit in default_fits(model.architecture or model.name) if hardware.admits(fit.stack)]
@@ -151,19 +151,19 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
 
 
 def _is_unusual(fit: Fit, hardware: Hardware) -> tuple[bool, bool]:
-    """Return whether a fit is of another engine than the usual one, or of no checkpoint's own number format."""
+    """Return whether a fit has an unusual engine, and whether its number format is not the checkpoint's own."""
     return (not hardware.engine and fit.stack.engine != USUAL_ENGINE, "native" not in fit.stack.name)
 
 
 def stored_fits(store: Store | None) -> list[Fit]:
-    """Return all coefficients of a store; none for no store."""
+    """Return all coefficients of a store; an empty list without a store."""
     return [] if store is None else store.fits()
 
 
 def _transferred(
     model: KnownModel, architecture: Architecture, hardware: Hardware, store: Store | None
 ) -> tuple[list[Fit], list[str]]:
-    """Return what stacks' profiles and the datasheet say of the model, and the reasons of those that say nothing."""
+    """Return the fits that stacks' profiles and the datasheet give for a model, and the reasons for missing fits."""
     fits: list[Fit] = []
     reasons: list[str] = []
     for make in _transfers(model, hardware, store):
@@ -175,7 +175,7 @@ def _transferred(
 
 
 def _transfers(model: KnownModel, hardware: Hardware, store: Store | None) -> Iterator[Callable[[], StackTransfer]]:
-    """Yield what makes the transfer model of each profiled stack of this kind, then that of the datasheet."""
+    """Yield a function that makes the transfer model of each profiled stack of this kind, then of the datasheet."""
     stacks = {profile.stack for profile in store.profiles() if profile.architecture} if store else set()
     for stack_name in sorted({stack.name for stack in stacks if _is_kind_of(stack, hardware)}):
         assert store is not None
@@ -187,7 +187,7 @@ def _transfers(model: KnownModel, hardware: Hardware, store: Store | None) -> It
 
 
 def _is_kind_of(stack: Stack, hardware: Hardware) -> bool:
-    """Return whether a profiled stack is of this kind of hardware, however many accelerators were profiled."""
+    """Return whether a profiled stack has this kind of hardware, with any number of accelerators."""
     keys = {hardware.accelerator.key, *hardware.accelerator.aliases}
     return (
         stack.accelerator in keys
@@ -198,7 +198,7 @@ def _is_kind_of(stack: Stack, hardware: Hardware) -> bool:
 
 
 def _spread(hardware: Hardware, architecture: Architecture) -> Parallel | None:
-    """Return how a stated number of accelerators share the model: within a node by tensor, over nodes by layer."""
+    """Return how a stated number of accelerators share the model: by tensor within a node, by layer over nodes."""
     number = hardware.num_accelerators
     if number is None:
         return None

@@ -10,7 +10,7 @@ from helm_efficiency.metrics.quantities import DOLLARS_PER_1K, JOULES, SECONDS, 
 
 EFFICIENCY_GROUP = "efficiency"
 DETAILED_GROUP = "efficiency_detailed"
-"""HELM's metric groups: the one shown beside scores, and the one shown on request."""
+"""HELM's metric groups: the one shown next to scores, and the one shown on request."""
 
 
 _ADAPTIVE = {"s": SECONDS, "$/1k": DOLLARS_PER_1K, "J": JOULES}
@@ -21,13 +21,13 @@ class HelmStat:
     """A HELM stat that carries a measure.
 
     Attributes:
-        name: HELM's own name where HELM means the same, else a name that says its unit.
+        name: HELM's own name if HELM has the same stat, else a name that contains the unit.
         display_name: Heading on HELM's pages.
         description: One sentence below the heading.
         short_display_name: Heading of narrow tables; None for the long one.
         group: HELM's metric group.
         factor: Factor from the unit of the tables to the unit of the stat.
-        end: Which number of an interval it carries: `low`, `high`, or empty for the value itself.
+        end: End of the interval that the stat carries: `low`, `high`, or empty for the value itself.
     """
 
     name: str
@@ -50,22 +50,22 @@ class Measure:
         unit: Unit in print, after multiplication by `scale`; empty for pure numbers.
         scale: Factor from the unit of the tables to the unit in print.
         decimals: Fixed number of decimals in print; None for three significant digits.
-        higher_is_better: Direction; None where more is neither better nor worse.
+        higher_is_better: True if more is better, False if less is, None if neither is.
         source: Attribute of `ScoredRequests` that holds its values, as a dotted path; `record` for a fact of the
             record itself; empty for a measure that single requests do not have.
-        has_interval: Whether requests have an interval of it: columns `X_low_s` and `X_high_s` beside `X_s`, from
-            attributes `low_s` and `high_s` beside the `seconds` that `source` names.
+        has_interval: True if requests have an interval of it: columns `X_low_s` and `X_high_s` next to `X_s`, from
+            attributes `low_s` and `high_s` next to the `seconds` that `source` names.
         proportional_to: Key of the measure with an interval whose error of prediction it shares; empty for none.
-        upper_bound: Key of the measure that is known where only an upper bound of this one is; empty for none.
-        lower_bound: Key of the measure that is known where token counts are too low for this one; empty for none.
-        is_on_stack: Whether it belongs to a stack, and is blank for requests that are not scored on it.
-        is_as_observed: Whether it depends on a provider's day or prices, and so does not compare between providers.
-        is_cost: Whether less of it for the same score is a trade-off: the axis of a Pareto front.
-        is_published: Whether only published results have it, not scored tables.
+        upper_bound: Key of the measure that holds an upper bound of it if only a bound is known; empty for none.
+        lower_bound: Key of the measure that holds a lower bound of it if token counts are too low; empty for none.
+        is_on_stack: True if it belongs to a stack, and is blank for requests that are not scored on the stack.
+        is_as_observed: True if it depends on a provider's day or prices, and so does not compare between providers.
+        is_cost: True if less of it trades off against the score: it can be the axis of a Pareto front.
+        is_published: True if only published results have it, not scored tables.
         per_correct: Title of its cost of a correct answer; empty for measures without one.
-        priority: Order in which a narrow terminal hides it, the highest number first; None where it is only shown if
-            somebody asks for it.
-        shows_interval: Whether tables print its interval where there is room.
+        priority: Order in which a narrow terminal hides it, the highest number first; None if it is shown on request
+            only.
+        shows_interval: True if tables print its interval when there is room.
         stats: HELM stats that carry it.
     """
 
@@ -104,17 +104,17 @@ class Measure:
 
     @property
     def fitted_to(self) -> str:
-        """Key of the measure whose error of prediction moves this one; empty for none."""
+        """Key of the measure that this one shares its error of prediction with; empty for none."""
         return self.key if self.has_interval else self.proportional_to
 
     @property
     def interval_columns(self) -> tuple[str, ...]:
-        """Columns of the requests table that hold the ends of its interval; none for a measure without one."""
+        """Columns of the requests table that hold the ends of its interval; empty for a measure without an interval."""
         stem = self.key.removesuffix("_s")
         return (f"{stem}_low_s", f"{stem}_high_s") if self.has_interval else ()
 
     def values(self, scored: object, end: str = "") -> Any:
-        """Return its values for `ScoredRequests`; with `low` or `high`, that end of its interval."""
+        """Return the measure's values in `ScoredRequests`; with `low` or `high`, that end of its interval."""
         return attrgetter(f"{self.source.rpartition('.')[0]}.{end}_s" if end else self.source)(scored)
 
     def in_unit_of(self, values: Iterable[float]) -> "Measure":
@@ -129,7 +129,7 @@ class Measure:
         return replace(self, unit=unit, scale=scale)
 
     def text(self, value: float) -> str:
-        """Return a value in print; an em dash for NaN.
+        """Return the text of a value in print; an em dash for NaN.
 
         >>> Measure(key="idealized_usd", title="GPU cost, alone", name="cost", unit="$/1k", scale=1000).text(0.000127)
         '0.127'

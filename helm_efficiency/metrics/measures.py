@@ -1,8 +1,8 @@
 """The registry of measures: every number of a request that tables, leaderboards, figures, pages and HELM stats show.
 
-A new measure is one entry here. The columns of the two tables, of the leaderboard and of the report, and the HELM stats
-follow from it. Tables hold seconds, dollars and joules for one request; prefixes (dollars for a thousand requests,
-TFLOP) exist only in print. This module imports nothing heavy, so that a report needs no more than tables.
+To add a measure, add one entry here. The columns of the two tables, of the leaderboard and of the report, and the HELM
+stats follow from it. Tables hold seconds, dollars and joules for one request; prefixes (dollars for a thousand
+requests, TFLOP) exist only in print. This module imports nothing heavy, so that a report needs no more than tables.
 """
 
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ _COSTS = (
         shows_interval=True,
         stats=(
             HelmStat("idealized_cost_usd", "Idealized cost ($)", "Accelerator-seconds times the price."),
-            # HELM's pages show three decimals, so that a request alone would cost 0.
+            # HELM's pages show three decimals, so the cost of a single request would read 0.
             HelmStat(
                 "idealized_cost_usd_per_1k_requests",
                 "Idealized cost ($ per 1000 requests)",
@@ -363,7 +363,7 @@ _PUBLISHED = (
 
 
 def _costs_of_correct_answers() -> Iterator[Measure]:
-    """Yield the cost of a correct answer in the unit of each measure that has one."""
+    """Yield a measure of the cost of a correct answer for each measure that has one."""
     for cost in (*_RUNTIMES, *_COSTS):
         if cost.per_correct:
             yield Measure(
@@ -387,26 +387,26 @@ MEASURES: dict[str, Measure] = {
 """All measures by key, in the order of columns."""
 
 ESTIMATED = tuple(key for key, measure in MEASURES.items() if not measure.is_published)
-"""Keys of the measures that scored tables give."""
+"""Keys of the measures that scored tables hold."""
 
 QUANTITIES = tuple(key for key, measure in MEASURES.items() if measure.source)
 """Keys of the measures that each request has, and that are averaged over requests."""
 
 COSTS = tuple(key for key, measure in MEASURES.items() if measure.is_cost)
-"""Keys of the measures that make a front against the score."""
+"""Keys of the measures that form a Pareto front against the score."""
 
 PER_CORRECT = tuple(key for key, measure in MEASURES.items() if measure.per_correct)
 """Keys of the measures that are also divided by the number of correct answers."""
 
 _SHORT_NAMES = {"cost": "idealized_usd", "time": "idealized_s", "runtime": "idealized_s", "api": "api_usd"}
-"""What people call a measure before they have read its heading."""
+"""Everyday names of measures, with their keys."""
 
 
 def find_measure(text: str) -> str:
     """Return the key of a measure from its key, its heading or a word of it.
 
     Raises:
-        InputError: There is no such measure; lists short names.
+        InputError: The measure is unknown; the message lists short names.
 
     Example:
         >>> find_measure("cost"), find_measure("API cost"), find_measure("energy")

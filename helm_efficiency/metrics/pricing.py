@@ -1,4 +1,4 @@
-"""Prices as of a day, for everything that is scored together: accelerators by the hour, APIs by the token."""
+"""Prices of one day for everything that is scored together: accelerators by the hour, APIs by the token."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from helm_efficiency.metrics.api_cost import ApiPrices, load_api_prices
 
 
 class ApiUsd(NamedTuple):
-    """US dollars that a provider billed for requests, one for each; NaN where it cannot be told.
+    """US dollars that a provider billed for each request; NaN if unknown.
 
     Attributes:
-        on_the_day: At the price on the day of each request.
-        today: At the price of the day of scoring.
-        at_least: As `on_the_day`, also where token counts are too low: then it is a lower bound.
+        on_the_day: Dollars at the price on the day of each request.
+        today: Dollars at the price on the day of scoring.
+        at_least: Dollars at the price on the day of each request; a lower bound if token counts are too low.
     """
 
     on_the_day: FloatArray
@@ -31,11 +31,11 @@ class ApiUsd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """What seconds and tokens cost on a day.
+    """Prices of accelerator time and of tokens on a day.
 
     Attributes:
-        day: Whose prices.
-        usd_per_accelerator_hour: Exact price by accelerator; absent where no price is known.
+        day: Day of the prices.
+        usd_per_accelerator_hour: Exact price by accelerator ($ per hour); absent for accelerators without a price.
         api: Prices of APIs, on the day of a request and on `day`.
 
     Example:
@@ -58,13 +58,13 @@ class Pricing:
         accelerator_file: Path | None = None,
         api_file: Path | None = None,
     ) -> "Pricing":
-        """Prices of a day.
+        """Return the prices of a day.
 
         Args:
-            day: Which.
-            price_list: Of accelerators.
-            accelerator_file: A user's own accelerators and prices, which come before the catalog's.
-            api_file: A user's own prices of APIs, likewise.
+            day: Day of the prices.
+            price_list: Name of the price list of accelerators.
+            accelerator_file: File of a user's own accelerators and prices, which come before the catalog's.
+            api_file: File of a user's own prices of APIs, which come before the library's.
 
         Raises:
             FileFormatError: A file has a bad row.
@@ -74,7 +74,7 @@ class Pricing:
         return cls(day, usd, load_api_prices(api_file))
 
     def api_usd(self, records: Sequence[RequestRecord]) -> ApiUsd:
-        """Return the US dollars billed for each record; NaN where it cannot be told."""
+        """Return the US dollars billed for each record; NaN if unknown."""
         whom = {(record.deployment, record.model) for record in records}
         if not any(self.api.are_known(deployment, model) for deployment, model in whom):
             unknown = np.full(len(records), np.nan)
@@ -87,7 +87,7 @@ class Pricing:
         )
 
     def api_rates(self, deployment: str, model: str) -> str:
-        """What the API price of a deployment on `day` is, to tell whether it has changed; empty where there is none."""
+        """Return a text that identifies a deployment's API price on `day`, to detect changes; empty without a price."""
         return self.api.rates_text(deployment, model, self._noon())
 
     def _noon(self) -> datetime:

@@ -1,6 +1,6 @@
-"""How numbers are printed: in which unit, with how many digits, never in scientific notation.
+"""Print numbers: choose the unit and the number of digits, and never use scientific notation.
 
-Data formats keep seconds, dollars and bytes; the prefixes exist in print only. A column has one unit, chosen by its
+Data formats keep seconds, dollars and bytes; prefixes exist in print only. A column has one unit, chosen by its
 largest value.
 """
 
@@ -34,7 +34,7 @@ class Quantity:
         return next(found, self.units[-1 if largest else 0])
 
     def text(self, value: float) -> str:
-        """Return a value that is in the printed unit already."""
+        """Return the text of a value that is already in the printed unit."""
         if self.decimals is None or not math.isfinite(value):
             return number(value)
         return f"{value:,.{self.decimals}f}"
@@ -54,7 +54,7 @@ PLAIN = Quantity()
 
 
 def number(value: float) -> str:
-    """Return three significant digits, never in scientific notation; an em dash where there is no number.
+    """Return a number with three significant digits, never in scientific notation; an em dash for NaN.
 
     >>> number(0.0123), number(1234567.0), number(2.5e-7)
     ('0.0123', '1,234,567', '0.00000025')

@@ -1,4 +1,4 @@
-"""Records and their scores -> rows of the two tables of `table`."""
+"""Turn records and their scores into rows of the two tables that `table` defines."""
 
 import hashlib
 import math
@@ -27,7 +27,7 @@ _FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUE
 
 
 def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> Iterator[pa.Table]:
-    """Rows of the requests table, some thousand records at a time: all on the first stack, then all on the next."""
+    """Yield rows of the requests table, some thousand records at a time: first on the first stack, then on the next."""
     schema = request_schema()
     for first in range(0, len(records), _BLOCK):
         rows = slice(first, first + _BLOCK)
@@ -38,7 +38,7 @@ def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequ
 
 
 _BLOCK = 10_000
-"""Records, so that memory does not grow with the run."""
+"""Number of records that are turned into rows at a time, so that memory does not grow with the run."""
 
 
 def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
@@ -53,7 +53,7 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
 
 
 def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
-    """Scores by name of each request; many requests share a mapping, which is looked at once."""
+    """Return the scores of each request by name; a mapping that many requests share is converted once."""
     distinct = list({id(each): each for each in scores}.values())
     place_of = {id(each): place for place, each in enumerate(distinct)}
     ends = np.cumsum([0, *map(len, distinct)])
@@ -92,21 +92,21 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
 
 
 def _short_hash(fit: Fit) -> str:
-    """Return what tells the numbers of one fit from those of another, whichever deployment they are used for."""
+    """Return a hash that identifies the numbers of a fit, for any deployment that uses them."""
     return hashlib.sha256(repr(fit.coefficients).encode()).hexdigest()[:12]
 
 
 _SCORED = tuple(MEASURES[key] for key in QUANTITIES if MEASURES[key].source != "record")
-"""Measures that scoring gives; the others are facts of the record."""
+"""Measures that scoring computes; the others are facts of the record."""
 
 
 def run_rows(
     records: Sequence[RequestRecord], scored: Sequence[ScoredRequests], *, score_name: str | None, settings: str = ""
 ) -> list[dict[str, Any]]:
-    """Rows of the runs table: the records of one run on each stack.
+    """Return rows of the runs table: one row for the records of one run on each stack.
 
-    The mean score is that of the answered questions themselves, each counted once for each train trial: without
-    perturbed copies and, where there is a test split, without other splits. So is the cost of a correct answer.
+    The mean score is that of the answered questions themselves, each counted once for each train trial. It leaves out
+    perturbed copies and, if the run has a test split, other splits. The cost of a correct answer does the same.
     """
     if not records:
         return []
@@ -161,7 +161,7 @@ def _total(counts: Sequence[int | None]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Instances:
-    """The instances of a run that have a score: without perturbed copies, each once for each train trial.
+    """Instances of a run that have a score, without perturbed copies, each once for each train trial.
 
     Attributes:
         score_name: Name of the run's main score.
@@ -179,7 +179,7 @@ class _Instances:
 
     @classmethod
     def of(cls, records: Sequence[RequestRecord], score_name: str | None) -> Self:
-        """Find them among the requests."""
+        """Find the instances among the requests of a run."""
         index_of: dict[tuple[str, int, str], int] = {}
         question_of: dict[str, int] = {}
         scores: list[float] = []
@@ -200,7 +200,7 @@ class _Instances:
         return cls(score_name, np.array(scores, dtype=np.float64), *indices)
 
     def per_correct(self, costs: Mapping[str, FloatArray], factors: Mapping[str, _Factor]) -> dict[str, float]:
-        """Return the cost of a correct answer in each unit; none where scores do not count right answers."""
+        """Return the cost of a correct answer in each unit; empty if scores do not count right answers."""
         is_fraction = ((self.scores >= 0) & (self.scores <= 1)).all()
         if not len(self.scores) or not is_fraction or not counts_correct_answers([self.score_name]):
             return {}
@@ -216,14 +216,14 @@ class _Instances:
         return found
 
     def _by_question(self, values: FloatArray) -> FloatArray:
-        """Return the mean over the trials of each question: answers to one question are alike, and count once."""
+        """Return the mean over the trials of each question: answers to one question are similar, so they count once."""
         return np.asarray(np.bincount(self.questions, weights=values) / np.bincount(self.questions))
 
 
 def _prediction_factors(scored: ScoredRequests) -> dict[str, _Factor]:
-    """Return, by cost, the interval of the factor that predictions of a run are off by together.
+    """Return, by cost, the interval of the common factor by which the predictions of a run may be wrong.
 
-    All requests of a deployment are predicted with the same coefficients, so their errors are taken as fully
+    All requests of a deployment are predicted with the same coefficients, so their errors are treated as fully
     correlated: the ends of the mean are the means of the ends.
     """
     by_root: dict[str, _Factor] = {}
@@ -236,14 +236,14 @@ def _prediction_factors(scored: ScoredRequests) -> dict[str, _Factor]:
 
 
 def _with_prediction_error(interval: tuple[float, float, float], factor: _Factor) -> tuple[float, float, float]:
-    """Return a mean with an interval that holds both errors: of which requests were asked, and of the prediction."""
+    """Return a mean with an interval that holds the sampling error of the requests and the error of the prediction."""
     mean, low, high = interval
     below, above = math.hypot(mean - low, mean * (1.0 - factor[0])), math.hypot(high - mean, mean * (factor[1] - 1.0))
     return mean, max(mean - below, 0.0), mean + above
 
 
 def _costs(scored: ScoredRequests, observed_s: FloatArray) -> dict[str, FloatArray]:
-    """Values of each cost, one a request."""
+    """Return the values of each cost, one for each request."""
     measures = map(MEASURES.__getitem__, RUN_COSTS)
     return {measure.key: observed_s if measure.source == "record" else measure.values(scored) for measure in measures}
 
@@ -273,6 +273,6 @@ def _named_means(intervals: Mapping[str, tuple[float, float, float]]) -> dict[st
 
 
 def run_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The runs table."""
+    """Return the runs table of the given rows."""
     columns = {name: _array([row.get(name) for row in rows], kind) for name, kind in RUN_COLUMNS.items()}
     return pa.table(columns, schema=run_schema())

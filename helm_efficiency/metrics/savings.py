@@ -1,6 +1,6 @@
-"""What measuring the efficiency of an archive took, against repeating every request of it.
+"""Compare the cost of measuring the efficiency of an archive with the cost of repeating every request of it.
 
-Reads the requests table that re-scoring writes, and the profiles of the store.
+The module reads the requests table that re-scoring writes, and the profiles of the store.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _COLUMNS = ("deployment", "model", "stack", "accelerator_s", "api_usd", "api_usd
 
 @dataclass(frozen=True, slots=True)
 class MeasuringPrices:
-    """What is paid for accelerators, by key, and for the tokens of services, at what time (with its zone)."""
+    """Prices of accelerators, by key, and of the tokens of services, at a time `on` (with its time zone)."""
 
     accelerators: Mapping[str, Price]
     api: ApiPrices
@@ -40,7 +40,7 @@ class MeasuringPrices:
 
 
 def read_totals(path: Path) -> pd.DataFrame:
-    """Totals of each deployment, model and stack of a scored archive.
+    """Read the totals of each deployment, model and stack of a scored archive.
 
     Args:
         path: Folder written by re-scoring, or its `requests` table.
@@ -49,8 +49,8 @@ def read_totals(path: Path) -> pd.DataFrame:
         One row each: num_requests, accelerator_s (s), num_scored, answers_usd ($), num_billed.
 
     Raises:
-        InputError: There is no such table at `path`.
-        FileFormatError: A part of it is of a newer format.
+        InputError: `path` has no such table.
+        FileFormatError: A part of the table has a newer format.
     """
     folder = path / "requests" if (path / "requests").exists() else path
     try:
@@ -79,17 +79,17 @@ def read_totals(path: Path) -> pd.DataFrame:
 def measuring_costs(
     totals: pd.DataFrame, store: Store, *, prices: MeasuringPrices, trials: int, service_trials: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Cost of measuring each deployment on each stack, in both ways.
+    """Return the cost of measuring each deployment on each stack, with calibration and by repeating requests.
 
     Args:
-        totals: As `read_totals` gives them.
-        store: With the profiles that the stacks were calibrated by.
-        prices: Of accelerators and tokens.
-        trials: Repetitions of each request on the stack, otherwise.
-        service_trials: Repetitions of each request to the service, otherwise.
+        totals: Totals that `read_totals` returns.
+        store: Store with the profiles that the stacks were calibrated by.
+        prices: Prices of accelerators and tokens.
+        trials: Number of times each request would be repeated on the stack if there were no calibration.
+        service_trials: Number of times each request to the service would be repeated if there were no calibration.
 
     Returns:
-        One row each, dollars and factors null where they cannot be told; and what was missing.
+        One row for each total, with null for unknown dollars and factors; and a list of the missing data.
     """
     rows, missing = [], []
     for total in totals.to_dict("records"):
@@ -136,7 +136,7 @@ def _row(
 def _stack_usd(
     total: Mapping[Any, Any], store: Store, prices: MeasuringPrices
 ) -> tuple[Decimal | None, Decimal | None, list[str]]:
-    """Dollars of every request once on the stack, of its profile, and what is missing of them."""
+    """Return the dollars of every request once on the stack, those of its profile, and the reasons for missing ones."""
     if total["num_scored"] < total["num_requests"]:
         unscored = total["num_requests"] - total["num_scored"]
         return None, None, [f"{unscored} of {total['num_requests']} requests without an idealized runtime"]
@@ -153,7 +153,7 @@ def _stack_usd(
 
 
 def _probe_usd(total: Mapping[Any, Any], prices: MeasuringPrices, service_trials: int) -> Decimal | None:
-    """Dollars of asking the service for the whole probe grid, each point as often as a request would be repeated."""
+    """Return the dollars of sending the probe grid to the service, each point as often as a request is repeated."""
     asked = _probe_records(total["deployment"], total["model"])
     bills = prices.api.costs(asked, today=prices.on)
     usd = [bill.usd_today for bill in bills]

@@ -1,4 +1,4 @@
-"""What `denoise` says of a service: observed against denoised, the coefficients, contention, drift, provider factor."""
+"""Report what `denoise` found about a service: times, coefficients, contention, drift and provider factor."""
 
 import math
 from datetime import UTC, datetime
@@ -16,15 +16,15 @@ from helm_efficiency.metrics.services import Service
 
 
 def service_report(service: Service, denoised: Denoised, idealized: Fit | None) -> dict[str, Any]:
-    """Everything about one service, as JSON values; seconds are means over the requests that the model describes.
+    """Return the report of one service as JSON values; seconds are means over the requests that the model describes.
 
     Args:
-        service: What was seen.
-        denoised: What was made of it.
-        idealized: Coefficients of the same model on a stack, for the provider factor; None leaves it out.
+        service: Observed requests.
+        denoised: Model fitted to the requests.
+        idealized: Coefficients of the same model on a stack, for the provider factor; None to leave the factor out.
 
     Returns:
-        By name; an estimate has its value with the low and the high end of a nominal 90 % interval.
+        Values by name; an estimate has its value with the low and the high end of a nominal 90 % interval.
 
     Example:
         >>> from helm_efficiency import denoise, find_services, read_runs, service_report
@@ -67,7 +67,7 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
 
 
 def missing_report(service: Service, reason: str) -> dict[str, Any]:
-    """What can be said of a service that cannot be denoised."""
+    """Return the report of a service that cannot be denoised."""
     log = service.log
     return {
         "deployment": service.deployment,
@@ -80,7 +80,7 @@ def missing_report(service: Service, reason: str) -> dict[str, Any]:
 
 
 def flat_row(report: dict[str, Any]) -> dict[str, Any]:
-    """The main numbers of a report, for CSV."""
+    """Return the main numbers of a report as one row for CSV."""
     return {
         "deployment": report["deployment"],
         "num_requests": report["num_requests"],
@@ -103,7 +103,7 @@ def _three(report: dict[str, Any], name: str) -> dict[str, float | None]:
 
 
 def week_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each week of a service."""
+    """Return one row for each week of a service."""
     return [{"deployment": report["deployment"], **week} for week in report.get("weeks", [])]
 
 

@@ -1,4 +1,4 @@
-"""Records of requests -> what each service was seen to take; all that would mislead is set apart and counted."""
+"""Collect the observed request times of each service; set apart and count the requests that would mislead."""
 
 import re
 from collections import Counter
@@ -30,13 +30,13 @@ _WHAT_TO_DO = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """What one deployment was seen to take.
+    """Observed request times of one deployment.
 
     Attributes:
-        deployment: Its name.
+        deployment: Name of the deployment.
         model: Name of its model.
-        log: Requests that tell how long the service takes.
-        set_apart: How many others there are, by reason.
+        log: Requests that show how long the service takes.
+        set_apart: Number of other requests, by reason.
     """
 
     deployment: str
@@ -45,7 +45,7 @@ class Service:
     set_apart: Counter[str]
 
     def advice(self) -> str:
-        """What to do about the commonest reason why requests were set apart; empty if nothing helps."""
+        """Return the remedy for the most common reason why requests were set apart; empty if nothing helps."""
         for reason, count in self.set_apart.most_common():
             if reason in _WHAT_TO_DO:
                 return f"{count} {reason}: {_WHAT_TO_DO[reason]}"
@@ -53,7 +53,7 @@ class Service:
 
 
 class _Timed(NamedTuple):
-    """A row of a service log; equal rows are one request, repeated by a harness from its cache."""
+    """One row of a service log; equal rows are one request that a harness repeated from its cache."""
 
     prompt_tokens: int
     output_tokens: int
@@ -67,7 +67,7 @@ _SECONDS, _REQUESTED_AT = _Timed._fields.index("seconds"), _Timed._fields.index(
 
 @dataclass(slots=True)
 class _Collected:
-    """What is gathered of one deployment: rows and the runs they were first seen in, and all times of requests."""
+    """Requests of one deployment: usable rows with the run in which each came first, all other rows, and counts."""
 
     model: str
     runs: dict[_Timed, int] = field(default_factory=dict)
@@ -78,14 +78,15 @@ class _Collected:
 def services(records: Iterable[RequestRecord]) -> list[Service]:
     """Sort the requests of any runs by deployment, in the order of their names.
 
-    A time that a harness repeats from its cache counts once. Times of batches, of several completions at once and of
-    prompts that a provider had in its prefix cache are of something else than one request computed alone and afresh.
+    A time that a harness repeats from its cache counts once. Requests in a batch, with several completions or with a
+    prompt in the provider's prefix cache are set apart: their times are not those of one request computed alone and
+    completely.
 
     Args:
-        records: Read once; of each, some numbers are kept.
+        records: Requests of the runs. They are read once, and only some numbers of each are kept.
 
     Returns:
-        One for each deployment; requests that would mislead are set apart and counted by reason.
+        One service for each deployment; requests that would mislead are set apart and counted by reason.
 
     Example:
         >>> from helm_efficiency import find_services, read_runs
@@ -118,17 +119,17 @@ def services(records: Iterable[RequestRecord]) -> list[Service]:
 
 
 def service_fit(service: Service, denoised: Denoised | None) -> Fit:
-    """A service model as the store keeps it, under the stack `service-HOST`, with what it was made from and when.
+    """Return a service model as the store keeps it: under the stack `service-HOST`, with its source and its date.
 
     Args:
-        service: What was seen.
-        denoised: What was made of it; None for the paper's own estimator, the minimum over trials.
+        service: Observed requests.
+        denoised: Model fitted to the requests; None for the paper's own estimator, the minimum over trials.
 
     Returns:
         The fit, for `Store.put_fit`.
 
     Raises:
-        InsufficientMeasurementsError: The minima do not tell decode from prefill.
+        InsufficientMeasurementsError: The minima do not separate decode from prefill.
 
     Example:
         >>> from helm_efficiency import denoise, find_services, read_runs, service_fit
@@ -148,12 +149,12 @@ def service_fit(service: Service, denoised: Denoised | None) -> Fit:
 
 
 def _output_tokens(record: RequestRecord) -> int | None:
-    """Return the tokens of the answer; None where nobody counted them or not all of them."""
+    """Return the tokens of the answer; None if some or all of them were not counted."""
     return record.output_tokens if OUTPUT_DOUBTS.isdisjoint(record.doubts) else None
 
 
 def _why_apart(record: RequestRecord, output_tokens: int | None) -> str | None:
-    """Why a request does not tell how long its service takes; None if it does."""
+    """Return the reason why a request does not show how long its service takes; None if it does."""
     if not record.success:
         return "failed"
     if record.observed_s is None:
@@ -173,7 +174,7 @@ def _why_apart(record: RequestRecord, output_tokens: int | None) -> str | None:
 
 
 def _log(its: _Collected) -> ServiceLog:
-    """Return the log of the requests that tell; those set apart count as in flight beside them."""
+    """Return the log of the usable requests; those set apart count only as requests in flight at the same time."""
     columns = np.array([*its.runs, *(its.others - its.runs.keys())], dtype=np.float64).reshape(-1, len(_Timed._fields))
     in_flight = requests_in_flight(columns[:, _REQUESTED_AT], columns[:, _SECONDS])[: len(its.runs)]
     p, o, seconds, requested_at, ttft_s = columns[: len(its.runs)].T

@@ -1,7 +1,7 @@
-"""The two tables that scoring writes and reports read: one row a request and stack, one row a run and stack.
+"""The two tables that scoring writes and reports read: one row per request and stack, and one row per run and stack.
 
 The table format is the contract between scoring and report: report reads Parquet files with these columns and nothing
-else. A column holds null where a fact is missing; null is never 0.
+else. A missing fact is null; null never means 0.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,14 @@ from helm_efficiency.errors import FileFormatError
 from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
 
 SCHEMA_VERSION = 2
-"""1: first. 2: runs lose `total_C`, and the costs of a correct answer in observed and denoised seconds; the intervals
-of their predicted means hold the error of the prediction; API costs that are bounds have a column of their own."""
+"""Version of the table format. 1: first version. 2: runs no longer have `total_C`, nor the costs of a correct answer in
+observed and denoised seconds; the intervals of predicted means in runs include the error of the prediction; API costs
+that are bounds have a column of their own."""
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 REQUEST_COLUMNS: dict[str, pa.DataType] = {
-    # who and what: see adapters.record.RequestRecord
+    # facts of the request: see adapters.record.RequestRecord
     "harness": _TEXT,
     "suite": _TEXT,
     "run": _TEXT,
@@ -41,26 +42,26 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     "output_provenance": _TEXT,
     "num_completions": _COUNT,
     "max_completion_tokens": _COUNT,
-    "doubts": _TEXT,  # why the counts are too low, joined by spaces; null where nothing is doubted
+    "doubts": _TEXT,  # reasons why the counts are too low, joined by spaces; null without doubts
     "batch_size": _COUNT,
     "observed_s": _REAL,
     "requested_at": _REAL,
     "cached": _FLAG,
     "success": _FLAG,
     "scores": pa.map_(_TEXT, _REAL),
-    # the stack it is idealized on
-    "stack": _TEXT,  # Stack.name; null where nothing matched
+    # the stack that the request is idealized on
+    "stack": _TEXT,  # Stack.name; null if nothing matched
     "stack_detail": _TEXT,  # str(Stack)
     "tier": _TEXT,  # a value of `Tier`
-    "matched_by": _TEXT,  # name, model, architecture; null where nothing matched
-    "coefficients": _TEXT,  # which they are; rows with the same ones share the error of prediction
-    "reason": _TEXT,  # why a number is missing; null where none is
+    "matched_by": _TEXT,  # name, model or architecture; null if nothing matched
+    "coefficients": _TEXT,  # hash of the coefficients; rows with the same hash share the error of prediction
+    "reason": _TEXT,  # reason why a number is missing; null if none is missing
     "load": _TEXT,  # load of the busy server; null for none
-    "load_reason": _TEXT,  # why a number at load is missing though the others are not
+    "load_reason": _TEXT,  # reason why a number at load is missing although the others are not
     "in_domain": _FLAG,
     "num_accelerators": _COUNT,
     "usd_per_accelerator_hour": _REAL,
-    # measures with their intervals
+    # measures and their intervals
     **{
         column: _REAL
         for key in QUANTITIES
@@ -70,7 +71,7 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
 }
 
 RUN_COSTS = tuple(key for key in COSTS if MEASURES[key].source)
-"""Costs whose means the runs table has."""
+"""Costs that the runs table has means of."""
 
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "harness": _TEXT,
@@ -86,7 +87,7 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "reason": _TEXT,
     "load": _TEXT,
     "load_reason": _TEXT,
-    "settings": _TEXT,  # how it was asked, where the scenario's name leaves that out
+    "settings": _TEXT,  # settings of the requests that the scenario's name leaves out
     "score_name": _TEXT,  # the run's main score
     "num_requests": _COUNT,
     "num_instances": _COUNT,
@@ -99,20 +100,20 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "output_tokens": _COUNT,
     # mean over requests (score: over instances) with its nominal 90 % interval
     **{f"{prefix}{name}": _REAL for name in (*RUN_COSTS, "score") for prefix in ("mean_", "mean_low_", "mean_high_")},
-    # cost of a correct answer with its 90 % interval, where scores are between 0 and 1; infinite where nothing is right
+    # cost of a correct answer with its 90 % interval, if scores are between 0 and 1; infinite without a right answer
     **{f"{name}_per_correct{end}": _REAL for name in PER_CORRECT for end in ("", "_low", "_high")},
 }
 
 
 @cache
 def request_schema() -> pa.Schema:
-    """Arrow schema of the requests table, with its version in the metadata."""
+    """Return the Arrow schema of the requests table, with its version in the metadata."""
     return pa.schema(list(REQUEST_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})
 
 
 @cache
 def run_schema() -> pa.Schema:
-    """Arrow schema of the runs table, with its version in the metadata."""
+    """Return the Arrow schema of the runs table, with its version in the metadata."""
     return pa.schema(list(RUN_COLUMNS.items()), metadata={"helm_efficiency_schema_version": str(SCHEMA_VERSION)})
 
 
@@ -120,11 +121,11 @@ def require_version(metadata: Mapping[bytes, bytes] | None, path: object) -> Non
     """Refuse a table of a newer format than this package reads.
 
     Args:
-        metadata: Of the table's schema.
-        path: The file, for the message.
+        metadata: Metadata of the table's schema.
+        path: Path of the file, for the message.
 
     Raises:
-        FileFormatError: Its format is newer, or is not a number.
+        FileFormatError: The format is newer than this package reads, or is not a number.
     """
     given = (metadata or {}).get(b"helm_efficiency_schema_version", str(SCHEMA_VERSION).encode())
     if not given.isdigit() or int(given[:9]) > SCHEMA_VERSION:

@@ -1,13 +1,13 @@
-"""Coefficients for every model of a stack: measured, shared by architecture, transferred, or by roofline.
+"""Find coefficients for every model of a stack: measured, shared by architecture, transferred, or by roofline.
 
-A store's fits are taken as they are. For a model without one, on the same stack:
+Fits in the store are used unchanged. A model without a fit gets one of these on the same stack:
 
-    shared       a profiled model has the same layers: its fit counts as this model's
-    transferred  predicted from the architecture by a model calibrated on the stack's profiles
-    roofline     the same with nothing profiled on the stack: datasheet figures with typical efficiencies
+    shared       the fit of a profiled model with the same layers
+    transferred  a prediction from the architecture, by a model calibrated on the stack's profiles
+    roofline     the same prediction without any profile of the stack: datasheet figures with typical efficiencies
 
-Cells of the model itself, if too few for a fit, sharpen what the others say of it. An architecture is spread over as
-many accelerators as it needs (`core.memory`).
+Cells of the model itself, if too few for a fit, sharpen the prediction from other models. An architecture is spread
+over as many accelerators as it needs (`core.memory`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,13 +29,13 @@ from helm_efficiency.store import Store
 
 @dataclass(frozen=True)
 class StackTransfer:
-    """What a stack's profiles say about models that were not profiled there.
+    """Transfer of a stack's profiles to models that were not profiled there.
 
     Attributes:
-        model: The calibrated transfer model.
+        model: Calibrated transfer model.
         measured: Fits of the stack by deployment.
-        profiles: Of the stack, with their architectures.
-        accelerator: Of the stack.
+        profiles: Profiles of the stack, with their architectures.
+        accelerator: Accelerator of the stack.
     """
 
     model: TransferModel
@@ -44,15 +44,15 @@ class StackTransfer:
     accelerator: Accelerator
 
     def fit(self, name: str, architecture: Architecture, parallel: Parallel | None = None) -> Fit:
-        """The best coefficients there are for a model.
+        """Return the best available coefficients for a model.
 
         Args:
-            name: Of the model or deployment; a measured fit under it is taken as it is.
-            architecture: Of the model.
-            parallel: How it is spread; by default over as many accelerators as it needs.
+            name: Name of the model or deployment; a measured fit under this name is returned unchanged.
+            architecture: Architecture of the model.
+            parallel: Parallelism of the model; by default it is spread over as many accelerators as it needs.
 
         Raises:
-            InputError: The model fits on no number of these accelerators.
+            InputError: No number of these accelerators holds the model.
         """
         if name in self.measured:
             return self.measured[name]
@@ -69,7 +69,7 @@ class StackTransfer:
         return model.fit(architecture, _parallel(own[0].stack), deployment=name, measurements=_one_of_each_cell(own[0]))
 
     def _profiles_of(self, name: str, architecture: Architecture, parallel: Parallel | None) -> list[Profile]:
-        """What was measured of a model, or of one with the same layers."""
+        """Return the profiles of a model, or of models with the same layers."""
         found = []
         for profile in self.profiles:
             same = profile.architecture is not None and have_same_layers(profile.architecture, architecture)
@@ -81,7 +81,7 @@ class StackTransfer:
         """Return the roofline of the same stack with weights of another precision.
 
         Raises:
-            InputError: The dtype is unknown, or profiles calibrate the stack: they are of its own precision alone.
+            InputError: The dtype is unknown, or the stack is calibrated by profiles, which hold for its own precision.
         """
         stack = self.model.stack
         if dtype == stack.dtype:
@@ -93,10 +93,10 @@ class StackTransfer:
         return roofline(replace(stack, dtype=dtype), accelerators={stack.accelerator: self.accelerator})
 
     def parallel(self, architecture: Architecture) -> Parallel:
-        """The fewest accelerators that hold a model with a context of 2048 tokens.
+        """Return the smallest parallelism that holds a model with a context of 2048 tokens.
 
         Raises:
-            InputError: It fits on none.
+            InputError: No number of these accelerators holds the model.
         """
         memory_bytes = self.accelerator.memory_bytes
         if memory_bytes is None or not self.model.spec.link_bytes_per_s:
@@ -109,19 +109,19 @@ class StackTransfer:
 def load_transfer(
     store: Store, stack_name: str, *, accelerators: Mapping[str, Accelerator] | None = None
 ) -> StackTransfer:
-    """Calibrate on the profiles that a store holds of a stack.
+    """Calibrate a transfer model on the profiles of a stack in a store.
 
     Args:
-        store: With the profiles, which say what architectures they are of.
-        stack_name: Which stack.
-        accelerators: All that are known; the packaged ones by default.
+        store: Store with the profiles, which name their architectures.
+        stack_name: Name of the stack.
+        accelerators: All known accelerators; the packaged ones by default.
 
     Returns:
-        What predicts coefficients of other models there.
+        Transfer model that predicts coefficients of other models on the stack.
 
     Raises:
-        InputError: The store holds no profile of the stack that says which architecture it is of.
-        CatalogError: The stack's accelerator is in no catalog.
+        InputError: The store holds no profile of the stack with a known architecture.
+        CatalogError: The catalogs do not have the stack's accelerator.
 
     Example:
         >>> from helm_efficiency import Store, load_architectures, load_transfer
@@ -145,17 +145,17 @@ def load_transfer(
 
 
 def roofline(stack: Stack, *, accelerators: Mapping[str, Accelerator] | None = None) -> StackTransfer:
-    """The transfer model of a stack that nobody measured.
+    """Return the transfer model of a stack that nobody measured.
 
     Args:
-        stack: Which; its accelerator and dtype count.
-        accelerators: All that are known; the packaged ones by default.
+        stack: Stack to predict for; only its accelerator and dtype matter.
+        accelerators: All known accelerators; the packaged ones by default.
 
     Returns:
-        What predicts coefficients there; intervals are wide.
+        Transfer model that predicts coefficients on the stack, with wide intervals.
 
     Raises:
-        CatalogError: The stack's accelerator is in no catalog.
+        CatalogError: The catalogs do not have the stack's accelerator.
         InputError: The stack's dtype is unknown.
 
     Example:
@@ -174,12 +174,12 @@ def catalog_fits(
     """Predict coefficients for each model of HELM that has one of the architectures.
 
     Args:
-        transfer: Model of a stack.
-        entries: Architectures, each with the models that have it.
-        dtype_of: Precision of a model's weights by its name; the stack's own for all by default.
+        transfer: Transfer model of a stack.
+        entries: Architectures, each with the models that use it.
+        dtype_of: Function from a model's name to the precision of its weights; by default the stack's own for all.
 
     Returns:
-        Fits by HELM's name of the model, and the reasons of those that have none.
+        Fits under HELM's names of the models, and the reasons by name for models without a fit.
     """
     fits: list[Fit] = []
     reasons: dict[str, str] = {}
@@ -201,7 +201,7 @@ def catalog_fits(
 
 
 def _one_of_each_cell(profile: Profile) -> list[Measurement]:
-    """Return one measurement for each cell of a single row: its repetitions are not independent of each other."""
+    """Return one measurement for each cell with a batch size of 1: its repetitions are not independent."""
     reduced = []
     for (p, o, batch_size), repeated in profile.cells().items():
         if batch_size == 1:

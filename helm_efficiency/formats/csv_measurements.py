@@ -1,4 +1,4 @@
-"""Reads and writes measurements as CSV, one row a repetition or a mean.
+"""Read and write measurements as CSV, one row per repetition or mean.
 
 Columns: `prompt_tokens,output_tokens,batch_size,seconds`, optionally `seconds_std,num_repetitions,ttft_s`, and
 `deployment,stack` in files that hold more than one profile.
@@ -29,15 +29,15 @@ def read_measurement_csv(path: Path, *, deployment: str | None = None, stack_nam
     """Read a file of measurements.
 
     Args:
-        path: The CSV file.
-        deployment: Whose measurements, where the file has no such column.
-        stack_name: On what they were taken, where the file has no such column.
+        path: Path of the CSV file.
+        deployment: Deployment that was measured, if the file has no such column.
+        stack_name: Name of the stack that was measured, if the file has no such column.
 
     Returns:
         One profile for each deployment and stack, in the order of the file.
 
     Raises:
-        FileFormatError: A column or a value is wrong; names the line and what was expected.
+        FileFormatError: A column or a value is wrong; the message names the line and what was expected.
         InputError: Neither the file nor the caller names the deployment or the stack.
     """
     groups: dict[tuple[str, str], list[tuple[Measurement, str]]] = {}
@@ -69,10 +69,11 @@ def read_measurement_csv(path: Path, *, deployment: str | None = None, stack_nam
 
 
 def read_rows(path: Path, *, required: Iterable[str], known: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with a header, each with its line number.
+    """Read the rows of a CSV file with a header, each with its line number.
 
     Raises:
-        FileFormatError: The file cannot be read, lacks a column, has an unknown one, or a row is short or long.
+        FileFormatError: The file cannot be read, lacks a column, has an unknown one, or has a row that is too short or
+            long.
     """
     try:
         require_size(path)
@@ -99,7 +100,7 @@ def read_rows(path: Path, *, required: Iterable[str], known: Sequence[str]) -> l
 
 
 def _values(row: Mapping[str, str]) -> dict[str, Any]:
-    """Values of a measurement; empty cells of optional columns are left out."""
+    """Return the values of a measurement; empty cells of optional columns are left out."""
     values: dict[str, Any] = {}
     for kind, names, expected in ((int, _INTEGERS, "a whole number"), (float, _FLOATS, "a number of seconds")):
         for name in names:
@@ -114,10 +115,10 @@ def _values(row: Mapping[str, str]) -> dict[str, Any]:
 
 
 def resolution_s(texts: Sequence[str]) -> float:
-    """The step (s) that written numbers were rounded to: their greatest common divisor.
+    """Return the step (s) that written numbers were rounded to: their greatest common divisor.
 
-    Seconds rounded to 3 ms and written with six decimals are told from seconds measured to the microsecond. A common
-    divisor of a handful of numbers can be chance; there the last written digit counts.
+    This distinguishes seconds rounded to 3 ms but written with six decimals from seconds measured to the microsecond. A
+    few numbers can have a common divisor by chance; for these the last written digit counts.
 
     >>> resolution_s(["0.021000", "0.063000", "0.105000", "0.126000", "0.210000", "0.033000"])
     0.003

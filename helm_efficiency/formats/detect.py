@@ -1,4 +1,4 @@
-"""Measurements and coefficients from files of any kind, and the file that holds all of a store."""
+"""Read measurements and coefficients from files of any kind, and export the content of a store to one file."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ from helm_efficiency.formats.measurement_files import load_json, profiles_from_j
 from helm_efficiency.formats.stack_names import accelerator_of
 
 FORMAT_VERSION = 1
-"""Of the JSON file with all of a store."""
+"""Version of the JSON file that holds the content of a store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What files hold, in their order; one profile and one fit at most for each deployment and stack name."""
+    """Content of files, in their order; at most one profile and one fit for each deployment and stack name."""
 
     profiles: tuple[Profile, ...] = ()
     fits: tuple[Fit, ...] = ()
@@ -37,21 +37,23 @@ def read_coefficient_files(
     num_accelerators: int | None = None,
     accelerator_file: Path | None = None,
 ) -> Found:
-    """Read files of measurements or coefficients, each kind told from the content.
+    """Read files of measurements or coefficients; the kind of each is detected from its content.
 
     Args:
         files: Megatron logs, CSV or JSON files, or the word `helm-packaged` for the tables inside crfm-helm.
-        deployment: Whose; replaces what the files say.
-        stack_name: On what; replaces what the files say. An accelerator of the catalog that it begins with is set.
-        num_accelerators: That the measured model occupied; a CSV cannot say, and counts as 1.
-        accelerator_file: A user's own accelerators, beside the catalog's.
+        deployment: Name of the deployment; replaces the name in the files.
+        stack_name: Name of the stack; replaces the name in the files. If it begins with an accelerator of the catalog,
+            that accelerator is set.
+        num_accelerators: Number of accelerators that the measured model occupied; a CSV cannot say, and counts as 1.
+        accelerator_file: File of the user's own accelerators, in addition to the catalog's.
 
     Returns:
-        Measurements of one deployment and stack from several files are put together.
+        Profiles and fits; measurements of one deployment and stack from several files are merged.
 
     Raises:
-        FileFormatError: A file is of no known kind, or damaged; names the line and what was expected.
-        InputError: Deployment or stack are not known, or do not tell different things apart.
+        FileFormatError: The kind of a file is unknown, or it is damaged; the message names the line and what was
+            expected.
+        InputError: Deployment or stack are not known, or the same names are used for different things.
 
     Example:
         >>> from helm_efficiency import read_coefficient_files
@@ -76,7 +78,7 @@ def read_coefficient_files(
 
 
 def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[str, Any]:
-    """A JSON object that `read_coefficient_files` reads back to equal profiles and fits."""
+    """Return a JSON object that `read_coefficient_files` reads back to equal profiles and fits."""
     return {
         "format_version": FORMAT_VERSION,
         "profiles": codec.to_plain(profiles),
@@ -130,7 +132,7 @@ def _document(path: Path, data: dict[str, Any]) -> Found:
 
 
 def _on_known_accelerator(profile: Profile, known: Mapping[str, Accelerator]) -> Profile:
-    """Name the accelerator by its key: the one that the file names, or else that the stack's name begins with."""
+    """Set the accelerator to a catalog key: the one in the file, or else the one that begins the stack's name."""
     named = profile.stack.accelerator
     if named not in known:
         named = accelerator_of(profile.stack.name, accelerators=known)
@@ -139,7 +141,7 @@ def _on_known_accelerator(profile: Profile, known: Mapping[str, Accelerator]) ->
 
 
 def _together(first: Profile, second: Profile, file: str) -> Profile:
-    """One profile of both, if nothing that they state of the model and the stack differs."""
+    """Merge two profiles, if their statements about the model and the stack do not differ."""
     if (first.stack, first.architecture) != (second.stack, second.architecture):
         raise InputError(
             f"{file}: also measurements of {second.deployment} on {second.stack.name}, but of another model or stack "
@@ -155,7 +157,7 @@ def _together(first: Profile, second: Profile, file: str) -> Profile:
 
 
 def _require_distinct(file: str, items: Sequence[Profile | Fit]) -> None:
-    """Fail where one file holds several of one name, as several that --deployment or --stack made namesakes."""
+    """Fail if one file has several items of one name, for example because --deployment or --stack renamed them."""
     for name, count in Counter(map(_names, items)).items():
         if count > 1:
             raise InputError(

@@ -1,9 +1,9 @@
-"""HELM's tables of coefficients as fits: the two inside the installed crfm-helm, or a file of the same form.
+"""Read HELM's tables of coefficients as fits: the two inside the installed crfm-helm, or a file of the same form.
 
-They are read where HELM keeps them, and nothing of them is copied into this package. HELM states neither accelerators
-nor errors. Accelerators are those of the paper. The interval of an idealized table is what its rule was found to miss
-by on prompt lengths left out of the authors' logs; that of a denoised table the largest known difference to the minima
-it was made from.
+They are read from HELM's own package, and no part of them is copied into this one. HELM states neither accelerators nor
+errors. Accelerators are those of the paper. The interval of an idealized table is the error of its rule at prompt
+lengths left out of the authors' logs; that of a denoised table is the largest known difference to the minima it was
+made from.
 """
 
 import json
@@ -25,10 +25,10 @@ from helm_efficiency.formats.megatron import DEPLOYMENTS, PIPELINE_STAGES
 from helm_efficiency.formats.stack_names import accelerator_of
 
 PACKAGED = "helm-packaged"
-"""What a user names instead of a file for the tables inside crfm-helm."""
+"""Word that a user gives instead of a file for the tables inside crfm-helm."""
 
 PACKAGED_STACK = "a100-80gb-megatron-fp16-helm2022"
-"""HELM's idealized table: the authors' A100 profiles through the `paper-2022` estimator."""
+"""Stack of HELM's idealized table: the authors' A100 profiles through the `paper-2022` estimator."""
 
 _IDEALIZED, _DENOISED = "inference_idealized_runtimes.json", "inference_denoised_runtimes.json"
 _MAX_PROFILED_OUTPUT_TOKENS = 64
@@ -43,12 +43,12 @@ _DENOISED_ERROR = 0.5
 _DENOISED_NOTE = "interval: the largest known difference between this table and the minima it was made from"
 
 _PIPELINE_STAGES = {DEPLOYMENTS[log]: stages for log, stages in PIPELINE_STAGES.items()}
-# width of the authors' logs of models that are not among the paper's ten
+# number of accelerators in the authors' logs of models that are not among the paper's ten
 _NUM_ACCELERATORS = {"openai/ada": 1, "together/gpt-neox-20b": 1, "together/opt-66b": 4}
 
 
 def packaged_fits() -> list[Fit]:
-    """All of both tables inside the installed crfm-helm: idealized on `PACKAGED_STACK`, denoised on service stacks.
+    """Return all fits of both tables in the installed crfm-helm: idealized on `PACKAGED_STACK`, denoised on services.
 
     Raises:
         FileFormatError: A table is not as expected, which only a changed crfm-helm can cause.
@@ -62,7 +62,7 @@ def packaged_fits() -> list[Fit]:
 
 
 def is_table(data: Any) -> bool:
-    """Whether a JSON value has the form of HELM's tables."""
+    """Return whether a JSON value has the form of HELM's tables."""
     first = next(iter(data.values()), None) if isinstance(data, dict) else None
     return isinstance(first, dict) and "runtime_per_output_token" in first
 
@@ -71,11 +71,11 @@ def read_table(path: Path, *, stack_name: str | None = None) -> list[Fit]:
     """Read a file of the form of HELM's tables.
 
     Args:
-        path: The JSON file.
-        stack_name: What an idealized table belongs to; one with an overhead in each entry is of services.
+        path: Path of the JSON file.
+        stack_name: Stack of an idealized table; a table with an overhead in each entry describes services.
 
     Raises:
-        FileFormatError: It is of another form; names the entry.
+        FileFormatError: The file has another form; the message names the entry.
         InputError: The stack is not named.
     """
     data = load_json(path)
@@ -87,7 +87,7 @@ def read_table(path: Path, *, stack_name: str | None = None) -> list[Fit]:
 
 
 def table_fits(table: Mapping[str, Any], *, stack_name: str, source: str) -> list[Fit]:
-    """Fits of a table, in its order. Those with an overhead are of services, on the stack of the service.
+    """Return the fits of a table, in its order. Entries with an overhead describe services, on the service's stack.
 
     Raises:
         FileFormatError: An entry is not as expected; names it.
@@ -130,7 +130,7 @@ def _idealized(deployment: str, owner: str, entry: Any, *, stack_name: str, sour
 
 
 def _num_accelerators(deployment: str, owner: str, accelerator: str) -> int | None:
-    """What the paper ran the deployment on, else what the owner of the table was profiled on."""
+    """Return the paper's number of accelerators for the deployment, else that of the table's owner."""
     for name in (deployment, owner):
         try:
             return paper_num_accelerators(name, accelerator)

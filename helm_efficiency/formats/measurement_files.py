@@ -1,4 +1,4 @@
-"""Reads measurements from whatever file a user names: the kind is told from the content, not from the name."""
+"""Read measurements from any file that a user names: the kind is detected from the content, not from the name."""
 
 import json
 from dataclasses import replace
@@ -21,15 +21,15 @@ def read_profiles(path: Path, *, deployment: str | None = None, stack_name: str 
     """Read a CSV of measurements, a Megatron log of the paper, a Splitwise table, or profiles written as JSON.
 
     Args:
-        path: The file.
-        deployment: Whose measurements; replaces what the file says.
-        stack_name: On what; replaces what the file says.
+        path: Path of the file.
+        deployment: Deployment that was measured; replaces the name in the file.
+        stack_name: Name of the stack; replaces the name in the file.
 
     Returns:
         All profiles in the file.
 
     Raises:
-        FileFormatError: The file is none of these, or damaged; names the line and what was expected.
+        FileFormatError: The file is of another kind, or damaged; the message names the line and what was expected.
         InputError: Deployment or stack are not known.
     """
     head = _head(path)
@@ -53,7 +53,7 @@ def profiles_from_json(path: Path, data: Any) -> list[Profile]:
     """Return profiles written by `export`: one, a list, or an object with a list called `profiles`.
 
     Raises:
-        FileFormatError: It is something else; names which profile.
+        FileFormatError: The value has another form; the message names the profile.
     """
     if isinstance(data, dict) and "profiles" in data:
         data = data["profiles"]
@@ -70,10 +70,10 @@ def profiles_from_json(path: Path, data: Any) -> list[Profile]:
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a file.
+    """Read the JSON value in a file.
 
     Raises:
-        FileFormatError: It cannot be read, or is not JSON; names the line.
+        FileFormatError: The file cannot be read, or is not JSON; the message names the line.
     """
     try:
         return json.loads(read_bytes(path).decode("utf-8-sig"))

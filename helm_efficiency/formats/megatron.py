@@ -1,6 +1,6 @@
-"""Reads the profiling logs of Narayanan et al., NeurIPS 2023 (Megatron-LM, batch 1).
+"""Read the profiling logs of Narayanan et al., NeurIPS 2023 (Megatron-LM, batch 1).
 
-A log holds Megatron's argument block (layers, hidden size, heads, parallel degrees) and one line a cell:
+A log holds Megatron's argument block (layers, hidden size, heads, parallel degrees) and one line per cell:
 
     Runtime for {'num_input_tokens': 256, 'num_output_tokens': 8}: 0.653 seconds +- 0.002
 
@@ -34,13 +34,13 @@ DEPLOYMENTS: Mapping[str, str] = {
     "opt_66b": "together/opt-66b",
     "yalm": "together/yalm",
 }
-"""HELM's name of the deployment that each of the authors' logs stands for, by the stem of the file."""
+"""HELM's name of the deployment that each of the authors' logs measures, by the stem of the file."""
 
 PIPELINE_STAGES: Mapping[str, int] = {"mt_nlg": 3}
-"""Logs of one pipeline stage of several: 35 of 105 layers were timed, on a third of the accelerators."""
+"""Logs of one of several pipeline stages: 35 of 105 layers were timed, on a third of the accelerators."""
 
 NUM_REPETITIONS = 50
-"""Timed iterations behind each line, from the authors' generate_text.py; the log does not repeat it."""
+"""Number of timed iterations behind each line, from the authors' generate_text.py; the log does not repeat it."""
 
 _STACK_OF_FOLDER = {"a100": "a100-80gb-megatron-fp16", "v100": "v100-32gb-megatron-fp16"}
 _DTYPES = {"torch.float16": "fp16", "torch.bfloat16": "bf16", "torch.float32": "fp32"}
@@ -65,7 +65,7 @@ _Cells = dict[tuple[int, int], Measurement]
 
 @dataclass
 class _Run:
-    """One argument block and the rows after it, while a log is read."""
+    """Argument block and the rows after it, while a log is read."""
 
     arguments: dict[str, str] = field(default_factory=dict)
     cells: _Cells = field(default_factory=dict)
@@ -78,17 +78,18 @@ def read_megatron_log(path: Path, *, deployment: str | None = None, stack_name: 
     """Read one log.
 
     Args:
-        path: A log in the format above.
-        deployment: Whose it is; by default what the authors' file of that name stands for, else `megatron/<stem>`.
-        stack_name: By default told from the folder (`a100` or `v100`), as in the authors' repository.
+        path: Path of a log in the format above.
+        deployment: Name of the deployment; by default that of the authors' file of that name, else `megatron/<stem>`.
+        stack_name: Name of the stack; by default derived from the folder (`a100` or `v100`), as in the authors'
+            repository.
 
     Returns:
-        One measurement a cell, of the whole model: where one pipeline stage was profiled, seconds, layers and
+        One measurement per cell, for the whole model: if one pipeline stage was profiled, seconds, layers and
         accelerators are those of all stages.
 
     Raises:
-        FileFormatError: Not such a log, or a damaged one; names the line.
-        InputError: The folder does not tell the stack and `stack_name` is not given.
+        FileFormatError: The file is not such a log, or is damaged; the message names the line.
+        InputError: The folder does not determine the stack and `stack_name` is not given.
     """
     stages = PIPELINE_STAGES.get(path.stem, 1)
     runs = [run for run in _runs(path, stages) if run.cells]
@@ -123,7 +124,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _runs(path: Path, stages: int) -> list[_Run]:
-    """Runs in order; rows before any argument block belong to the first run."""
+    """Return the runs in order; rows before any argument block belong to the first run."""
     runs: list[_Run] = [_Run()]
     for number, line in _lines(path):
         if "--- arguments ---" in line:
@@ -157,7 +158,7 @@ def _measurement(path: Path, number: int, line: str, stages: int) -> Measurement
 
 
 def _resolution_s(path: Path, stages: int) -> float:
-    """The step that the printed seconds are rounded to."""
+    """Return the step (s) that the printed seconds are rounded to."""
     decimals = max(len(match["decimals"]) for _, line in _lines(path) if (match := _ROW.match(line)))
     return float(stages * 10.0**-decimals)
 

@@ -1,8 +1,8 @@
-"""Reads the latency table of Splitwise (Patel et al., ISCA 2024; repository Mutinifni/splitwise-sim).
+"""Read the latency table of Splitwise (Patel et al., ISCA 2024; repository Mutinifni/splitwise-sim).
 
-One row a repetition, in milliseconds, of the whole batch. Two cautions about the table: `e2e_time` stops early for
-outputs of 512 tokens and more, so that seconds are put together from `prompt_time` and `token_time`; and the rows of
-`h100-80gb-pcap` are not measured but the H100's times a constant, so that they are left out.
+Each row is one repetition, in milliseconds for the whole batch. Two cautions about the table: `e2e_time` stops early
+for outputs of 512 tokens and more, so that seconds are put together from `prompt_time` and `token_time`; and the rows
+of `h100-80gb-pcap` are not measured, but the H100's rows times a constant, so they are left out.
 """
 
 from pathlib import Path
@@ -33,11 +33,11 @@ def read_splitwise_csv(path: Path) -> list[Profile]:
 
     Returns:
         One profile for each model, hardware and tensor-parallel degree, named `splitwise/<model>` and
-        `<hardware>-splitwise-tp<degree>`; repetitions apart, exact duplicates once.
+        `<hardware>-splitwise-tp<degree>`; repetitions are kept separate, exact duplicates are kept once.
 
     Raises:
-        FileFormatError: A column or a value is wrong; names the line.
-        InputError: The table holds derived rows only.
+        FileFormatError: A column or a value is wrong; the message names the line.
+        InputError: The table holds only derived rows.
     """
     groups: dict[tuple[str, str, str], list[Measurement]] = {}
     seen: set[tuple[str, ...]] = set()

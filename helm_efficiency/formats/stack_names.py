@@ -1,4 +1,4 @@
-"""From the name of a stack to the accelerator it runs on."""
+"""Find the accelerator of a stack from the stack's name."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ ACCELERATORS = (
     "h100-80gb",
     "h200-141gb",
 )
-"""Keys that names of stacks in publications start with."""
+"""Keys of accelerators with which names of stacks in publications start."""
 
 
 def accelerator_of(stack_name: str, accelerators: Iterable[str] = ACCELERATORS) -> str:
-    """The longest known key that the name starts with, or the whole name where none does.
+    """Return the longest known key that the name starts with, or the whole name if no key matches.
 
     >>> accelerator_of("a100-80gb-megatron-fp16"), accelerator_of("a100-80gb"), accelerator_of("abacus-fp16")
     ('a100-80gb', 'a100-80gb', 'abacus-fp16')

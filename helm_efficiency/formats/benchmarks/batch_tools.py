@@ -78,7 +78,7 @@ class _Seconds(msgspec.Struct):
         """Return the mean (s).
 
         Raises:
-            msgspec.ValidationError: There is neither a mean nor a value.
+            msgspec.ValidationError: The file gives neither a mean nor values.
         """
         if self.mean is None and not self.values:
             raise msgspec.ValidationError("latency without mean and values")
@@ -134,7 +134,7 @@ def read_vllm_latency(records: list[Any]) -> list[Run]:
     """Read `vllm bench latency` in PyTorch's format, which holds its arguments.
 
     Raises:
-        msgspec.ValidationError: The plain JSON is given, which holds no lengths.
+        msgspec.ValidationError: The file is the plain JSON, which holds no lengths.
     """
     if "latencies" in records[0]:
         raise msgspec.ValidationError("it holds no lengths; they are in the .pytorch.json written beside it")
@@ -193,7 +193,7 @@ def read_llama_bench(records: list[Any]) -> list[Run]:
 
 
 def read_optimum(records: list[Any]) -> list[Run]:
-    """Read `benchmark.json` of optimum-benchmark's inference scenario: one batch, prompt pass and decoding timed apart.
+    """Read `benchmark.json` of optimum-benchmark's inference scenario: prompt pass and decoding of one batch.
 
     Raises:
         msgspec.ValidationError: The number of output tokens is not fixed.

@@ -37,7 +37,7 @@ class _GuideRun(msgspec.Struct):
 
 
 class _GuideBenchmark(msgspec.Struct):
-    """One load; the strategy is in `args` up to GuideLLM 0.3 and in `config` since."""
+    """Benchmark of one load; the strategy is in `args` up to GuideLLM 0.3 and in `config` since."""
 
     metrics: _GuideMetrics
     config: _GuideRun | None = None
@@ -48,7 +48,7 @@ class _GuideBenchmark(msgspec.Struct):
         """Return how requests were sent.
 
         Raises:
-            msgspec.ValidationError: The benchmark does not say it.
+            msgspec.ValidationError: The benchmark does not state it.
         """
         for told in (self.config, self.args):
             if told is not None and told.strategy is not None:
@@ -150,7 +150,7 @@ class _Trt(msgspec.Struct):
 
 
 _GUIDELLM_VERSIONS = (None, 1, 2)
-"""Versions of GuideLLM's report that are read: up to 0.4 it states none, 0.5 and 0.6 write 1, 0.8 writes 2."""
+"""Supported versions of GuideLLM's report: up to 0.4 it states none, 0.5 and 0.6 write 1, 0.8 writes 2."""
 
 
 def read_guidellm(records: list[Any]) -> list[Run]:

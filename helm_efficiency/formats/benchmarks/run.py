@@ -1,4 +1,4 @@
-"""One result of a benchmark tool, and the profiles that such results make.
+"""Represent one result of a benchmark tool, and group results into profiles.
 
 A static batch and clients in a closed loop are different things: the first is the `batch_size` of a measurement, the
 second belongs to the name of the stack (`-c8` for 8 clients), so that the two are never averaged or fitted together.
@@ -21,13 +21,13 @@ class Traffic:
     """Requests that were in flight together.
 
     Attributes:
-        batch_size: Rows of a static batch.
-        concurrency: Clients of a closed loop, each of which sends its next request when it has an answer.
-        requests_per_s: Rate of an open loop.
-        is_burst: Whether all requests were sent at once.
+        batch_size: Number of rows of a static batch.
+        concurrency: Number of clients of a closed loop, each of which sends its next request when it has an answer.
+        requests_per_s: Request rate of an open loop.
+        is_burst: True if all requests were sent at once.
 
     Raises:
-        ValueError: Fewer than one client, or a rate that is no finite number above 0.
+        ValueError: Fewer than one client, or a rate that is not a finite number above 0.
     """
 
     batch_size: int = 1
@@ -43,7 +43,7 @@ class Traffic:
 
     @property
     def suffix(self) -> str:
-        """Ending of a stack's name that tells the load: empty for a static batch and for a single client."""
+        """Ending of a stack's name that states the load: empty for a static batch and for a single client."""
         if self.concurrency is not None:
             return f"-c{self.concurrency}" if self.concurrency > 1 else ""
         if self.requests_per_s is not None:
@@ -53,9 +53,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """Hardware and software of a result, as far as its file states them; empty where it does not.
+    """Hardware and software of a result; empty if its file does not state them.
 
-    `detail` holds further words that tell stacks apart, such as the kernel of quantized weights.
+    `detail` holds further words that distinguish stacks, such as the kernel of quantized weights.
     """
 
     accelerator: str = ""
@@ -68,7 +68,7 @@ class Hardware:
     detail: str = ""
 
     def stack(self, name: str, source: str) -> Stack:
-        """Return the stack of that name, or one named after all facts that tell stacks apart.
+        """Return the stack of that name, or one named after all facts that distinguish stacks.
 
         Raises:
             InputError: No name is given and the file names no accelerator.
@@ -108,7 +108,7 @@ class Run:
         ttft_s: Mean time to first token (s).
         tpot_s: Mean time per output token after the first (s).
         seconds_std: Standard deviation of the end-to-end times (s).
-        num_repetitions: Requests or iterations that were averaged.
+        num_repetitions: Number of requests or iterations that were averaged.
         energy_j: Energy (J) of one batch.
         traffic: Load during the measurement.
         hardware: Hardware and software.
@@ -129,7 +129,7 @@ class Run:
     measured_on: str = ""
 
     def measurement(self) -> Measurement | None:
-        """Return the measurement of one request, or None if the file has no end-to-end time and none follows."""
+        """Return the measurement of one request, or None if its end-to-end time is neither given nor derivable."""
         seconds = self.seconds
         if seconds is None and self.ttft_s is not None and self.tpot_s is not None:
             seconds = self.ttft_s + (self.output_tokens - 1) * self.tpot_s
@@ -154,10 +154,10 @@ def profiles_of(
 
     Args:
         runs: Results of one file.
-        path: The file, for messages and provenance.
-        tool: Name of the tool that wrote it, likewise.
+        path: Path of the file, for messages and provenance.
+        tool: Name of the tool that wrote it, for messages and provenance.
         deployment: Name of the model; replaces the file's.
-        stack_name: Name of the stack without its load; replaces the one made of the file's facts.
+        stack_name: Name of the stack without its load; replaces the name made from the file's facts.
 
     Raises:
         FileFormatError: A value is out of range, or no result has a time.
@@ -180,7 +180,7 @@ def profiles_of(
             raise FileFormatError(f"{source}: {error}") from error
         try:
             measurement = run.measurement()
-        except (InputError, OverflowError, ValueError) as error:  # lengths that are no finite numbers
+        except (InputError, OverflowError, ValueError) as error:  # lengths that are not finite numbers
             raise FileFormatError(f"{source}: {error}") from error
         if measurement is None:
             without_time += 1

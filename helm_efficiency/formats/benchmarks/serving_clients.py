@@ -1,8 +1,8 @@
 """Results of the clients that grew out of vLLM's benchmark_serving: vLLM's own, SGLang's, and InferenceMAX's summaries.
 
 All report means in milliseconds over the requests of one load; InferenceMAX divides them by 1000 and keeps the names.
-vLLM writes an end-to-end time only where `--percentile-metrics` asks for `e2el`; else it follows from TTFT and TPOT,
-which both tools define without the first token.
+vLLM writes an end-to-end time only if `--percentile-metrics` asks for `e2el`; else it follows from TTFT and TPOT, which
+both tools define without the first token.
 """
 
 from typing import Any
@@ -90,7 +90,7 @@ def traffic(max_concurrency: int | None, request_rate: float | str | None) -> Tr
 
 
 def read_vllm_serve(records: list[Any]) -> list[Run]:
-    """Read `vllm bench serve --save-result`. It does not know the server, whose engine is taken to be the backend's."""
+    """Read `vllm bench serve --save-result`. It does not know the server; the engine is taken to be the backend's."""
     runs = []
     for result in msgspec.convert(records, list[_Vllm], strict=False):
         seconds = None if result.mean_e2el_ms is None else result.mean_e2el_ms / 1e3
@@ -119,11 +119,12 @@ def read_sglang(records: list[Any]) -> list[Run]:
 def read_inference_max(records: list[Any]) -> list[Run]:
     """Read InferenceMAX's aggregated results.
 
-    Lengths are drawn uniformly from 0.8 to 1.0 of the nominal ones. Where the end-to-end time is there, the mean output
-    length follows from it, and the prompt is taken to be shorter in the same ratio; else the nominal lengths stand.
+    Lengths are drawn uniformly from 0.8 to 1.0 of the nominal ones. If the end-to-end time is given, the mean output
+    length follows from it, and the prompt is assumed to be shorter in the same ratio; else the nominal lengths are
+    used.
 
     Raises:
-        msgspec.ValidationError: A result is of prefill and decode on different accelerators.
+        msgspec.ValidationError: A result has prefill and decode on different accelerators.
     """
     runs = []
     for result in msgspec.convert(records, list[_InferenceMax], strict=False):

@@ -1,8 +1,9 @@
-"""The tidy table of public measurements: one row a result, one schema for all sources.
+"""Read the tidy table of public measurements: one row per result, one schema for all sources.
 
 Columns: source, model, hf_id_if_known, accelerator, n_accelerators, parallelism, engine, engine_version, precision,
-batch_or_concurrency, prompt_tokens, output_tokens, ttft_s, tpot_s, e2e_s, energy_j, date, note. Empty where unknown.
-`batch_or_concurrency` is a static batch in some sources and clients in a closed loop in others: the source tells which.
+batch_or_concurrency, prompt_tokens, output_tokens, ttft_s, tpot_s, e2e_s, energy_j, date, note. A cell is empty if
+unknown. `batch_or_concurrency` is a static batch in some sources and clients in a closed loop in others: the source
+decides which.
 """
 
 import re
@@ -43,10 +44,11 @@ class _Row(msgspec.Struct):
 
 
 def read_tidy_csv(records: list[Any]) -> list[Run]:
-    """Read the rows that state both lengths; ML.ENERGY's state no prompts and are left out.
+    """Read the rows that state both lengths; ML.ENERGY's rows state no prompts and are left out.
 
     Raises:
-        msgspec.ValidationError: A source is unknown, whose number may be a batch or clients; or no row has lengths.
+        msgspec.ValidationError: A source is unknown, so that its number may be a batch or clients; or no row has
+        lengths.
     """
     rows = msgspec.convert(
         [{name: value for name, value in row.items() if value != ""} for row in records], list[_Row], strict=False
@@ -91,7 +93,7 @@ def _run(row: _Row) -> Run:
 
 
 def _detail(row: _Row) -> str:
-    """Return what else tells the row's stack apart: parallel experts, quantization, attention, kernel, settings."""
+    """Return words that distinguish the row's stack: parallel experts, quantization, attention, kernel, settings."""
     experts = re.findall(r"(?:moe|ep|dp)-?\w*\d+", row.parallelism)
     quantization = [] if row.precision == dtype_in_name(row.precision) else [row.precision]
     return "-".join([*experts, *quantization, *re.findall(r"(?:attention=|kernel=|setting-)\S+", row.note)])

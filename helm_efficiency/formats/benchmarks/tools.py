@@ -1,4 +1,4 @@
-"""One detection for the result files of all benchmark tools: which tool wrote a file is told from its content."""
+"""Detect from the content of a result file which benchmark tool wrote it, and read it."""
 
 import csv
 import json
@@ -20,11 +20,11 @@ Records = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool whose files are read.
+    """Supported benchmark tool.
 
     Attributes:
         name: Name of the tool, for messages and provenance.
-        keys: Keys that the first record of its files has, and no other tool's.
+        keys: Keys in the first record of its files that distinguish it from other tools.
         read: Function from the records of a file to results.
         expected: Kind and versions of the file that is read.
     """
@@ -129,7 +129,7 @@ def read_tool_file(path: Path, *, deployment: str | None = None, stack_name: str
     """Read the result file of a benchmark tool.
 
     Args:
-        path: The file.
+        path: Path of the file.
         deployment: Name of the model; replaces the file's.
         stack_name: Name of the stack, without its load; replaces the file's.
 
@@ -137,7 +137,7 @@ def read_tool_file(path: Path, *, deployment: str | None = None, stack_name: str
         One profile for each model, stack and load; None if no known tool wrote the file.
 
     Raises:
-        FileFormatError: The file is of another version or kind than is read; says what was expected.
+        FileFormatError: The version or kind of the file is not supported; the message says what was expected.
         InputError: Neither the file nor the caller names the model or the stack.
     """
     records = _records(path)
@@ -149,7 +149,7 @@ def read_tool_file(path: Path, *, deployment: str | None = None, stack_name: str
         return None
     try:
         runs = tool.read(records)
-    except (msgspec.MsgspecError, ArithmeticError, ValueError, AttributeError, TypeError) as error:  # odd values within
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, AttributeError, TypeError) as error:  # odd values
         raise FileFormatError(f"{path}: {tool.name}: {error}. Expected {tool.expected}.") from error
     return profiles_of(runs, path=path, tool=tool.name, deployment=deployment, stack_name=stack_name)
 

@@ -1,13 +1,14 @@
-"""HELM's aggregation of per-request values into stats, without HELM: for archives, fast.
+"""Aggregate per-request values into HELM's stats without HELM, fast enough for archives.
 
-What a live run writes through HELM's own `Metric`, `ReferenceMetric` and `LanguageModelingMetric` is computed here from
-the same values, equal to the last bit and in the same order (crfm-helm 0.5.16, `benchmark/metrics/metric.py`):
+The stats that a live run writes through HELM's own `Metric`, `ReferenceMetric` and `LanguageModelingMetric` are
+computed here from the same values, equal to the last bit and in the same order (crfm-helm 0.5.16,
+`benchmark/metrics/metric.py`):
 
-- a *unit* is what HELM evaluates at once: one request; all requests of an instance, where each reference was a request
+- a *unit* is evaluated at once by HELM: one request; all requests of an instance, where each reference was a request
   of its own; or one window of a text, for language modeling;
 - its context (split, sub-split, perturbation) becomes part of each stat's name;
 - within a train trial, values of one name are averaged over units. The worst of an instance's perturbed copies, and its
-  original beside each perturbation (`before`), are averaged over instances;
+  original of each perturbation (`before`), are averaged over instances;
 - over train trials, these means are averaged.
 """
 
@@ -35,7 +36,7 @@ from helm_efficiency.helm_stats.means import (
 )
 
 Columns = Mapping[str, Sequence[float]]
-"""Values by stat name, one for each request in the order of the run; NaN where there is none. Ints stay ints."""
+"""Values by stat name, one for each request in the order of the run; NaN if missing. Ints stay ints."""
 
 LANGUAGE_MODELING = "language_modeling"
 
@@ -64,7 +65,7 @@ class Stat(Struct, frozen=True):
 
 
 class PerInstanceStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The stats of one unit."""
+    """Stats of one unit."""
 
     instance_id: str | int | None
     perturbation: Perturbation | None = None
@@ -73,7 +74,7 @@ class PerInstanceStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Unit(NamedTuple):
-    """What HELM evaluates at once."""
+    """Unit that HELM evaluates at once; see the module."""
 
     instance_id: str | int | None
     context: int
@@ -82,12 +83,12 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which requests of a run HELM evaluates together, and in what context.
+    """Division of a run's requests into the units that HELM evaluates, with their contexts.
 
     Attributes:
         contexts: All contexts of the run.
         trials: Units by train trial, in HELM's order.
-        has_worst: Whether HELM looks for the worst of perturbed copies; not for language modeling.
+        has_worst: True if HELM looks for the worst of perturbed copies; False for language modeling.
     """
 
     contexts: tuple[Context, ...]
@@ -96,11 +97,11 @@ class Layout:
 
 
 def layout_of(requests: Sequence[RequestState], *, method: str) -> Layout:
-    """The layout of a run.
+    """Return the layout of a run.
 
     Args:
-        requests: Of the run, in order.
-        method: Of adaptation.
+        requests: Requests of the run, in order.
+        method: Method of adaptation.
     """
     is_windows = method == LANGUAGE_MODELING
     by_reference = any(request.reference_index is not None for request in requests)
@@ -129,11 +130,11 @@ def layout_of(requests: Sequence[RequestState], *, method: str) -> Layout:
 
 
 _UnitKey = tuple[str | int | None, int, int]
-"""Instance id, context, and the request where each is a unit of its own."""
+"""Key of a unit: instance id, context, and the index of the request if each request is its own unit."""
 
 
 def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
-    """HELM's summary of at least one value, its arithmetic step by step."""
+    """Return HELM's summary of at least one value, by the same arithmetic steps."""
     total: float = 0
     total_squared: float = 0
     for value in values:
@@ -146,7 +147,7 @@ def stat_of(name: MetricName, values: Sequence[float]) -> Stat:
 
 
 def per_instance_stats(layout: Layout, columns: Columns) -> Iterator[PerInstanceStats]:
-    """Stats of each unit, in HELM's order; a unit without any is left out."""
+    """Yield the stats of each unit, in HELM's order; a unit without stats is left out."""
     rows = list(zip(*columns.values(), strict=True))
     makers = [_StatMaker(list(columns), context) for context in layout.contexts]
     for trial, units in layout.trials.items():
@@ -161,14 +162,14 @@ def per_instance_stats(layout: Layout, columns: Columns) -> Iterator[PerInstance
 
 
 class _StatMaker:
-    """Makes the stats of units in one context; stats of one value, of which many are alike, are made once."""
+    """Maker of the stats of units in one context. Many stats of one value are equal, so each is made once."""
 
     def __init__(self, columns: Sequence[str], context: Context) -> None:
         self.names = [MetricName(column, *context) for column in columns]
         self.made: list[dict[float, Stat]] = [{} for _ in columns]
 
     def stats(self, rows: Sequence[Sequence[float]]) -> list[Stat]:
-        """Stats of one unit, in the order in which its requests have them."""
+        """Return the stats of one unit, in the order in which its requests have them."""
         if len(rows) == 1:
             return [
                 made.get(value) or self._make(column, value)
@@ -183,7 +184,7 @@ class _StatMaker:
         return [stat_of(self.names[column], values) for column, values in values_of.items()]
 
     def _make(self, column: int, value: float) -> Stat:
-        """As `stat_of` one value, in half the time."""
+        """Return the `stat_of` a single value, in half the time."""
         squared, mean = value * value, value / 1
         variance = max(squared / 1 - mean**2, 0)
         name = self.names[column]
@@ -194,11 +195,11 @@ class _StatMaker:
 
 
 _MAX_MADE = 2000
-"""Stats of one name that are kept to be used again; beyond, values are rarely alike."""
+"""Most stats of one name to keep for reuse; with more distinct values, values are rarely equal."""
 
 
 def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:
-    """Stats of the run, in HELM's order."""
+    """Return the aggregated stats of the run, in HELM's order."""
     names = list(columns)
     means: dict[Key, list[float]] = {}
     for units in layout.trials.values():
@@ -213,7 +214,7 @@ def aggregated_stats(layout: Layout, columns: Columns) -> list[Stat]:
 
 
 _MOST_CELLS = 200_000
-"""Values that are averaged at a time, so that memory grows little with the run."""
+"""Number of values that are averaged at a time, so that memory grows little with the run."""
 
 
 def _trial_means(layout: Layout, units: Sequence[Unit], columns: Sequence[Sequence[float]]) -> list[Mean]:
@@ -222,7 +223,7 @@ def _trial_means(layout: Layout, units: Sequence[Unit], columns: Sequence[Sequen
 
 
 def _unit_values(units: Sequence[Unit], table: FloatArray) -> UnitValues:
-    """Values of units out of those of requests, shape (requests, columns)."""
+    """Return the values of units from those of requests, shape (requests, columns)."""
     instances: dict[str | int | None, int] = {}
     numbered = np.array([instances.setdefault(unit.instance_id, len(instances)) for unit in units])
     contexts = np.array([unit.context for unit in units])

@@ -1,8 +1,8 @@
-"""The means that HELM makes of the values of one train trial: over units, and over the worst of perturbed copies.
+"""Compute HELM's means of the values of one train trial: over units, and over the worst of perturbed copies.
 
 The rules are those of `Metric.evaluate` and `compute_worst_case_metrics` (crfm-helm 0.5.16,
-`benchmark/metrics/metric.py`), over arrays of shape (units, columns), one column a stat name. Sums run in HELM's order,
-one addition after the other, so that they are equal to HELM's to the last bit.
+`benchmark/metrics/metric.py`), over arrays of shape (units, columns), one column per stat name. Sums run in HELM's
+order, one addition after the other, so that they are equal to HELM's to the last bit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ Perturbation = dict[str, Any]
 
 ORIGINAL, WORST = "original", "worst"
 AGGREGATES = ("robustness", "fairness")
-"""HELM's names for the worst over all perturbations that have the flag of that name."""
+"""HELM's names of the worst over all perturbations that have the flag of that name."""
 
 
 class Context(NamedTuple):
-    """What HELM averages apart."""
+    """Split, sub-split and perturbation; HELM averages each combination separately."""
 
     split: str | None
     sub_split: str | None
@@ -32,10 +32,10 @@ class Key(NamedTuple):
     """Name of an aggregated stat.
 
     Attributes:
-        column: Which stat.
-        context: A context of its split, and of its perturbation unless that is an aggregate.
-        aggregate: One of `AGGREGATES`, or empty.
-        computed_on: `original`, `worst`, or empty for what the perturbation itself says.
+        column: Index of the stat's column.
+        context: Index of a context with its split, and with its perturbation unless that is an aggregate.
+        aggregate: Member of `AGGREGATES`, or empty.
+        computed_on: `original`, `worst`, or empty for the value that the perturbation itself states.
     """
 
     column: int
@@ -45,7 +45,7 @@ class Key(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """A mean, with what sorts it as HELM meets it: what it is of, first unit, column, place within the unit."""
+    """Mean and its sort key. The key reproduces HELM's order: (kind, first unit, column, position in the unit)."""
 
     order: tuple[int, ...]
     key: Key
@@ -53,7 +53,7 @@ class Mean(NamedTuple):
 
 
 def of_column(mean: Mean, first: int) -> Mean:
-    """A mean whose columns were counted from `first`."""
+    """Return a mean with the true column index, if its columns were counted from `first`."""
     kind, unit, column, *place = mean.order
     return Mean((kind, unit, first + column, *place), mean.key._replace(column=first + mean.key.column), mean.mean)
 
@@ -65,9 +65,9 @@ class UnitValues:
     Attributes:
         instances: Instance of each unit; perturbed copies share one.
         contexts: Context of each unit.
-        totals: Sums over the requests of a unit, shape (units, columns); NaN where it has no such stat.
-        counts: How many these are sums of; 0 where it has no such stat.
-        minima: The smallest of these; NaN where it has no such stat.
+        totals: Sums over the requests of a unit, shape (units, columns); NaN if it lacks the stat.
+        counts: Numbers of values in these sums; 0 if the unit lacks the stat.
+        minima: Smallest values of the unit's requests; NaN if the unit lacks the stat.
     """
 
     instances: IntArray
@@ -78,7 +78,7 @@ class UnitValues:
 
 
 def context_means(values: UnitValues) -> list[Mean]:
-    """Means over the units of each context."""
+    """Return the means over the units of each context."""
     means = []
     for context in np.unique(values.contexts).tolist():
         rows = np.flatnonzero(values.contexts == context)
@@ -90,7 +90,7 @@ def context_means(values: UnitValues) -> list[Mean]:
 
 
 def worst_means(values: UnitValues, contexts: Sequence[Context]) -> list[Mean]:
-    """Means over instances of the worst among copies, and of the original beside each perturbation."""
+    """Return the means over instances of the worst copy, and of the original that belongs to each perturbation."""
     means = []
     present = np.unique(values.contexts).tolist()
     for place in dict.fromkeys(contexts[context][:2] for context in present):
@@ -101,7 +101,7 @@ def worst_means(values: UnitValues, contexts: Sequence[Context]) -> list[Mean]:
 
 
 def _worst_of_place(copies: "_Copies", perturbations: Mapping[int, Perturbation | None], leading: int) -> list[Mean]:
-    """The worst within one split, whose first context is `leading`."""
+    """Return the worst within one split, given the index `leading` of the split's first context."""
     originals = [context for context, perturbation in perturbations.items() if perturbation is None]
     means = []
     for place, aggregate in enumerate(AGGREGATES):
@@ -123,12 +123,12 @@ def _worst_of_place(copies: "_Copies", perturbations: Mapping[int, Perturbation 
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """The copies of each instance within one split.
+    """Copies of each instance within one split.
 
     Attributes:
-        values: Of all units, with one unit more at the end that has no stats.
-        units: By context, the unit of each instance; -1 where the instance has no such copy.
-        first: The first unit of an instance that has a stat, shape (instances, columns).
+        values: Values of all units, with one more unit at the end that has no stats.
+        units: Unit index of each instance, by context; -1 if the instance lacks that copy.
+        first: Index of the first unit of an instance that has a stat, shape (instances, columns).
     """
 
     values: UnitValues
@@ -158,18 +158,18 @@ class _Copies:
         return cls(extended, units, first)
 
     def worst(self, contexts: Sequence[int]) -> FloatArray:
-        """The smallest value of each instance among its copies in some contexts, shape (instances, columns)."""
+        """Return the smallest value of each instance among its copies in some contexts, shape (instances, columns)."""
         worst = np.full(self.first.shape, np.nan)
         for context in contexts:
             worst = np.fmin(worst, self.values.minima[self.units[context]])
         return worst
 
     def means(self, values: FloatArray, position: IntArray, key: Key) -> list[Mean]:
-        """Means over instances of one value each."""
+        """Return the means over instances of one value each."""
         return self._means(values, (~np.isnan(values)).astype(np.int64), position, key)
 
     def means_of_units(self, context: int, wanted: BoolArray, position: IntArray, key: Key) -> list[Mean]:
-        """Means over the units of a context, of the wanted instances and columns."""
+        """Return the means over the units of a context, for the wanted instances and columns."""
         units = self.units[context]
         counts = np.where(wanted, self.values.counts[units], 0)
         return self._means(np.where(counts > 0, self.values.totals[units], np.nan), counts, position, key)
@@ -189,7 +189,7 @@ class _Copies:
 
 
 def running_total(values: FloatArray) -> FloatArray:
-    """Sums over the first axis without NaNs, one addition after the other; numpy's own sums are pairwise."""
+    """Return sums over the first axis without NaNs, one addition after the other; numpy's own sums are pairwise."""
     return np.asarray(np.add.accumulate(np.where(np.isnan(values), 0.0, values), axis=0)[-1])
 
 

@@ -1,8 +1,8 @@
-"""Efficiency stats put into HELM's stat files: replaced, never doubled, never lost, all other bytes kept as they are.
+"""Put efficiency stats into HELM's stat files: replace old ones, never double or lose any, and keep all other bytes.
 
-A stat is cut out if we wrote it earlier, or if one of ours has the same name, split and perturbation. A count of HELM's
-for which we have none stays. Such stats are found by how HELM begins a stat, so that nothing else needs to be decoded;
-new ones are added at the end, where a live run has them.
+A stat is cut out if we wrote it earlier, or if one of ours has the same name, split and perturbation. HELM's count is
+kept if we have none for it. Such stats are found by the way HELM begins a stat, so that nothing else needs to be
+decoded; new ones are added at the end, as in a live run.
 """
 
 import re
@@ -37,7 +37,7 @@ _ELEMENTS = msgspec.json.Decoder(list[Raw])
 _OUR_STAT = re.compile(
     rb'\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"(?:' + "|".join([*STATS, *PROVENANCE_PREFIXES]).encode() + b")"
 )
-"""How a stat begins that may be ours. Within a JSON string its quotes would be escaped, so this is never one."""
+"""Beginning of a stat that may be ours. A JSON string cannot contain it, as the quotes would be escaped."""
 _SEPARATOR = re.compile(rb"\s*,\s*")
 _START_OF_ARRAY = re.compile(rb"\s*\[")
 _END_OF_ARRAY = re.compile(rb"\s*\]\s*\Z")
@@ -46,7 +46,7 @@ _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 
 class Replaced:
-    """Which stats of a file are cut out: those that we wrote earlier, and those that one of ours is put in place of."""
+    """Set of the stats of a file that are cut out: those that we wrote earlier, and those that one of ours replaces."""
 
     def __init__(self, added: Iterable[Stat]) -> None:
         self._added = {_key(stat.name) for stat in added}
@@ -70,15 +70,15 @@ def _key(name: MetricName) -> bytes:
 def rewrite_stats(data: bytes, added: Sequence[Stat], *, file: str) -> bytes:
     """Return `stats.json` with our stats at its end and none of theirs that ours replace.
 
-    All that is kept is decoded once, so that a damaged file is refused rather than passed on.
+    Everything that is kept is decoded once, so that a damaged file is refused rather than passed on.
 
     Args:
-        data: Its content.
-        added: Aggregated stats of ours.
+        data: Content of the file.
+        added: Our aggregated stats.
         file: Its path, for messages.
 
     Raises:
-        FileFormatError: It is not a list of stats.
+        FileFormatError: The file is not a list of stats.
     """
     find_replaced = partial(_replaced_spans, replaced=Replaced(added))
     kept = _without(data, find_replaced, file=file)
@@ -94,14 +94,14 @@ def rewrite_per_instance_stats(
     An entry that has no other stats is left out, as a live run does. Memory holds a part of the file at a time.
 
     Args:
-        source: The file as it is.
-        target: Where it is to be written.
-        added: Stats of ours, one entry a unit.
-        replaced: Which stats are cut out: the same as in `stats.json`, so that its means stay those of the instances.
+        source: Original file.
+        target: File to write to.
+        added: Our stats, one entry per unit.
+        replaced: Stats that are cut out: the same as in `stats.json`, so that its means still match the instances.
         file: Its path, for messages.
 
     Raises:
-        FileFormatError: It is not a list of per-instance stats.
+        FileFormatError: The file is not a list of per-instance stats.
     """
     before = b"["
     find_replaced = partial(_replaced_spans, replaced=replaced)
@@ -114,21 +114,21 @@ def rewrite_per_instance_stats(
             target.writelines([before, memoryview(kept)[start:end]])
             before = b","
     for entry in added:
-        # As HELM's own entries end, so that the file can be divided into parts again.
+        # End each entry as HELM's own entries end, so that the file can be divided into parts again.
         target.writelines([before, b"\n  ", memoryview(msgspec.json.encode(entry))[:-1], b"\n  }"])
         before = b","
     target.write(b"\n]" if before == b"," else b"[]")
 
 
 _Spans = list[tuple[int, int]]
-"""Where what is to be cut begins and ends, in order."""
+"""Begin and end of each span to cut, in order."""
 
 
 def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -> bytes:
     """Return the data without the spans that are found in it; text that is not UTF-8 is refused."""
     try:
         if not data.isascii():
-            str(data, "utf-8")  # msgspec does not look at what it skips
+            str(data, "utf-8")  # msgspec does not check the text that it skips
         try:
             spans = find_spans(data)
         except msgspec.ValidationError:
@@ -144,7 +144,7 @@ def _without(data: bytes, find_spans: Callable[[bytes], _Spans], *, file: str) -
 
 
 def _mask(match: re.Match[bytes]) -> bytes:
-    """A number of the same length in place of NaN and Infinity."""
+    """Replace NaN and Infinity by a number of the same length."""
     return match[0] if match[0].startswith(b'"') else b"1" * len(match[0])
 
 
@@ -152,7 +152,7 @@ def _replaced_spans(data: bytes, *, replaced: Replaced) -> _Spans:
     """Find the stats that are cut out.
 
     Raises:
-        msgspec.DecodeError: One does not end.
+        msgspec.DecodeError: A stat does not end.
     """
     spans: _Spans = []
     for match in _OUR_STAT.finditer(data):
@@ -163,10 +163,10 @@ def _replaced_spans(data: bytes, *, replaced: Replaced) -> _Spans:
 
 
 def _spans_of_empty_entries(data: bytes) -> _Spans:
-    """Entries without stats.
+    """Find the entries without stats.
 
     Raises:
-        msgspec.DecodeError: The data are no list of per-instance stats.
+        msgspec.DecodeError: The data are not a list of per-instance stats.
     """
     spans: _Spans = []
     place = 0
@@ -179,7 +179,7 @@ def _spans_of_empty_entries(data: bytes) -> _Spans:
 
 
 def _add_element(spans: _Spans, data: bytes, start: int, end: int) -> None:
-    """Add an element of an array to what is to be cut, with one comma beside it."""
+    """Add an element of an array to the spans to cut, with one adjacent comma."""
     if spans and spans[-1][1] == start:
         start, _ = spans.pop()
     if separator := _SEPARATOR.match(data, end):
@@ -190,12 +190,12 @@ def _add_element(spans: _Spans, data: bytes, start: int, end: int) -> None:
 
 
 def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:
-    """The stat that begins at `start`, and where it ends: an object ends at the first brace that makes it whole.
+    """Return the end and content of the stat at `start`: an object ends at the first brace that makes it complete.
 
     Args:
-        data: JSON.
-        start: Its opening brace.
-        after: A place within its name.
+        data: JSON text.
+        start: Index of the stat's opening brace.
+        after: Index within its name.
     """
     end = data.find(b"}", after) + 1  # of the name
     while True:
@@ -210,11 +210,11 @@ def _decode_at(data: bytes, start: int, after: int) -> tuple[int, _Stat]:
 
 
 _LONGEST_STAT = 10_000
-"""Bytes; what does not end by then is no stat."""
+"""Length limit of a stat in bytes; a longer object is not a stat."""
 
 
 def _before_comma(data: bytes, start: int, kept_until: int) -> int:
-    """Where the comma before `start` stands, if there is one in what is kept."""
+    """Return the index of the comma before `start`, if it lies in the kept part; else `start`."""
     end = start
     while end > kept_until and data[end - 1 : end].isspace():
         end -= 1
@@ -230,7 +230,7 @@ def _with_added(kept: bytes, added: Sequence[Struct], *, file: str) -> bytes:
 
 
 def _within_list(data: bytes, *, file: str) -> tuple[int, int]:
-    """Where the elements of a list begin and end, spaces and all; equal if there are none."""
+    """Return the indices at which the elements of a list begin and end, with spaces; equal if the list is empty."""
     opening = _START_OF_ARRAY.match(data)
     ending = _END_OF_ARRAY.search(data, max(len(data) - 100, 0))
     if opening is None or ending is None:

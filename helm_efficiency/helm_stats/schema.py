@@ -1,7 +1,7 @@
-"""Adds the efficiency columns to a schema file of HELM, which says what its leaderboards show.
+"""Add the efficiency columns to a schema file of HELM, which defines the columns of its leaderboards.
 
-`helm-summarize --schema-path FILE` reads the result. What a schema says already stays as it is: its own efficiency
-metrics, their names and texts. Only what is missing is added, so adding twice changes nothing.
+`helm-summarize --schema-path FILE` reads the result. Existing content of a schema is kept: its own efficiency metrics,
+their names and texts. Only missing content is added, so adding twice changes nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,17 +25,17 @@ _SPLIT = "${main_split}"
 
 
 def shipped_schemas() -> list[str]:
-    """Names of the schemas inside the installed crfm-helm, such as `lite`."""
+    """Return the names of the schemas inside the installed crfm-helm, such as `lite`."""
     names = (file.name for file in files("helm.benchmark.static").iterdir())
     return sorted(name[len("schema_") : -len(".yaml")] for name in names if name.startswith("schema_"))
 
 
 def read_schema(name: str) -> dict[str, Any]:
-    """Read a schema that crfm-helm ships, by name, or any by its path.
+    """Read a schema that crfm-helm ships, by name, or any schema by its path.
 
     Raises:
-        InputError: There is no such schema.
-        FileFormatError: The file is no schema.
+        InputError: The schema does not exist.
+        FileFormatError: The file is not a schema.
     """
     shipped = shipped_schemas()
     if name in shipped:
@@ -53,19 +53,19 @@ def read_schema(name: str) -> dict[str, Any]:
 def add_efficiency(
     schema: Mapping[str, Any], *, stacks: Sequence[str] = (), detailed: bool = False, file: str = "schema"
 ) -> dict[str, Any]:
-    """A schema that also shows efficiency, in every group of runs that shows any metric.
+    """Return a schema that also shows efficiency, in every group of runs that shows any metric.
 
     Args:
-        schema: As read from YAML.
-        stacks: Also a column of the idealized runtime on each of these.
-        detailed: Show intervals, accelerator-seconds, energy and the rest, too.
-        file: Of the schema, for messages.
+        schema: Schema as read from YAML.
+        stacks: Names of stacks; each gets a further column of the idealized runtime.
+        detailed: Also show intervals, accelerator-seconds, energy and the rest.
+        file: Path of the schema, for messages.
 
     Returns:
-        A changed copy.
+        Changed copy of the schema.
 
     Raises:
-        FileFormatError: The schema is not one of HELM; names it and what was found where something else belongs.
+        FileFormatError: The schema is not one of HELM; the message names it and the unexpected value.
     """
     try:
         return _with_efficiency(deepcopy(dict(schema)), dict(_stats(stacks)), detailed=detailed)
@@ -89,7 +89,7 @@ def _with_efficiency(result: dict[str, Any], stats: Mapping[str, StatInfo], *, d
 
 
 def to_yaml(schema: Mapping[str, Any]) -> str:
-    """The text of a schema file."""
+    """Return the text of a schema file."""
     text: str = yaml.safe_dump(dict(schema), sort_keys=False, allow_unicode=True, width=120)
     return text
 
@@ -116,7 +116,7 @@ def _field(name: str, info: StatInfo) -> dict[str, Any]:
 
 
 def _extend_group(metric_groups: list[dict[str, Any]], name: str, stats: Mapping[str, StatInfo]) -> None:
-    """Add the stats of a group to it; make the group where there is none."""
+    """Add stats to the group of that name; create the group if it is missing."""
     group = next((group for group in metric_groups if group["name"] == name), None)
     if group is None:
         display_name, description = _GROUPS[name]
@@ -124,7 +124,7 @@ def _extend_group(metric_groups: list[dict[str, Any]], name: str, stats: Mapping
         metric_groups.append(group)
     shown = group.setdefault("metrics", [])
     known = {metric["name"] for metric in shown}
-    # what the short group shows stands in the detailed one as well, which HELM shows instead of it
+    # the detailed group repeats the short one, because HELM shows it instead of the short one
     of_group = (EFFICIENCY_GROUP, DETAILED_GROUP) if name == DETAILED_GROUP else (EFFICIENCY_GROUP,)
     shown += [
         {"name": stat, "split": _SPLIT} for stat, info in stats.items() if info.group in of_group and stat not in known

@@ -1,7 +1,7 @@
-"""The efficiency of a request as HELM stats: names, values and what a leaderboard shows of them.
+"""Express the efficiency of a request as HELM stats: names, values and their texts on a leaderboard.
 
-HELM's own names are used where HELM means the same, and replace what HELM wrote; new names say their unit. A stat that
-is missing is absent, never 0.
+HELM's own names are used where HELM means the same, and replace HELM's stats; new names state their unit. A missing
+stat is absent, never 0.
 """
 
 import math
@@ -21,7 +21,7 @@ STACK_SEPARATOR = "@"
 
 @dataclass(frozen=True, slots=True)
 class StatInfo:
-    """What a table shows of a stat; `group` is HELM's metric group or None for bookkeeping."""
+    """Texts that a table shows for a stat; `group` is HELM's metric group or None for bookkeeping."""
 
     display_name: str
     description: str
@@ -31,7 +31,7 @@ class StatInfo:
 
 
 def _of_measure(measure: Measure) -> dict[str, StatInfo]:
-    """Return what a table shows of the stats of a measure, by name."""
+    """Return the texts that a table shows for the stats of a measure, by name."""
     lower_is_better = None if measure.higher_is_better is None else not measure.higher_is_better
     return {
         stat.name: StatInfo(stat.display_name, stat.description, stat.short_display_name, lower_is_better, stat.group)
@@ -64,8 +64,8 @@ STATS: dict[str, StatInfo] = {
         DETAILED_GROUP,
     ),
 }
-"""Stats of ours by name: those of the measures, and some beside them. `prompt_tokens_from_…` and `output_tokens_from_…`
-(1 for each request whose tokens were so counted) and `…@STACK` come in addition."""
+"""Our stats by name: those of the measures, and some more. `prompt_tokens_from_…` and `output_tokens_from_…` (1 for
+each request with tokens so counted) and `…@STACK` come in addition."""
 
 
 HELM_STATS = frozenset(
@@ -79,7 +79,7 @@ HELM_STATS = frozenset(
         CO2_STAT,
     }
 )
-"""Stats that HELM writes under the same names. HELM's own is taken out only where one of ours takes its place."""
+"""Stats that HELM writes under the same names. HELM's own is removed only if one of ours replaces it."""
 
 
 def is_efficiency_stat(name: str) -> bool:
@@ -99,14 +99,14 @@ def is_own_stat(name: str) -> bool:
 def stat_columns(
     records: Sequence[RequestRecord], scored: ScoredRequests, *others: ScoredRequests
 ) -> dict[str, list[float]]:
-    """Stats by name, in a fixed order, one value for each request; NaN where it is missing. Counts are ints.
+    """Return the stats by name, in a fixed order, one value for each request; NaN if missing. Counts are ints.
 
-    A stat that is missing for all of them is left out.
+    A stat that is missing for all requests is left out.
 
     Args:
-        records: The requests.
-        scored: Their scores on one stack.
-        others: Their scores on further stacks: of these only the idealized runtime, under the name with the stack.
+        records: Records of the requests.
+        scored: Efficiency of the requests on one stack.
+        others: Efficiency on further stacks: only the idealized runtime is used, under the name with the stack.
     """
     columns = {
         **_measured("prompt_tokens", records, scored),
@@ -130,7 +130,7 @@ def stat_columns(
 def request_stats(
     records: Sequence[RequestRecord], scored: ScoredRequests, *others: ScoredRequests
 ) -> list[dict[str, float]]:
-    """Stats of each request by name, in a fixed order; what is missing is absent. See `stat_columns`."""
+    """Return the stats of each request by name, in a fixed order; missing stats are absent. See `stat_columns`."""
     columns = stat_columns(records, scored, *others)
     return [
         {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}

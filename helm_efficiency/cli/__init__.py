@@ -16,7 +16,7 @@ from helm_efficiency.extras import missing_extra
 from helm_efficiency.version import __version__
 
 _INTERRUPTED = 130
-"""Exit status of what was ended by Ctrl-C: 128 and the number of its signal."""
+"""Exit status of a command that was ended by Ctrl-C: 128 plus the number of the signal."""
 
 app = App(
     name="helm-efficiency",
@@ -51,14 +51,14 @@ for _name in _COMMAND_MODULES:
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 finished but something failed or was missing, 2 wrong use, 130 interrupted."""
+    """Run the command line: exit 0 if done, 1 if anything failed or was missing, 2 for wrong use, 130 by Ctrl-C."""
     _prepare_streams()
     try:
         try:
             app()
         finally:
-            sys.stdout.flush()  # while it can still be told that it fails
-    except BrokenPipeError:  # whoever read it has seen enough
+            sys.stdout.flush()  # here a failure can still be reported
+    except BrokenPipeError:  # the reader of the pipe has closed it
         _forget(sys.stdout)
         sys.exit(1)
     except ModuleNotFoundError as error:
@@ -69,17 +69,17 @@ def main() -> None:
     except (EfficiencyError, OSError) as error:
         _end(2, one_line(str(error)))
     except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # typer makes an exit of an interrupt
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:  # typer turns an interrupt into an exit
             raise
         _end(_INTERRUPTED, "interrupted; what was finished is kept, call again to go on.")
 
 
 def _prepare_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller: the next file to be opened would be taken for it
+        if getattr(sys, name) is None:  # closed by the caller: the next opened file would get its descriptor
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115 (for good)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that is not in the terminal's alphabet is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot encode must not stop the command
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -94,6 +94,6 @@ def _end(status: int, line: str) -> NoReturn:
 
 
 def _forget(stream: TextIO) -> None:
-    """What the stream still holds goes nowhere: else it would be written, and fail, again when the process ends."""
+    """Discard the data that a stream still holds: otherwise writing it would fail again when the process ends."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

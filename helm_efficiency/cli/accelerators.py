@@ -83,7 +83,7 @@ def accelerators(
     priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
     if fits is not None:
         model = require_model(fits, load_catalog(DEFAULT_ARCHITECTURES), None)
-        assert model.architecture is not None  # without a store there is nothing else to know a model by
+        assert model.architecture is not None  # without a store, a model is known only by its architecture
         own = model.dtype if dtype == "auto" else dtype
         rows = _placements(model.architecture, Serving(own, context_tokens, batch_size), priced, only=key is not None)
         emit(rows, format, _PLACED, title=f"Accelerators that hold the model, cheapest first ({own})")
@@ -108,7 +108,7 @@ def _summary(accelerator: "Accelerator", price: "Price | None") -> dict[str, Any
 
 
 def _figures(accelerator: "Accelerator") -> list[dict[str, Any]]:
-    """One row a figure; the source of the first holds for all but the prices, which have their own."""
+    """Return one row for each figure; the first row's source holds for all but the prices, which have their own."""
     rows: list[tuple[str, Any, str]] = [
         ("memory", _scaled(accelerator.memory_bytes, 1e9), "GB"),
         ("memory bandwidth", _scaled(accelerator.bandwidth_bytes_per_s, 1e9), "GB/s"),
@@ -142,7 +142,7 @@ def _figures(accelerator: "Accelerator") -> list[dict[str, Any]]:
 def _placements(
     architecture: "Architecture", serving: "Serving", priced: "list[tuple[Accelerator, Price | None]]", *, only: bool
 ) -> list[dict[str, Any]]:
-    """One row an accelerator that holds the model; bytes are those of one accelerator."""
+    """Return one row for each accelerator that holds the model; bytes are those of one accelerator."""
     from helm_efficiency.core.transfer.placement import place_model
     from helm_efficiency.errors import InputError
 

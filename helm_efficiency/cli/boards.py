@@ -1,4 +1,4 @@
-"""Options and steps that the commands about scored tables share."""
+"""Options and helpers shared by the commands about scored tables."""
 
 import sys
 from dataclasses import replace
@@ -30,7 +30,7 @@ AvailableOption = Annotated[
 
 
 class TableFormat(StrEnum):
-    """How a leaderboard is written."""
+    """Format in which a leaderboard is written."""
 
     table = "table"
     markdown = "markdown"
@@ -40,10 +40,10 @@ class TableFormat(StrEnum):
 
 
 def load_scored(folder: Path, score: str | None = None, scenario: str | None = None) -> "Tables":
-    """Read the scored tables that a folder holds, of all scenarios or of those whose names begin so.
+    """Read the scored tables in a folder, of all scenarios or of those with names that begin with `scenario`.
 
     Raises:
-        InputError: No scenario begins so.
+        InputError: The names of all scenarios begin differently.
     """
     from helm_efficiency.report.tables import load
 
@@ -66,7 +66,7 @@ _FEW_NAMES = 5
 
 
 def chosen_scenarios(board: "Leaderboard", *, each: bool) -> list[str]:
-    """Return the tables to show: the one over all scenarios, and with `each` one a scenario."""
+    """Return the tables to show: the one over all scenarios and, with `each`, one for each scenario."""
     from helm_efficiency.report.notes import ALL
 
     if len(board.scenarios) == 1:
@@ -75,7 +75,7 @@ def chosen_scenarios(board: "Leaderboard", *, each: bool) -> list[str]:
 
 
 def write_board(board: "Leaderboard", format: TableFormat, *, scenarios: list[str], plot: bool) -> None:
-    """Data to stdout; the notes to stderr where the format has no room for them."""
+    """Write the data to stdout, and the notes to stderr if the format has no room for them."""
     from helm_efficiency.report import formats
 
     if format in (TableFormat.csv, TableFormat.json):
@@ -104,8 +104,8 @@ def _write_table(board: "Leaderboard", format: TableFormat, scenario: str, stack
 
 
 def draw_to_files() -> None:
-    """No window, and no display needed."""
-    import jinja2  # noqa: F401  found missing now rather than after the work
+    """Set matplotlib to draw into files, so that it opens no window and needs no display."""
+    import jinja2  # noqa: F401  report a missing package now rather than after the work
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""What every command has: -h, -q and -v, and the options of tables where it prints one."""
+"""Options that every command has: -h, -q and -v, and those of tables if the command prints a table."""
 
 import inspect
 from collections.abc import Callable
@@ -12,13 +12,13 @@ import typer
 
 @dataclass(frozen=True, slots=True)
 class Printing:
-    """How much a command prints.
+    """Amount of output that a command prints.
 
     Attributes:
-        quiet: Print no notes.
-        verbose: List what is grouped otherwise.
-        all_rows: Print every row of a table.
-        all_columns: Print every column, however wide.
+        quiet: True to print no notes.
+        verbose: True to list everything that is grouped by default.
+        all_rows: True to print every row of a table.
+        all_columns: True to print every column, however wide the table is.
     """
 
     quiet: bool = False
@@ -31,7 +31,7 @@ _AS_USUAL = Printing()
 _PRINTING: ContextVar[Printing] = ContextVar("printing", default=_AS_USUAL)
 
 _NO_VALUE = " "
-"""Placeholder of a flag's value in the help, where typer would print <bool>."""
+"""Placeholder of a flag's value in the help, which replaces typer's <bool>."""
 
 _FLAGS = {
     "quiet": typer.Option("--quiet", "-q", help="Print no notes.", metavar=_NO_VALUE, rich_help_panel="Printing"),
@@ -53,10 +53,10 @@ def printing() -> Printing:
 
 
 class App(typer.Typer):
-    """An application whose commands share options."""
+    """Application in which all commands share options."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-        """Register a command with the shared options; the function itself stays as it is."""
+        """Register a command with the shared options; the function itself is not changed."""
         register = super().command(name, **options)
 
         def add(function: Callable[..., None]) -> Callable[..., None]:
@@ -67,7 +67,7 @@ class App(typer.Typer):
 
 
 def _with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the function with -q and -v, and where it prints a table with --all and --all-columns."""
+    """Return the function with -q and -v and, if it prints a table, with --all and --all-columns."""
     signature = inspect.signature(function)
     for parameter in signature.parameters.values():
         if get_args(parameter.annotation)[:1] == (bool,):

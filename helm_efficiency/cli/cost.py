@@ -108,7 +108,7 @@ def _title(fit: "Fit", tokens: tuple[int, int]) -> str:
 
 
 def _request_cost(fit: "Fit", request: tuple[int, int, int], price: "Price | None") -> dict[str, Any]:
-    """Columns of (prompt_tokens, output_tokens, batch_size); null where the stack was not measured at such a batch."""
+    """Return the columns of (prompt_tokens, output_tokens, batch_size); null if the batch is larger than measured."""
     from helm_efficiency.core.cost import serving_cost
 
     prompt_tokens, output_tokens, batch_size = request
@@ -145,7 +145,7 @@ def _published_energy(fit: "Fit", request: tuple[int, int, int], profiles: "list
 def _energy(
     accelerator_s: float | None, power_w: float | None, estimate: tuple[float | None, float | None]
 ) -> dict[str, Any]:
-    """Energy measured, else estimated from (thermal design power, utilization) if both are known."""
+    """Return the measured energy, else an estimate from (thermal design power, utilization) if both are known."""
     from helm_efficiency.core.cost import estimated_energy_j
 
     ends = {"energy_low_j": None, "energy_high_j": None}

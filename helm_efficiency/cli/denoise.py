@@ -107,7 +107,7 @@ def denoise(
 
 
 def _records(paths: list[str], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
-    """Records of every run that can be read; the others are put among the problems."""
+    """Yield the records of every run that can be read; append a line to `problems` for each other run."""
     from helm_efficiency.adapters.helm.request_cache import RequestCaches
     from helm_efficiency.adapters.sources import read_runs
 
@@ -125,7 +125,7 @@ def _with_hint(problem: str) -> str:
 def _report(
     service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
 ) -> dict[str, Any]:
-    """Denoise one service, keep its model in the store, and say what came out."""
+    """Denoise one service, keep its model in the store, and return the report."""
     from helm_efficiency.core.services.denoise import denoise
     from helm_efficiency.metrics.service_report import service_report
     from helm_efficiency.metrics.services import service_fit
@@ -136,7 +136,7 @@ def _report(
 
 
 def _idealized(service: "Service", store: "Store", stack: str | None) -> "Fit | None":
-    """Coefficients of the service's model on a stack, by default on the stack with most profiled deployments."""
+    """Return the coefficients of the service's model on a stack, by default the one with most profiled deployments."""
     from helm_efficiency.metrics.efficiency import Coefficients
 
     coefficients = Coefficients.from_store(store)

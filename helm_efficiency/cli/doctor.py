@@ -1,4 +1,4 @@
-"""The command that tells what works on this machine."""
+"""The command that reports what works on this machine."""
 
 import importlib.metadata
 from dataclasses import asdict
@@ -39,7 +39,7 @@ def doctor(*, store: StoreOption = DEFAULT_STORE, format: FormatOption = Format.
 
 
 def _examine_plugin() -> "Finding":
-    """Whether helm-run will find this package."""
+    """Check whether helm-run will find this package."""
     from helm_efficiency.profiling.doctor import Finding
 
     names = [point.name for point in importlib.metadata.entry_points(group="helm")]
@@ -49,7 +49,7 @@ def _examine_plugin() -> "Finding":
 
 
 def _examine_vllm_client() -> "Finding":
-    """Whether HELM can ask a vLLM server for completions."""
+    """Check whether HELM can ask a vLLM server for completions."""
     from helm_efficiency.helm_plugin.vllm_client import INSTEAD, vllm_client_problem
     from helm_efficiency.profiling.doctor import Finding
 

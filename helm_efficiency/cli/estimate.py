@@ -127,7 +127,7 @@ def estimate(
 def _workloads(
     requests: Path | None, lengths: tuple[str, str], concurrency: str, slo: str | None
 ) -> "Iterator[Workload]":
-    """Yield every combination of lengths and loads; a file or folder of requests is one of lengths."""
+    """Yield every combination of lengths and loads; a file or folder of requests counts as one set of lengths."""
     from helm_efficiency.cli.workloads import read_lengths
     from helm_efficiency.core.serving.load import Load, ServiceLevel
     from helm_efficiency.metrics.estimate import Workload
@@ -151,7 +151,7 @@ def _every_accelerator(prices: Path | None) -> list[str]:
 
 
 def _can_serve(accelerator: "Accelerator") -> bool:
-    """Return whether an accelerator is one that people rent to serve models: known sizes, and no CPU."""
+    """Return whether people rent an accelerator to serve models: its sizes are known, and it is not a CPU."""
     return bool(accelerator.memory_bytes and accelerator.bandwidth_bytes_per_s and accelerator.key != "cpu")
 
 
@@ -163,7 +163,7 @@ def _rows(
     *,
     is_named: bool,
 ) -> list[dict[str, Any]]:
-    """Return the rows of all hardware; of hardware that nobody named, the cheapest first and without failures."""
+    """Return the rows of all hardware; if the user named none, the cheapest comes first and failures are left out."""
     rows: list[list[dict[str, Any]]] = []
     with bar("Estimating", len(targets)) as advance:
         for hardware, price in targets:
@@ -196,7 +196,7 @@ def _rows_on(
 
 
 def _offered(model: str, offer: "Offer", workload: "Workload") -> dict[str, Any]:
-    """Return the row of an API: it has a price and no time."""
+    """Return the row of an API, which has a price but no time."""
     tokens = float((workload.prompt_tokens + workload.output_tokens).mean())
     return {
         "model": model,
@@ -211,7 +211,7 @@ def _offered(model: str, offer: "Offer", workload: "Workload") -> dict[str, Any]
 
 
 def _show(model: str, rows: list[dict[str, Any]], offers: "list[Offer]", workloads: "list[Workload]") -> None:
-    """Print the estimate, then the API prices, the price of the hardware and what would narrow the interval."""
+    """Print the estimate, the API prices, the price of the hardware, and advice that would narrow the interval."""
     first = workloads[0]
     if rows:
         shown = [row | {"on": _where(row)} for row in rows]
@@ -244,7 +244,7 @@ def _title(model: str, rows: list[dict[str, Any]], workload: "Workload") -> str:
 
 
 def _owning(row: dict[str, Any], offer: "Offer") -> str:
-    """Say from which load on owned accelerators are cheaper than an API."""
+    """Return a sentence that says from which load on owned accelerators are cheaper than an API."""
     from helm_efficiency.core.serving.ownership import break_even_requests_per_s
 
     price = Decimal(str(row["usd_per_accelerator_hour"]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(StrEnum):
-    """What `export` writes."""
+    """Format that `export` writes."""
 
     json = "json"
     csv = "csv"

@@ -74,7 +74,7 @@ def fit(
 
 
 def _by_note(fits: "Sequence[Fit]") -> dict[str, list[str]]:
-    """Each note once, with those that it is about."""
+    """Group the fits by note, so that a shared note is printed once."""
     found: dict[str, list[str]] = {}
     for each in fits:
         for text in each.notes:

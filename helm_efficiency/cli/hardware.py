@@ -1,4 +1,4 @@
-"""Reads what `--on` names: accelerators of the catalog, how many, and an engine."""
+"""Read the hardware that `--on` names: accelerators of the catalog, their number, and an engine."""
 
 import re
 from datetime import datetime
@@ -16,7 +16,7 @@ _ON = re.compile(r"(?:(\d{1,6})x)?([^:\s]+)(?::([\w.-]+))?")
 
 
 class Prices(NamedTuple):
-    """Which prices of accelerators hold: a user's own file, a list, a day."""
+    """Choice of the accelerators' prices: a user's own file, a list, a day."""
 
     file: Path | None = None
     price_list: str = "on-demand"
@@ -28,13 +28,13 @@ def parse_hardware(text: str, *, engine: str = "", dtype: str = "", prices: Pric
 
     Args:
         text: Number, accelerator and engine; only the accelerator is needed.
-        engine: Serving engine where the text names none.
+        engine: Serving engine that is used if the text names none.
         dtype: Number format of the weights; empty for that of the checkpoint.
-        prices: Which prices hold.
+        prices: Choice of the accelerators' prices.
 
     Raises:
-        InputError: The text is something else.
-        CatalogError: There is no such accelerator.
+        InputError: The text has another form.
+        CatalogError: The accelerator is unknown.
     """
     from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
     from helm_efficiency.metrics.known_models import Hardware
@@ -49,17 +49,17 @@ def parse_hardware(text: str, *, engine: str = "", dtype: str = "", prices: Pric
 
 
 def find_fit(deployment: str, stack: str | None, on: str | None, *, store: Path, prices: Prices) -> "Fit":
-    """Return the coefficients of a deployment in the store, or of any known model on the hardware that is named.
+    """Return the coefficients of a deployment in the store, or of any known model on named hardware.
 
     Args:
         deployment: Deployment, or any name that `estimate` takes.
         stack: Stack in the store; None for the only one.
-        on: Hardware such as `4xh100-sxm`; None for what the store has.
-        store: Where measurements and coefficients are kept; may be missing if `on` is given.
-        prices: A user's own accelerators.
+        on: Hardware such as `4xh100-sxm`; None to use the stacks of the store.
+        store: Path of the store of measurements and coefficients; it may be missing if `on` is given.
+        prices: Choice of prices, with the user's own accelerators.
 
     Raises:
-        EfficiencyError: There are none; says how to get some.
+        EfficiencyError: No coefficients were found; the message says how to get some.
     """
     from helm_efficiency.cli.options import load_catalog
     from helm_efficiency.defaults import DEFAULT_ARCHITECTURES

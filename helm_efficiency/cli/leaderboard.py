@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RowsBy(StrEnum):
-    """What a row of a leaderboard is."""
+    """Subject of one row of a leaderboard."""
 
     deployment = "deployment"
     model = "model"

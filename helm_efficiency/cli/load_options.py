@@ -39,10 +39,10 @@ def busy_server(
     speculate: str | None = None,
     prefix_cache: bool = False,
 ) -> "BusyServer":
-    """Read the options into a load.
+    """Return the busy server that the options describe.
 
     Raises:
-        InputError: Two loads at once, or a value that cannot be read.
+        InputError: The options state two loads, or a value cannot be read.
     """
     from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
     from helm_efficiency.metrics.at_load import BusyServer
@@ -58,10 +58,10 @@ def busy_server(
 
 
 def refuse_disaggregated(disaggregated: bool) -> None:
-    """Refuse an option that nothing here models.
+    """Fail if --disaggregated is given: this package does not model such servers.
 
     Raises:
-        InputError: It was given.
+        InputError: The option was given.
     """
     if disaggregated:
         raise InputError(

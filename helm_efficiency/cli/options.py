@@ -72,11 +72,11 @@ NOTHING_IN_CACHE = (
     "--cache {caches}: none of the requests is in it. Name the folder with the caches of the hosts that were asked, "
     "such as prod_env/cache, of the machine that made these runs."
 )
-"""What is said where a request cache helped no request."""
+"""Message for a request cache that holds none of the requests."""
 
 
 class Format(StrEnum):
-    """How data is written to stdout."""
+    """Format in which data is written to stdout."""
 
     table = "table"
     json = "json"
@@ -95,7 +95,7 @@ def counts_of(text: str, *, or_none: bool = False) -> tuple[int, ...]:
     """Return the counts in a list with commas.
 
     Raises:
-        InputError: It holds something else, or nothing.
+        InputError: The list holds something else, or is empty.
     """
     try:
         counts = tuple(int(part) for part in text.split(",") if part.strip())
@@ -107,7 +107,7 @@ def counts_of(text: str, *, or_none: bool = False) -> tuple[int, ...]:
 
 
 def load_catalog(path: Path) -> "ArchitectureCatalog":
-    """Read the packaged catalog and, if it is there, the user's own file."""
+    """Read the packaged catalog and, if it exists, the user's own file."""
     from helm_efficiency.catalog.architectures import load_architectures, load_user_architectures
 
     if not path.exists() and path == DEFAULT_ARCHITECTURES:
@@ -127,12 +127,12 @@ def emit(
     """Write rows of one shape to stdout: all of them for programs, the first ten as a table for people.
 
     Args:
-        rows: Best or most important first.
-        format: How.
+        rows: Rows to write, the best or most important ones first.
+        format: Format to write them in.
         fields: Columns of the table; CSV and JSON have every key of the rows.
         title: Line above the table.
         notes: Sentences below the table.
-        whole: Whether a table has all rows even without --all, as the figures of one thing.
+        whole: True to print all rows of a table even without --all, for example all figures of one accelerator.
     """
     if format is Format.table:
         _print_table(list(rows), fields, title=title, notes=notes, whole=whole)
@@ -143,9 +143,9 @@ def emit(
 
 
 def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequence[Field]) -> None:
-    """Write rows as `emit` does, each as it comes; CSV takes its columns from the first row.
+    """Write rows in the same way as `emit`, but each as it comes; CSV takes its columns from the first row.
 
-    With --all a very long table is written in pieces, as its columns are as wide as their widest cells.
+    With --all, a very long table is written in pieces, because its columns are as wide as their widest cells.
     """
     left = iter(rows)
     if format is Format.json:
@@ -165,7 +165,7 @@ def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequenc
 _ROWS_OF_A_TABLE = 10_000
 _TOP_ROWS = 10
 _FEW_ROWS = 12
-"""A table of so many rows is shown whole: leaving out two would save nothing."""
+"""Largest number of rows of a table that is shown whole: leaving out two rows would save nothing."""
 
 
 def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
@@ -178,7 +178,7 @@ def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
 
 
 def _write_csv(rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write texts as they are but for what is not printable: a cell may begin with = or @, as some names do."""
+    """Write rows as CSV; only unprintable characters are replaced. A cell may begin with = or @, as some names do."""
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -202,7 +202,7 @@ def _print_table(
 
 
 def first_rows(table: "Display") -> "Display":
-    """Return the first ten rows of a long table, and a note of how many more there are; all of them with --all."""
+    """Return the first ten rows of a long table with a note of how many more it has; with --all, return every row."""
     total = len(table.rows)
     if printing().all_rows or total <= _FEW_ROWS:
         return table
@@ -213,7 +213,7 @@ def first_rows(table: "Display") -> "Display":
 
 
 def print_display(table: "Display") -> None:
-    """Write a table to stdout, as wide as the terminal; 80 characters where that is not known."""
+    """Write a table to stdout, as wide as the terminal, or 80 characters if its width is not known."""
     from helm_efficiency.report.text import PAGE_COLUMNS, to_text
 
     width = None if printing().all_columns else shutil.get_terminal_size((PAGE_COLUMNS, 24)).columns

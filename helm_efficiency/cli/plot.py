@@ -28,7 +28,7 @@ _SUFFIXES = (".png", ".svg", ".pdf")
 
 
 class Kind(StrEnum):
-    """What a figure shows."""
+    """Kind of figure."""
 
     tradeoff = "tradeoff"
     providers = "providers"
@@ -110,7 +110,7 @@ def _figure(board: "Leaderboard", kind: Kind, xy: tuple[str, str], *, scenarios:
 
 
 def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[Any, str]:
-    """The figure of a fit, and what it is traced back by."""
+    """Return the figure of a fit and its provenance."""
     from helm_efficiency.report import plots
     from helm_efficiency.store import Store
 

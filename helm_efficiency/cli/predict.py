@@ -84,7 +84,7 @@ def predict(
 
 
 def _show(rows: list[dict[str, Any]], fit: "Fit", price: "Price | None") -> None:
-    """Print a table under the identity of the stack, the price below it."""
+    """Print a table with the identity of the stack above it and the price below it."""
     shown = [row | {"extrapolated": None if row["in_domain"] else "yes"} for row in rows]
     emit(shown, Format.table, _FIELDS, title=f"{fit.deployment} on {fit.stack} (evidence: {fit.tier})")
     if len(rows) > 1:

@@ -91,7 +91,7 @@ def profile(
     from helm_efficiency.profiling.endpoint.options import EndpointOptions
     from helm_efficiency.store import Store
 
-    opened = Store(store)  # a store that is not ours is refused before anything is measured for it
+    opened = Store(store)  # refuse another program's file before measuring anything for it
     wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes, target_error=target_error)
     with progress() as tell:
         run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
@@ -126,7 +126,7 @@ def profile(
 
 @dataclass
 class _Run:
-    """What all ways of profiling have in common."""
+    """Options that all ways of profiling have in common."""
 
     store: Path
     deployment: str | None
@@ -164,7 +164,7 @@ class _Run:
         concurrency: tuple[int, ...],
         shared_prompts: bool,
     ) -> "Sessions":
-        """Profile a server of which the user says its stack's name, accelerator, engine and dtype."""
+        """Profile a server; `given` holds the user's stack name, accelerator, engine and dtype."""
         from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
 
         cells = replace(self.cells, batch_sizes=concurrency)

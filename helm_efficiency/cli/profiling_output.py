@@ -1,4 +1,4 @@
-"""What profile shows: progress, a table of cells, what they cost and what is doubtful."""
+"""Output of `profile`: progress, a table of cells, their cost and their doubts."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress() -> "Iterator[Tell]":
-    """A line of progress on a terminal, and nothing elsewhere."""
+    """Show a line of progress on a terminal, and nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -40,7 +40,7 @@ def progress() -> "Iterator[Tell]":
 
 
 def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:
-    """All cells on stdout, in a table without what is empty; what they cost and what is doubtful on stderr."""
+    """Write all cells to stdout, in a table without empty columns, and their cost and doubts to stderr."""
     rows = [row for measured, outcome in done for row in _rows(measured, outcome)]
     several = {name for name in ("deployment", "stack") if len({row[name] for row in rows}) > 1}
     fields = [field for field in _FIELDS if field.key in several or field.key not in ("deployment", "stack")]
@@ -75,7 +75,7 @@ _FIELDS = (
 
 
 def _rows(measured: "Profile", outcome: "Outcome") -> "Iterator[dict[str, Any]]":
-    """One row for each cell: medians over its repetitions."""
+    """Yield one row for each cell, with the medians over its repetitions."""
     for result in outcome.results:
         timed = result.measurements
         yield {
@@ -105,7 +105,7 @@ _MUCH_DRIFT = 0.05
 
 
 def _summary(measured: "Profile", outcome: "Outcome") -> str:
-    """What it cost, and what is still uncertain."""
+    """Return one line on the time that a profile took, and on its remaining uncertainty."""
     from helm_efficiency.profiling.adaptive import drift_fraction, expected_error_fraction
 
     doubts = []

@@ -1,4 +1,4 @@
-"""Signs of life on a terminal while a command works; nothing elsewhere."""
+"""Show progress on a terminal while a command works, and nothing elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def bar(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Show a bar, and yield what advances it by one; a spinner where the total is not known."""
+    """Show a bar and yield a function that advances it by one; show a spinner if the total is not known."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

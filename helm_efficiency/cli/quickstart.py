@@ -1,4 +1,4 @@
-"""The main job, end to end."""
+"""The whole main job in one command, on small models."""
 
 import os
 import sys
@@ -40,14 +40,14 @@ def quickstart(
     from helm_efficiency.store import Store
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported
-    # Read when torch is imported: threads that spin while they wait make small models crawl on a machine in use.
+    # Read when torch is imported: threads that spin while they wait slow small models down on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     places = pipeline.Places(output, plots, store or output / pipeline.SUITE / "efficiency.sqlite")
     _check_writable(output, plots)
-    import matplotlib  # noqa: F401  found missing now rather than after the training
+    import matplotlib  # noqa: F401  report a missing package now rather than after the training
 
     if places.store.exists():
-        Store(places.store, create=False)  # a file that is no store is better found before the training than after it
+        Store(places.store, create=False)  # find an invalid store before the training rather than after it
     if fresh:
         pipeline.start_over(places)
     scale = pipeline.Scale()
@@ -76,7 +76,7 @@ def _check_writable(*folders: Path) -> None:
 
 @contextmanager
 def _steps() -> Iterator["StartStep"]:
-    """A bar for each step on a terminal; elsewhere a line when it ends."""
+    """Show a bar for each step on a terminal; elsewhere write a line when the step ends."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

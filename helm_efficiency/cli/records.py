@@ -95,7 +95,7 @@ def records(
 
     for problem in caches.problems:
         tell(problem)
-    for path in paths:  # what cannot be read at all is told before anything is written
+    for path in paths:  # report unreadable paths before anything is written
         next(iter_sources([path]), None)
     with _progress(shown=format is Format.table or not sys.stdout.isatty()) as show:
         emit_each(rows(), format, _FIELDS)
@@ -113,13 +113,13 @@ def records(
 
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Callable[[Mapping[str, int]], None]]:
-    """How many runs were read, on a terminal; nothing elsewhere."""
+    """Show how many runs were read on a terminal, and nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     is_off = not (shown and sys.stderr.isatty())
-    on_one_terminal = sys.stdout.isatty()  # else stdout stays what it is: rich would send it to the bar's terminal
+    on_one_terminal = sys.stdout.isatty()  # else do not redirect stdout: rich would send it to the bar's terminal
     with Progress(
         *columns, console=Console(stderr=True), disable=is_off, transient=True, redirect_stdout=on_one_terminal
     ) as bar:
@@ -151,13 +151,13 @@ def _summary(run: "HarnessRun") -> dict[str, Any]:
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    """Sum of what is known; None where nothing is."""
+    """Return the sum of the known values; None if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def _requests(run: "HarnessRun", *, flat: bool) -> Iterator[dict[str, Any]]:
-    """One row a request; where rows are flat, scores are JSON in one cell."""
+    """Yield one row for each request; in flat rows, scores are JSON in one cell."""
     import msgspec
 
     for record in run.records:

@@ -166,10 +166,10 @@ def rescore(
 
 
 def _undo(paths: Sequence[str]) -> None:
-    """Put the original stat files back, and say into how many runs.
+    """Put the original stat files back, and note into how many runs.
 
     Raises:
-        Exit: A run was changed since, or nothing was there to be put back.
+        Exit: A run was changed since, or no run has files to put back.
     """
     from helm_efficiency.rescoring.originals import undo
 
@@ -186,7 +186,7 @@ def _undo(paths: Sequence[str]) -> None:
 
 @contextmanager
 def _progress(num_runs: int) -> Iterator["Callable[[Outcome], None]"]:
-    """A bar on stderr with runs, speed and what was skipped; nothing where stderr is no terminal."""
+    """Show a bar with runs, speed and skipped runs on stderr, and nothing if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -227,7 +227,7 @@ def _report(
 
 
 def _warning_lines(outcomes: Sequence["Outcome"], roots: Sequence[str]) -> list[str]:
-    """Return the warnings, those of one host together unless --verbose was given."""
+    """Return the warnings as lines; without --verbose, the warnings of one host share a line."""
     hosts = [host_of(outcome.matches[0].deployment) if outcome.matches else "" for outcome in outcomes]
     found = [
         RunWarning(outcome.url, host, text)

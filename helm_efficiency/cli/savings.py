@@ -1,4 +1,4 @@
-"""savings: what calibration cost against repeating every request."""
+"""savings: compare the cost of calibration with the cost of repeating every request."""
 
 from datetime import UTC, datetime
 from pathlib import Path

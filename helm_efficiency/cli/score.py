@@ -33,7 +33,7 @@ def score(
     failed = False
     try:
         rescore(paths, output=output, on=on, store=store)
-    except typer.Exit as end:  # some runs could not be scored; the others are ranked all the same
+    except typer.Exit as end:  # some runs could not be scored; the others are still ranked
         failed = bool(end.exit_code)
     typer.echo()
     leaderboard(output, sort=sort)

@@ -1,4 +1,4 @@
-"""show: list what the store holds."""
+"""show: list the contents of the store."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +95,7 @@ def _held(
 
 
 def _is_stale(profile: "Profile | None", fit: "Fit | None") -> bool:
-    """Whether coefficients belong to other measurements than those beside them, or are yet to be fitted."""
+    """Return whether coefficients are missing or were fitted to other measurements than those in the store."""
     if profile is None:
         return False
     return fit is None or fit.profile_sha256 != profile.sha256()

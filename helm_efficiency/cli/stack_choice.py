@@ -1,4 +1,4 @@
-"""Which coefficients an archive is scored with, and how its output folder remembers them."""
+"""Choose the coefficients that an archive is scored with, and remember them in its output folder."""
 
 import json
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ class Choice(NamedTuple):
 def choose_coefficients(
     stacks: Sequence[str], on: str | None, *, store: Path, output: Path, prices: Path | None
 ) -> Choice:
-    """Return what to score with: what was named, else what the folder was scored with, else the usual.
+    """Return the coefficients to score with: those that are named, else those of the folder, else the usual ones.
 
     Args:
-        stacks: Stacks in the store that were named.
-        on: Hardware that was named, such as `h200-sxm:sglang`.
-        store: Where measurements and coefficients are kept; may be missing if it is the usual one.
+        stacks: Names of stacks in the store.
+        on: Hardware, such as `h200-sxm:sglang`; None if the user named none.
+        store: Path of the store of measurements and coefficients; it may be missing if it is the usual one.
         output: Folder of the tables.
-        prices: A user's own accelerators.
+        prices: File of a user's own accelerators.
 
     Raises:
-        EfficiencyError: The named stack, hardware or store is not there, or the folder's own stack is no longer.
+        EfficiencyError: The named stack, hardware or store does not exist, or the folder's own stack no longer does.
     """
     from helm_efficiency.metrics.efficiency import Coefficients
     from helm_efficiency.store import Store
@@ -73,7 +73,7 @@ def _usual() -> str:
 
 
 def _without_stack(on: str, *, store: Path, prices: Path | None) -> Choice:
-    """Return the packaged coefficients of some hardware, with those of the store where it has better ones."""
+    """Return the packaged coefficients of some hardware, replaced by those of the store if these are better."""
     from helm_efficiency.metrics.default_coefficients import default_coefficients, default_stack_name
     from helm_efficiency.store import Store
 
@@ -92,7 +92,7 @@ class _Before(NamedTuple):
 
 
 def _remembered(output: Path) -> _Before | None:
-    """Return what a folder was scored on; None where it does not say."""
+    """Return the stacks and the hardware that a folder was scored on; None if the folder does not say."""
     try:
         kept = json.loads((output / _MEMORY).read_text(encoding="utf-8"))
         return _Before(tuple(map(str, kept["stacks"])), kept["on"])
@@ -101,5 +101,5 @@ def _remembered(output: Path) -> _Before | None:
 
 
 def remember_stacks(output: Path, choice: Choice) -> None:
-    """Keep in the folder what it was scored on, so that the next call goes on with it."""
+    """Write the stacks and the hardware of this scoring into the folder, so that the next call uses them again."""
     write_file(output / _MEMORY, json.dumps({"stacks": choice.stacks, "on": choice.on}) + "\n")

@@ -1,4 +1,4 @@
-"""From the rows of a command to the table that people see: one field for each column that is worth showing."""
+"""Turn the rows of a command into the table that people see, with one field for each column that is worth showing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ class Field:
 
     Attributes:
         key: Machine name, the key of the rows.
-        heading: Words for people; the unit is added.
+        heading: Heading for people; the unit is added to it.
         quantity: Kind of the number; None for text.
-        priority: 0 is never hidden; see `Column`.
-        interval: Keys of the low and the high end of the value's interval; empty where it has none.
-        keeps_interval: Whether the interval stays however narrow the table is, as for estimates.
-        bound: Key that tells whether the value is an upper bound.
-        wraps: Whether long text takes several lines instead of losing its middle.
+        priority: Order in which columns are hidden; 0 is never hidden, see `Column`.
+        interval: Keys of the low and the high end of the value's interval; empty if it has none.
+        keeps_interval: True to keep the interval however narrow the table is, as for estimates.
+        bound: Key of the flag that says that the value is an upper bound.
+        wraps: True to wrap long text over several lines instead of cutting its middle.
     """
 
     key: str
@@ -59,7 +59,7 @@ class Field:
 
     def _printed(self, row: Row, key: str, factor: float) -> str:
         value = row.get(key)
-        if value is None or isinstance(value, str):  # some figures are words
+        if value is None or isinstance(value, str):  # some figures are texts
             return _text(value)
         assert self.quantity is not None
         return self.quantity.text(float(value) * factor)
@@ -69,10 +69,10 @@ def as_display(rows: Sequence[Row], fields: Sequence[Field], *, title: str = "",
     """Return the table of some rows.
 
     Args:
-        rows: One mapping a row; a key that is missing or None leaves its cell blank.
-        fields: Columns in order; one that no row has is left out.
+        rows: One mapping for each row; a key that is missing or None leaves its cell blank.
+        fields: Columns in order; a column without a value in any row is left out.
         title: Line above the table.
-        all_columns: Whether to show the columns that only --all-columns shows.
+        all_columns: True to include the columns that only --all-columns shows.
     """
     least = math.inf if all_columns else ONLY_ON_REQUEST
     known = {key for row in rows for key, value in row.items() if value is not None}

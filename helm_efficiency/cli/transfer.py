@@ -123,7 +123,7 @@ def _calibrated(store: Path, stack: str | None, prices: Path | None) -> "StackTr
 
 
 def _only_stack(store: Any) -> str:
-    """The one stack that the store has profiles of known architectures on."""
+    """Return the only stack for which the store has profiles of known architectures."""
     from helm_efficiency.errors import InputError
 
     names = sorted({profile.stack.name for profile in store.profiles() if profile.architecture is not None})
@@ -152,13 +152,13 @@ def _fits(
 
 
 def _architecture(model: str, found: "StackTransfer", catalog: "ArchitectureCatalog") -> "Architecture":
-    """What a profile of the model says it is of, else what the catalog has."""
+    """Return the architecture that a profile of the model states, else that of the catalog."""
     profiled = (profile.architecture for profile in found.profiles if profile.deployment == model)
     return next(profiled, None) or catalog.find(model).architecture
 
 
 def _keep(store: Path, fits: "Sequence[Fit]") -> None:
-    """Put fits that are not measured into the store, all of them or none; the measured ones are in it already."""
+    """Put fits that are not measured into the store, all or none; it already holds the measured ones."""
     from helm_efficiency.store import Store
 
     kept = [fit for fit in fits if fit.tier != Tier.measured]

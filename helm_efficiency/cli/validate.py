@@ -73,7 +73,7 @@ def validate(
         scores = [score for score in scores if score.deployment == deployment]
     if not scores:
         raise InputError(f"{store} has no profile with the three prompt lengths that holding one out takes.")
-    if format is Format.table:  # the means first, as a table shows ten rows
+    if format is Format.table:  # a table shows ten rows, so the means come first
         scores.sort(key=lambda score: score.deployment != _MEAN)
     emit([_row(score._asdict()) for score in scores], format, _FIELDS)
 

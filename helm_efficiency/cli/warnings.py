@@ -1,4 +1,4 @@
-"""Warnings about many runs, told once for all runs of one host."""
+"""Group warnings about many runs, so that each is printed once for all runs of one host."""
 
 import os
 import re
@@ -11,12 +11,12 @@ _OF_REQUESTS = re.compile(r"^(\d+) of \d+ requests: ")
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """What is doubtful in one run.
+    """Warning about one run.
 
     Attributes:
-        run: Where the run is.
-        host: Host of its deployment, such as `together`; empty where it has none.
-        text: What is doubtful.
+        run: Path or address of the run.
+        host: Host of its deployment, such as `together`; empty if it has none.
+        text: Text of the warning.
     """
 
     run: str
@@ -37,8 +37,8 @@ def grouped(warnings: Iterable[RunWarning], num_runs: Counter[str], roots: Seque
     """Return one line for each host and kind of warning.
 
     Args:
-        warnings: Of all runs.
-        num_runs: Runs by host, the ones without a warning included.
+        warnings: Warnings of all runs.
+        num_runs: Number of runs by host, runs without a warning included.
         roots: Folders that were named; a single run is named relative to them.
 
     >>> twice = [RunWarning(f"a/{n}", "together", "20 of 20 requests: an answer is one token") for n in (1, 2)]
@@ -61,7 +61,7 @@ def grouped(warnings: Iterable[RunWarning], num_runs: Counter[str], roots: Seque
 
 
 def relative(run: str, roots: Sequence[str]) -> str:
-    """Return the path of a run relative to the folder that was named; its own name where that is the folder.
+    """Return the path of a run relative to the folder that was named; if it is that folder, its own name.
 
     >>> relative("/data/runs/v1/mmlu:model=a", ["/data/runs"])
     'v1/mmlu:model=a'

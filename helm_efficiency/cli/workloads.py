@@ -1,18 +1,18 @@
-"""Reads the lengths of requests that commands are asked about: from a CSV, or from a folder of runs."""
+"""Read the lengths of the requests that commands are asked about: from a CSV, or from a folder of runs."""
 
 from pathlib import Path
 
 from helm_efficiency.errors import FileFormatError, InputError
 
 _MOST_DIGITS = 15
-"""Digits of a count of tokens; Python refuses to read thousands of them."""
+"""Largest number of digits of a token count; Python refuses to read thousands of digits."""
 
 
 def read_requests(path: Path) -> tuple[list[int], list[int]]:
     """Return the prompt and output tokens of each row of a CSV.
 
     Raises:
-        FileFormatError: A column is missing, a count is none, or there are no rows.
+        FileFormatError: A column is missing, a value is not a count, or the file has no rows.
     """
     from helm_efficiency.formats.csv_measurements import read_rows
 
@@ -34,7 +34,7 @@ def read_lengths(path: Path) -> tuple[list[int], list[int]]:
     """Return the prompt and output tokens of each request of a CSV, or of the runs in a folder.
 
     Raises:
-        InputError: There is no request with both counts.
+        InputError: Not a single request has both counts.
     """
     if not path.is_dir():
         return read_requests(path)

@@ -1,7 +1,7 @@
 """The profiled-coefficient store: profiles and fits in one sqlite file, kept by sqlitedict as JSON (never pickle).
 
-A write puts a new file in place of the old one, under a lock: other processes wait, none loses anything, and whoever
-reads meanwhile reads the old file whole. Reading checks the file first and touches nothing beside it.
+A write puts a new file in place of the old one, under a lock: other processes wait, none loses anything, and a process
+that reads meanwhile reads the old file whole. Reading checks the file first and touches nothing else in its folder.
 """
 
 import fcntl
@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ from helm_efficiency.core.measurement import Profile
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError, InputError, StoreError, UnknownDeploymentError
 from helm_efficiency.files import read_bytes, sync
-from helm_efficiency.sqlite_files import LimitedConnection, is_locked, reason_of, require_file
+from helm_efficiency.sqlite_files import LimitedConnection, reason_of, require_file
 
 SCHEMA_VERSION = 3
 """Layout of the file. 3: values hold the date they were put; older layouts were never released."""
@@ -96,7 +97,7 @@ class Store:
                     f"No store at {self.path}. Make one with: helm-efficiency import … --store {self.path}"
                 )
             _make(self.path)
-        self._check()
+        self._checked()
 
     def put_profile(self, profile: Profile) -> None:
         """Keep a profile, in place of an earlier one of the same deployment and stack name.
@@ -126,13 +127,8 @@ class Store:
             "fits": {_key(fit): _Stored(now, fit) for fit in fits},
         }
         try:
-            with _locked(self.path), _replacement(self.path) as copy:
-                self._check()
-                shutil.copy2(self.path, copy)
-                for table, values in rows.items():
-                    with _open(copy, table, flag="c") as opened:
-                        opened.update(values)
-                        opened.commit()
+            with _locked(self.path):
+                _replace(self.path, _with_rows(self._checked(), rows))
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{self.path} cannot be written ({error}). It was left as it was.") from error
 
@@ -182,18 +178,15 @@ class Store:
         self, table: str, deployment: str | None = None, stack: str | None = None
     ) -> dict[tuple[str, str], _Stored[Any]]:
         """Return the rows of a table by (deployment, stack name), sorted."""
-        self._check()
-        try:
-            with _open(self.path, table, flag="r") as opened:
+        with _copy_of(self._checked()) as copy, _open(copy, table, flag="r") as opened:
+            try:
                 keys = sorted((_pair(key), key) for key in opened)
                 return {(d, s): opened[key] for (d, s), key in keys if deployment in (None, d) and stack in (None, s)}
-        except (sqlite3.Error, InputError, TypeError, AttributeError) as error:
-            if is_locked(error):
-                raise StoreError(f"{self.path}: another process has locked it. Try again when it has ended.") from error
-            raise _not_a_store(self.path, error) from error
+            except (sqlite3.Error, InputError, TypeError, AttributeError) as error:
+                raise _not_a_store(self.path, error) from error
 
-    def _check(self) -> None:
-        """Fail unless the file is a whole store of this schema that nobody is writing to; touch nothing beside it."""
+    def _checked(self) -> bytes:
+        """Return the file's content. Fail unless it is a whole store of this schema that no program is writing to."""
         try:
             for suffix in _SIDE_FILES:
                 beside = self.path.with_name(self.path.name + suffix)
@@ -213,6 +206,7 @@ class Store:
         if version != SCHEMA_VERSION:
             remedy = "Upgrade helm-efficiency." if version > SCHEMA_VERSION else "Import or measure its contents again."
             raise StoreError(f"{self.path} has schema {version}, this version reads {SCHEMA_VERSION}. {remedy}")
+        return content
 
 
 def _not_a_store(path: Path, error: Exception) -> StoreError:
@@ -244,18 +238,37 @@ def _open(path: Path, table: str, *, flag: str) -> SqliteDict:
     return SqliteDict(str(path.absolute()), tablename=table, flag=flag, encode=codec.encode, decode=decode)
 
 
+@contextmanager
+def _copy_of(content: bytes) -> Iterator[Path]:
+    """Yield the path of a copy of a store, in a folder of its own.
+
+    sqlitedict works on the copy alone: it keeps files open longer than it uses them, and takes locks and journals of
+    other programs for its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="helm-efficiency-") as folder:
+        copy = Path(folder) / "store.sqlite"
+        copy.write_bytes(content)
+        yield copy
+
+
+def _with_rows(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return the content of a store with rows put into its tables; of an empty content, that of a new store."""
+    with _copy_of(content) as copy:
+        for table, values in rows.items():
+            with _open(copy, table, flag="c") as opened:
+                opened.update(values)
+                opened.commit()
+        return copy.read_bytes()
+
+
 def _make(path: Path) -> None:
     """Put an empty store where there is none, without replacing one that another process makes at the same time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        content = _with_rows(b"", {"meta": {"schema_version": SCHEMA_VERSION}} | {table: {} for table in _TABLES})
         unfinished = _unfinished(path, kind="new")
         try:
-            unfinished.touch()
-            for table in _KINDS:
-                with _open(unfinished, table, flag="c") as opened:
-                    if table == "meta":
-                        opened["schema_version"] = SCHEMA_VERSION
-                        opened.commit()
+            unfinished.write_bytes(content)
             os.link(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -297,9 +310,8 @@ def _try_to_lock(path: Path) -> int | None:
     return None
 
 
-@contextmanager
-def _replacement(path: Path) -> Iterator[Path]:
-    """Yield the path of a file to write, which then replaces `path`, or the file that a link points to."""
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file with the content in place of `path`, or of the file that a link points to."""
     target = path.resolve()
     for left_over in target.parent.glob(
         f".unfinished-copy-{glob.escape(target.name)}-*"
@@ -307,7 +319,8 @@ def _replacement(path: Path) -> Iterator[Path]:
         left_over.unlink(missing_ok=True)
     copy = _unfinished(target, kind="copy")
     try:
-        yield copy
+        copy.write_bytes(content)
+        shutil.copymode(target, copy)
         sync(copy)
         copy.replace(target)
         sync(target.parent)

@@ -102,13 +102,13 @@ def test_a_store_written_while_the_clock_was_wrong(tmp_path: Path) -> None:
     ]
     Store(store).put_profile(profiles[0])
     with contextlib.closing(sqlite3.connect(store)) as connection:
-        connection.execute("UPDATE profiles SET stored_at = '2999-01-01T00:00:00+00:00'")
+        connection.execute("UPDATE profiles SET value = json_set(value, '$.stored_at', '2999-01-01T00:00:00+00:00')")
         connection.commit()
     Store(store).put_profile(profiles[1])
     assert Store(store).profiles() == [profiles[1]]
     assert call("fit", "--store", store).code == 0
     with contextlib.closing(sqlite3.connect(store)) as connection:
-        connection.execute("UPDATE fits SET stored_at = '1970-01-01T00:00:00+00:00'")
+        connection.execute("UPDATE fits SET value = json_set(value, '$.stored_at', '1970-01-01T00:00:00+00:00')")
         connection.commit()
     (row,) = json.loads(call("show", "--store", store, "--format", "json").stdout)
     assert row["stale"] is False

@@ -242,7 +242,7 @@ def made(tmp_path: Path, data_dir: Path) -> dict[str, Path]:
     files.write_text(json.dumps([codec.to_plain(a_profile(f"me/{n}", 40)) for n in range(6)]))
     assert call("import", files, "--store", store).code == 0
     folder = scored.write(
-        tmp_path / "scored", [scored.request(f"a/{n % 3}", "boolq", n, float(n % 2)) for n in range(30)]
+        tmp_path / "scored", [scored.request(f"a/{n % 3}", "boolq", n // 3, float(n % 2)) for n in range(30)]
     )
     config = tmp_path / "config.json"
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}

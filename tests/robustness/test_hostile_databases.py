@@ -177,12 +177,10 @@ def test_stores_that_are_no_files(tmp_path: Path, put: Callable[[Path], None]) -
         assert "expected a file" in line, line
 
 
-def test_a_locked_store_says_that_it_is_locked(store: Path) -> None:
+def test_locks_of_other_programs_do_not_matter(store: Path) -> None:
     with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match=r"s\.sqlite: another process has locked it\. Try again"):
-            Store(store).fits()
-    assert len(Store(store).fits()) == 1
+        assert len(Store(store).fits()) == 1
 
 
 def another_journal(path: Path) -> bytes:

@@ -1,7 +1,7 @@
-"""Paired bootstrap: what would the table say had other instances been drawn?
+"""Paired bootstrap: estimate how far a table depends on the instances that were drawn.
 
-All models are resampled with the same draws, so that a hard instance is hard for everybody: differences and ranks are
-then much surer than the models' own intervals suggest.
+All models are resampled with the same draws, so that a hard instance is hard for all of them. Differences and ranks are
+then much more certain than the models' own intervals suggest.
 """
 
 from collections.abc import Hashable, Mapping
@@ -19,7 +19,7 @@ LEVEL = 0.90
 
 
 def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Generator) -> FloatArray:
-    """How often each item is drawn in each resample.
+    """Return how often each item is drawn in each resample.
 
     Returns:
         Shape (resamples, items); each row holds counts that sum to `num_items`.
@@ -31,14 +31,14 @@ def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Gene
 
 
 def interval(draws: npt.ArrayLike, *, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
-    """Central percentile interval of each column.
+    """Return the central percentile interval of each column.
 
     Args:
-        draws: Shape (draws, columns), at least one draw; NaNs are left out.
-        level: Share of the draws inside.
+        draws: Bootstrap draws of shape (draws, columns), at least one draw; NaNs are left out.
+        level: Share of the draws inside the interval.
 
     Returns:
-        Low and high, each of shape (columns,); NaN where a column has no number.
+        Low and high ends, each of shape (columns,); NaN for a column that has only NaNs.
     """
     array = np.sort(np.asarray(draws, dtype=float), axis=0)  # NaNs last
     num_known = (~np.isnan(array)).sum(axis=0)
@@ -55,9 +55,9 @@ class Ranks:
     """Ranks of all models, 1 the best; NaN for models without a number.
 
     Attributes:
-        rank: Shape (models,); equal numbers share the better rank, as in sports.
-        low: Best rank within the interval.
-        high: Worst rank within the interval.
+        rank: Rank of each model, shape (models,); equal numbers share the better rank, as in sports.
+        low: Best rank within the interval, shape (models,).
+        high: Worst rank within the interval, shape (models,).
     """
 
     rank: FloatArray
@@ -68,11 +68,11 @@ class Ranks:
 def rank_intervals(
     values: npt.ArrayLike, draws: npt.ArrayLike, *, higher_is_better: bool, level: float = LEVEL
 ) -> Ranks:
-    """Rank the models, with the interval of ranks that the paired draws leave possible.
+    """Rank the models, with the interval of ranks over the paired draws.
 
     Args:
-        values: Shape (models,); NaN where a model has none: it is not ranked and takes no rank from others.
-        draws: Shape (draws, models), the same models drawn jointly.
+        values: Value of each model, shape (models,); a model with NaN is not ranked and does not affect other ranks.
+        draws: Bootstrap draws of the same models, drawn jointly, shape (draws, models).
         higher_is_better: Direction of the axis.
         level: Share of the draws inside the interval.
     """
@@ -82,7 +82,7 @@ def rank_intervals(
     known = ~np.isnan(value)
     if known.any():
         rank[known] = rankdata(sign * value[known], method="min")
-        # a NaN draw of a known model (nothing of it was drawn) ranks last
+        # a NaN draw of a known model (none of its instances was drawn) ranks last
         costs = np.nan_to_num(sign * draw[:, known], nan=np.inf, posinf=np.inf, neginf=-np.inf)
         low[known], high[known] = interval(rankdata(costs, method="min", axis=1), level=level)
         low, high = np.fmin(low, rank), np.fmax(high, rank)
@@ -95,19 +95,20 @@ CONFIDENCE = 0.9
 _SEED = 20231
 _MAX_RESAMPLES, _MIN_RESAMPLES = 1000, 200
 _MAX_DRAWS = 10_000_000
-"""Draws of one bootstrap: runs of more than 10,000 requests are resampled less often, as their means scatter less."""
+"""Most draws of one bootstrap: runs of more than 10,000 requests are resampled less often, as their means scatter
+less."""
 _MAX_CELLS = 1_000_000
-"""Of one block of weights, so that memory does not grow with the run."""
+"""Most cells of one block of weights, so that memory does not grow with the run."""
 
 
 def mean_intervals(columns: Mapping[Key, FloatArray]) -> dict[Key, tuple[float, float, float]]:
-    """Mean of each column with its nominal 90 % percentile bootstrap interval.
+    """Return the mean of each column with its nominal 90 % percentile bootstrap interval.
 
     Resampling n values with replacement weights each by how often it is drawn, so all means of all resamples are one
-    matrix product. The weights depend on n alone: equal input gives equal intervals, whoever computes them.
+    matrix product. The weights depend on n alone, so equal input gives equal intervals on every machine.
 
     Args:
-        columns: Values by name, NaN where there is none.
+        columns: Values by name; missing values are NaN.
 
     Returns:
         (mean, low, high) by name, for columns that have any value.
@@ -131,7 +132,7 @@ def mean_intervals(columns: Mapping[Key, FloatArray]) -> dict[Key, tuple[float, 
 
 
 def _percentiles(values: FloatArray) -> FloatArray:
-    """Ends of the interval of the mean of each column, shape (2, columns)."""
+    """Return the ends of the interval of the mean of each column, shape (2, columns)."""
     n = len(values)
     num_resamples = min(max(_MAX_DRAWS // n, _MIN_RESAMPLES), _MAX_RESAMPLES)
     step = max(_MAX_CELLS // n, 1)
@@ -142,7 +143,7 @@ def _percentiles(values: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=2)
 def _weights(n: int, first: int, num_resamples: int) -> FloatArray:
-    """How often each of n values is drawn in some of the resamples, shape (num_resamples, n)."""
+    """Return how often each of n values is drawn in some of the resamples, shape (num_resamples, n)."""
     draws = np.random.default_rng((_SEED, n, first)).integers(0, n, size=(num_resamples, n))
     draws += np.arange(num_resamples)[:, None] * n
     return np.bincount(draws.ravel(), minlength=num_resamples * n).reshape(num_resamples, n).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Types of what was read from a file: a dataclass takes any value, and fails only where it is used."""
+"""Check the types of dataclasses read from files: a dataclass accepts any value, and would fail only when used."""
 
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -6,16 +6,16 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from helm_efficiency.errors import InputError
 
 _MOST = 2**63 - 1
-"""Beyond it an integer fits into no array; the token counts of any model are far below."""
+"""Largest integer that fits into an array; the token counts of any model are far below it."""
 
 T = TypeVar("T")
 
 
 def checked(item: T) -> T:
-    """The dataclass instance itself, if each field holds what it is annotated with (of containers: their kind).
+    """Return the dataclass instance itself if each field has its annotated type; of containers only the kind is checked.
 
     Raises:
-        InputError: A field does not; names it.
+        InputError: A field has another type; the message names it.
     """
     for name, hint in get_type_hints(type(item)).items():
         value = getattr(item, name)

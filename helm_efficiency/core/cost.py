@@ -1,12 +1,12 @@
-"""What seconds cost: accelerator-seconds, dollars, joules.
+"""Cost of seconds: accelerator-seconds, dollars, joules.
 
     accelerator_s = seconds * num_accelerators / batch_size
     usd           = accelerator_s / 3600 * usd_per_accelerator_hour
-    energy_j      = accelerator_s * tdp_w * utilization_fraction        an estimate, where none was measured
+    energy_j      = accelerator_s * tdp_w * utilization_fraction        an estimate, if energy was not measured
 
-Two serving profiles, each by name: `latency` is one request at a time (batch size 1, as in Narayanan et al., NeurIPS
-2023); `throughput` is a stated batch, whose requests share its accelerators. In the second, `seconds` are those of the
-whole batch.
+There are two serving profiles, each with a name: `latency` is one request at a time (batch size 1, as in Narayanan et
+al., NeurIPS 2023); `throughput` is a stated batch of requests that share its accelerators. In the second, `seconds` are
+those of the whole batch.
 """
 
 import math
@@ -28,11 +28,11 @@ JOULES_PER_KWH = 3_600_000
 
 
 class IdealizedCost(NamedTuple):
-    """What requests take of the accelerators, each field an array of the shape of their seconds.
+    """Cost of requests on accelerators; each field is an array of the shape of their seconds.
 
     Attributes:
-        accelerator_s: Seconds × accelerators ÷ batch size.
-        usd: Dollars; None where there is no price.
+        accelerator_s: Accelerator-seconds: seconds × accelerators ÷ batch size.
+        usd: Dollars; None if the price is unknown.
     """
 
     accelerator_s: FloatArray
@@ -46,21 +46,21 @@ def idealized_cost(
     *,
     batch_size: ArrayLike = 1,
 ) -> IdealizedCost:
-    """Cost of requests that have the accelerators to themselves, or share them with a batch.
+    """Return the cost of requests that have the accelerators to themselves, or share them with a batch.
 
     Dollars are rounded once, to the nearest float64; `exact_usd` gives them and their sums as decimals.
 
     Args:
-        seconds: Of a request, or of the batch it is served in; any shape. NaN where unknown.
-        num_accelerators: That the model instance occupies; broadcast against `seconds`.
+        seconds: Seconds of a request, or of the batch it is served in; any shape. NaN where unknown.
+        num_accelerators: Accelerators that the model instance occupies; broadcast against `seconds`.
         usd_per_accelerator_hour: Exact price; None if unknown.
-        batch_size: Requests that share the accelerators; broadcast likewise.
+        batch_size: Requests that share the accelerators; broadcast against `seconds`.
 
     Returns:
         Accelerator-seconds, and dollars or None.
 
     Raises:
-        InputError: Less than one accelerator or request, negative seconds, or a price that is not above 0.
+        InputError: There is less than one accelerator or request, seconds are negative, or the price is not above 0.
 
     >>> idealized_cost([0.402007], 8, Decimal("4.096")).usd.round(6).tolist()
     [0.003659]
@@ -77,9 +77,9 @@ def idealized_cost(
 
 
 def accelerator_usd(accelerator_s: ArrayLike, usd_per_accelerator_hour: Decimal) -> FloatArray:
-    """Return the dollars of accelerator-seconds, shaped like them: the one place that turns a price into dollars.
+    """Return the dollars of accelerator-seconds, shaped like them. Only this function turns a price into dollars.
 
-    The price stays exact until here; that of one second is rounded to the nearest float64.
+    The price stays exact until here; the price of one second is rounded to the nearest float64.
 
     >>> accelerator_usd([3600.0, 7200.0], Decimal("4.096")).tolist()
     [4.096, 8.192]
@@ -88,7 +88,7 @@ def accelerator_usd(accelerator_s: ArrayLike, usd_per_accelerator_hour: Decimal)
 
 
 def exact_usd(accelerator_s: float, usd_per_accelerator_hour: Decimal) -> Decimal:
-    """Dollars of an amount of accelerator-seconds, to 28 digits.
+    """Return the dollars of an amount of accelerator-seconds, to 28 digits.
 
     >>> exact_usd(3600.0, Decimal("4.096"))
     Decimal('4.096')
@@ -97,18 +97,18 @@ def exact_usd(accelerator_s: float, usd_per_accelerator_hour: Decimal) -> Decima
 
 
 def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilization_fraction: float) -> FloatArray | None:
-    """Energy by thermal design power, for where none was measured; always to be shown as an estimate.
+    """Estimate energy from thermal design power, for requests without measured energy; always show it as an estimate.
 
     Args:
-        accelerator_s: Any shape.
-        tdp_w: Of one accelerator; None if unknown.
-        utilization_fraction: Share of that power taken to be drawn, in (0, 1].
+        accelerator_s: Accelerator-seconds, of any shape.
+        tdp_w: Thermal design power (W) of one accelerator; None if unknown.
+        utilization_fraction: Share of that power assumed to be drawn, in (0, 1].
 
     Returns:
-        Joules, shaped like `accelerator_s`; None where the power is unknown.
+        Joules, shaped like `accelerator_s`; None if the power is unknown.
 
     Raises:
-        InputError: A utilization outside (0, 1].
+        InputError: The utilization is outside (0, 1].
 
     Example:
         >>> estimated_energy_j([2.0, 4.0], tdp_w=400.0, utilization_fraction=0.5).tolist()
@@ -122,13 +122,13 @@ def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilizatio
 
 
 def mean_power_w(profile: Profile) -> float | None:
-    """Power that one accelerator drew on average while requests ran, where the profile measured energy.
+    """Return the mean power that one accelerator drew while requests ran, if the profile measured energy.
 
     Args:
-        profile: Of one stack; joules and seconds.
+        profile: Profile of one stack, with joules and seconds.
 
     Returns:
-        Watts an accelerator; None where no measurement has an energy.
+        Watts per accelerator; None if the measurements have no energy.
 
     Example:
         >>> from helm_efficiency import Measurement, Profile, Stack
@@ -145,17 +145,17 @@ def mean_power_w(profile: Profile) -> float | None:
 
 
 def co2_g(energy_j: ArrayLike, grid_g_per_kwh: float) -> FloatArray:
-    """Emissions of an amount of energy.
+    """Return the emissions of an amount of energy.
 
     Args:
-        energy_j: Any shape.
+        energy_j: Energy (J), of any shape.
         grid_g_per_kwh: Grams of CO2 equivalent for each kWh of the grid that the user names.
 
     Returns:
-        Grams, shaped like `energy_j`.
+        Grams of CO2 equivalent, shaped like `energy_j`.
 
     Raises:
-        InputError: A negative grid factor.
+        InputError: The grid factor is negative.
 
     Example:
         >>> co2_g([3.6e6], grid_g_per_kwh=400.0).tolist()
@@ -174,20 +174,20 @@ def serving_cost(
     usd_per_accelerator_hour: Decimal | None,
     batch_size: int = 1,
 ) -> IdealizedCost:
-    """Cost of requests on the stack of a fit: `latency` profile for a batch size of 1, `throughput` above.
+    """Return the cost of requests on the stack of a fit: `latency` profile for a batch size of 1, `throughput` above.
 
     Args:
         fit: Coefficients and the stack they belong to.
-        prompt_tokens: Any shape.
-        output_tokens: Broadcast against `prompt_tokens`.
+        prompt_tokens: Prompt tokens of each request, of any shape.
+        output_tokens: Output tokens of each request; broadcast against `prompt_tokens`.
         usd_per_accelerator_hour: Exact price; None if unknown.
-        batch_size: Requests alike that are served together.
+        batch_size: Number of equal requests that are served together.
 
     Returns:
-        Cost of each request; NaN where the stack was not measured at such a batch.
+        Cost of each request; NaN if the stack was not measured at such a batch.
 
     Raises:
-        InputError: A negative count, or a price that is not above 0.
+        InputError: A count is negative, or the price is not above 0.
 
     Example:
         >>> from helm_efficiency import Domain, Fit, PrefillRule, RuntimeCoefficients, Stack
@@ -203,22 +203,23 @@ def serving_cost(
 
 
 DENOISED_TRIALS = 10
-"""Requests to a service for each one measured, of which the paper takes the fastest."""
+"""Requests to a service for each denoised one; the paper takes the fastest of them."""
 
 IDEALIZED_TRIALS = 50
-"""Requests on dedicated accelerators for each one measured, of which the paper takes the mean."""
+"""Requests on dedicated accelerators for each idealized one; the paper takes their mean."""
 
 PROBE_GRID = tuple((prompt, output) for prompt in (1, 256, 512, 1024, 1536) for output in (1, 2, 4, 8, 16, 32, 64))
-"""(prompt_tokens, output_tokens) that HELM's synthetic efficiency scenario asks a service for, to denoise it."""
+"""Pairs of (prompt_tokens, output_tokens) that HELM's synthetic efficiency scenario requests from a service, to denoise
+its runtime."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuringCost:
-    """Two ways to the same number, in dollars.
+    """Cost in dollars of two ways to measure the same number.
 
     Attributes:
-        repeated_usd: Repeating every request.
-        calibrated_usd: Calibrating, and running the evaluation once.
+        repeated_usd: Cost of repeating every request.
+        calibrated_usd: Cost of calibrating, and of running the evaluation once.
     """
 
     repeated_usd: Decimal
@@ -226,18 +227,18 @@ class MeasuringCost:
 
     @property
     def factor(self) -> float:
-        """How many times dearer it is to repeat every request; infinite where calibrating costs nothing."""
+        """Cost of repeating every request ÷ cost of calibrating; infinite if calibrating costs nothing."""
         return float(self.repeated_usd / self.calibrated_usd) if self.calibrated_usd else float("inf")
 
 
 def denoised_measuring_cost(
     answers_usd: Decimal, calibration_usd: Decimal, *, num_trials: int = DENOISED_TRIALS
 ) -> MeasuringCost:
-    """Cost of the denoised runtime of an evaluation.
+    """Return the cost of measuring the denoised runtime of an evaluation.
 
     Args:
-        answers_usd: Every request of the evaluation once.
-        calibration_usd: What was asked of the service beyond that; 0 where recorded latencies were enough.
+        answers_usd: Cost of every request of the evaluation once.
+        calibration_usd: Cost of further requests to the service; 0 if recorded latencies were enough.
         num_trials: Repetitions of each request, the first included.
     """
     _check(num_trials, answers_usd, calibration_usd)
@@ -251,12 +252,12 @@ def idealized_measuring_cost(
     answers_usd: Decimal = Decimal(0),
     num_trials: int = IDEALIZED_TRIALS,
 ) -> MeasuringCost:
-    """Cost of the idealized runtime of an evaluation on one stack.
+    """Return the cost of measuring the idealized runtime of an evaluation on one stack.
 
     Args:
-        idealized_usd: Every request of the evaluation once on the stack.
-        calibration_usd: The profile of the model on the stack.
-        answers_usd: Every request of the evaluation once, wherever its answers came from.
+        idealized_usd: Cost of every request of the evaluation once on the stack.
+        calibration_usd: Cost of the profile of the model on the stack.
+        answers_usd: Cost of every request of the evaluation once, wherever its answers came from.
         num_trials: Repetitions of each request on the stack.
     """
     _check(num_trials, idealized_usd, calibration_usd, answers_usd)
@@ -264,13 +265,13 @@ def idealized_measuring_cost(
 
 
 def profile_accelerator_s(profile: Profile) -> float:
-    """Accelerator-seconds that a profile took: every repetition kept, warm-ups not counted."""
+    """Return the accelerator-seconds that a profile took: every repetition kept, warm-ups not counted."""
     seconds = fsum(m.seconds * m.num_repetitions for m in profile.measurements)
     return seconds * profile.stack.num_accelerators
 
 
 def profile_usd(profile: Profile, usd_per_accelerator_hour: Decimal) -> Decimal:
-    """Dollars that a profile took."""
+    """Return the dollars that a profile took."""
     return exact_usd(profile_accelerator_s(profile), usd_per_accelerator_hour)
 
 

@@ -1,13 +1,14 @@
 """Cost of one correct answer: the mean cost of an instance over the accuracy on the same instances ("cost of pass").
 
 Its interval is a score interval: the ratios r for which `mean(cost) - r * mean(correct)` is within z standard errors of
-0, where the variance of `correct` is taken at the accuracy that r implies, mean(cost) / r. It is the root of a
-quadratic, needs no random numbers, keeps the covariance of cost and correctness, and for equal costs is exactly the
-cost divided by Wilson's interval of the accuracy. Unlike a bootstrap or the delta method it is right at the ends:
-nothing right gives a finite lower and an infinite upper end, everything right still gives an interval.
+0, where the variance of `correct` is taken at the accuracy that r implies, mean(cost) / r. Its ends are the roots of a
+quadratic. It needs no random numbers, keeps the covariance of cost and correctness, and for equal costs is exactly the
+cost divided by Wilson's interval of the accuracy. Unlike a bootstrap or the delta method it is also correct in extreme
+cases: if nothing is right, the lower end is finite and the upper end infinite; if everything is right, there is still
+an interval.
 
-Predicted costs are off by a common factor, the error of the coefficients. It is independent of which instances were
-drawn, so the two errors add in squares on the scale of logarithms (method of variance estimates recovery).
+Predicted costs are off by a common factor, the error of the coefficients. It is independent of the drawn instances, so
+the two errors add in squares on the scale of logarithms (method of variance estimates recovery).
 
 References:
     Wilson 1927; Fieller 1954; Zou and Donner, Statistics in Medicine 27, 2008. Erol et al., "Cost-of-Pass", arXiv
@@ -30,12 +31,12 @@ CONFIDENCE = 0.9
 
 
 class CostPerCorrect(NamedTuple):
-    """What one correct answer costs, in the unit of the costs given.
+    """Cost of one correct answer, in the unit of the given costs.
 
     Attributes:
         value: Mean cost over accuracy; infinite if nothing was right.
         low: Lower end of the interval.
-        high: Upper end; infinite if nothing was right.
+        high: Upper end of the interval; infinite if nothing was right.
         num_instances: Instances with a known cost and score.
     """
 
@@ -54,9 +55,9 @@ class AnswerMoments:
         accuracy: Mean score of an instance, between 0 and 1.
         cost_variance: Variance of the mean cost.
         covariance: Covariance of the two means.
-        inverse_size: 1 / instances.
-        accuracy_share: Accuracy / instances.
-        square_share: Accuracy² / instances.
+        inverse_size: 1 ÷ number of instances.
+        accuracy_share: Accuracy ÷ number of instances.
+        square_share: Accuracy² ÷ number of instances.
     """
 
     cost: FloatArray
@@ -95,7 +96,7 @@ class AnswerMoments:
         cost_variance: FloatArray | None = None,
         covariance: FloatArray | None = None,
     ) -> Self:
-        """Return the moments of samples of which the means are known; without variances, of equal costs."""
+        """Return the moments of samples with known means; without variances, the costs are taken to be equal."""
         n = np.asarray(num_instances, dtype=np.float64)
         zero = np.zeros_like(n)
         return cls(
@@ -114,7 +115,7 @@ class AnswerMoments:
 
         Args:
             parts: Moments of the same models.
-            skip_missing: Whether a model without a number in some sample is averaged over the others.
+            skip_missing: True to average a model without a number in some sample over the other samples.
         """
         known = np.stack([~np.isnan(part.cost + part.accuracy) for part in parts])
         count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
@@ -132,10 +133,10 @@ class AnswerMoments:
         """Return the ends of the score interval of cost / accuracy, shape (M,).
 
         They are both roots of (M - r A)² = z² (U_xx - 2 r U_xy + r M u - M² v) in r, where u and v are the shares over
-        the accuracy and its square. With several samples each has its part of the accuracy that r implies.
+        the accuracy and its square. With several samples, each has its part of the accuracy that r implies.
         """
         z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-        with np.errstate(all="ignore"):  # nothing right, nothing paid and nothing known are told apart at the end
+        with np.errstate(all="ignore"):  # nothing right, nothing paid and nothing known are distinguished at the end
             is_any_right = self.accuracy > 0
             u = np.where(is_any_right, self.accuracy_share / self.accuracy, self.inverse_size)
             v = np.where(is_any_right, self.square_share / self.accuracy**2, self.inverse_size)
@@ -143,7 +144,7 @@ class AnswerMoments:
             b = self.cost * (2 * self.accuracy + z2 * u) - 2 * z2 * self.covariance
             c = self.cost**2 * (1 + z2 * v) - z2 * self.cost_variance
             root = np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))
-            larger = (b + np.copysign(root, b)) / 2  # of the two numerators in size: the other one would cancel
+            larger = (b + np.copysign(root, b)) / 2  # the numerator larger in size: the other one would cancel
             ends = np.where(larger == 0, 0.0, np.stack([larger / a, c / larger]))
             one_root = np.stack([np.where(b == 0, np.inf, np.maximum(c / b, 0.0)), np.full_like(b, np.inf)])
         low, high = np.where(is_any_right, np.sort(ends, axis=0), one_root)
@@ -154,11 +155,11 @@ class AnswerMoments:
 def widened(
     value: ArrayLike, ends: tuple[ArrayLike, ArrayLike], cost_factor: tuple[ArrayLike, ArrayLike]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the ends of an interval that also holds the error of predicted costs.
+    """Return the ends of an interval that also covers the error of predicted costs.
 
     Args:
         value: Cost of a correct answer, any shape.
-        ends: Ends of its score interval, same shape.
+        ends: Ends of the score interval, same shape.
         cost_factor: Ends of the interval of the factor that all costs may be off by together; 1 and 1 for known costs.
     """
     v, low, high = (np.asarray(number, dtype=np.float64) for number in (value, *ends))
@@ -180,13 +181,13 @@ def cost_per_correct(
     confidence: float = CONFIDENCE,
     cost_factor: tuple[float, float] = (1.0, 1.0),
 ) -> CostPerCorrect:
-    """Return the cost of one correct answer with its interval, in whichever unit the costs are.
+    """Return the cost of one correct answer with its interval, in the unit of the costs.
 
     Scores between 0 and 1 are allowed; the interval is then too wide rather than too narrow.
 
     Args:
-        cost: Cost of each instance; NaN where unknown, and the instance is left out.
-        correct: Score of each instance in [0, 1]; NaN likewise. Same length.
+        cost: Cost of each instance; an instance with NaN is left out.
+        correct: Score of each instance in [0, 1], same length; an instance with NaN is left out.
         confidence: Nominal coverage.
         cost_factor: Ends of the interval, of the same coverage, of the factor that all costs may be off by together:
             the error of a predicted runtime. 1 and 1 for costs that were observed.
@@ -195,7 +196,7 @@ def cost_per_correct(
         The ratio with its interval; infinite if nothing was right, NaN if no instance has both.
 
     Raises:
-        InputError: Different lengths, a negative cost, a score outside [0, 1], or a confidence outside (0, 1).
+        InputError: Lengths differ, a cost is negative, a score is outside [0, 1], or the confidence outside (0, 1).
 
     >>> cost_per_correct([2.0, 2.0, 2.0, 2.0], [1, 0, 1, 0]).value
     4.0

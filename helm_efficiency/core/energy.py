@@ -3,8 +3,9 @@
     joules per output token = byte_j * weight_bytes(b) / b  +  parameter_j * active  +  idle_j * accelerators / sqrt(b)
 
 with b requests in the batch, `weight_bytes(b)` the weights that a pass over b tokens reads, and `active` the weights
-that a token goes through. The first term is the memory's, the second the arithmetic's, the third what an accelerator
-draws besides: measured energy falls with the batch more slowly than one over it. A prompt token costs the arithmetic.
+that a token goes through. The first term is the energy of memory, the second that of arithmetic, the third the rest
+that an accelerator draws: measured energy falls with the batch more slowly than 1 / b. A prompt token costs the energy
+of arithmetic only.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.core.transfer.placement import BYTES_PER_PARAMETER
 
 _OUTLIER_LOG = 0.2
-"""Log error beyond which a row counts less in the fit: one model needs twice the energy of the others, as its kernels
-are slow. At 0.1 or 0.4 the mean error of left-out models changes by 0.2 percentage points or less."""
+"""Log error beyond which a row counts less in the fit: one model needs twice the energy of the others because its
+kernels are slow. At 0.1 or 0.4 the mean error of left-out models changes by 0.2 percentage points or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class EnergyRow:
 
     Attributes:
         architecture: Sizes of the model.
-        dtype: Precision of its weights.
-        num_accelerators: Accelerators that serve it.
+        dtype: Precision of the model's weights.
+        num_accelerators: Accelerators that serve the model.
         batch_size: Mean running batch.
         j_per_output_token: Energy (J) of all accelerators for each output token.
     """
@@ -58,8 +59,8 @@ class EnergyModel:
         byte_j: Energy (J) of a byte of weights that is read.
         parameter_j: Energy (J) of an active parameter for each token.
         idle_j: Energy (J) of an accelerator for each output token at a batch of one.
-        low_factor: Lower end of the interval as a share of the number.
-        high_factor: Upper end likewise.
+        low_factor: Lower end of the interval as a share of the estimate.
+        high_factor: Upper end of the interval as a share of the estimate.
         min_batch: Smallest running batch that was measured.
         max_batch: Largest running batch that was measured.
     """
@@ -150,7 +151,7 @@ def left_out_errors(rows: Sequence[EnergyRow]) -> dict[str, FloatArray]:
 
 
 def with_interval(model: EnergyModel, errors: dict[str, FloatArray]) -> EnergyModel:
-    """Return the model with the nominal 90 % interval that errors of left-out models give, each counting the same."""
+    """Return the model with a nominal 90 % interval from errors of left-out models, each model counting the same."""
     low, high = interval(errors)
     return replace(model, low_factor=low, high_factor=high)
 

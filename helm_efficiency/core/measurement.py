@@ -1,7 +1,7 @@
-"""What was timed, on what: measurements, stacks and profiles. All immutable; every statistic is derived.
+"""Measurements, stacks and profiles: records of what was timed and on what. All are immutable; statistics are derived.
 
 A *measurement* is one timed request, or the mean of several. A *stack* is the identity of a set of coefficients: two
-numbers with different stacks are never averaged or compared without saying so. A *profile* is all that was measured of
+numbers with different stacks are never averaged or compared without saying so. A *profile* holds all measurements of
 one deployment on one stack.
 """
 
@@ -23,35 +23,35 @@ from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
 _MOST_TOKENS = 10**9
-"""More than any request has; far more would overflow in squares of it."""
+"""Limit of tokens, more than any real request has; the square of a far larger number would overflow."""
 
 _MOST_S = 1e9
-"""Likewise of seconds."""
+"""Limit of seconds, more than any real request takes; the square of a far larger number would overflow."""
 
 _MOST_ACCELERATORS = 10**6
-"""More than any model is spread over."""
+"""Limit of accelerators, more than any real model is spread over."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stack:
     """Hardware and software that a runtime belongs to.
 
-    `name` is what is comparable across models and what `--stack` selects: one kind of accelerator and one software
-    stack. How many accelerators a model is spread over is part of the identity but may differ between the models of a
-    named stack, as in the paper (GPT-J on one A100 beside davinci on eight).
+    The `name` makes models comparable and is selected by `--stack`: it means one kind of accelerator and one software
+    stack. The number of accelerators that a model is spread over is part of the identity but may differ between the
+    models of a named stack, as in the paper (GPT-J on one A100, davinci on eight).
 
     Attributes:
-        name: For selecting; by default accelerator-engine-dtype.
-        accelerator: A key of the accelerator catalog, such as `a100-80gb`, or `cpu`.
+        name: Name by which the stack is selected; by default accelerator-engine-dtype.
+        accelerator: Key of the accelerator catalog, such as `a100-80gb`, or `cpu`.
         num_accelerators: Accelerators that one model instance occupies.
         engine: Serving or inference software, such as `megatron` or `transformers-eager`.
-        engine_version: As the engine states it; empty if unknown.
-        dtype: Of the weights: `fp32`, `fp16`, `bf16`, `fp8`, `int8`, `int4` …; empty if unknown.
-        tensor_parallel: Ways each layer is split.
-        pipeline_parallel: Stages the layers are split into.
+        engine_version: Version that the engine states; empty if unknown.
+        dtype: Precision of the weights: `fp32`, `fp16`, `bf16`, `fp8`, `int8`, `int4` …; empty if unknown.
+        tensor_parallel: Number of ways in which each layer is split.
+        pipeline_parallel: Number of stages into which the layers are split.
 
     Raises:
-        InputError: A name with spaces, commas or equals signs, or a count below 1 or above a million.
+        InputError: The name has spaces, commas or equals signs, or a count is below 1 or above a million.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Stack:
                 )
 
     def __str__(self) -> str:
-        """All of the identity in one line.
+        """Return the whole identity in one line.
 
         >>> str(Stack("a100-80gb", "a100-80gb", 8, engine="megatron", dtype="fp16", tensor_parallel=8))
         'a100-80gb×8 megatron fp16 tp8'
@@ -96,16 +96,16 @@ class Measurement:
     Attributes:
         prompt_tokens: Tokens fed to prefill, at least 1.
         output_tokens: Tokens generated, at least 1.
-        seconds: End to end; the mean where `num_repetitions` > 1.
+        seconds: End-to-end seconds; the mean if `num_repetitions` > 1.
         batch_size: Rows in one forward pass.
         seconds_std: Standard deviation over the repetitions (s), if they were averaged.
-        num_repetitions: How many timed requests `seconds` is the mean of.
-        ttft_s: Request sent to first token (s), if it was seen.
-        peak_memory_bytes: Most memory in use at once while it ran, weights included, if it was seen.
+        num_repetitions: Number of timed requests that `seconds` averages.
+        ttft_s: Seconds from sending the request to its first token, if observed.
+        peak_memory_bytes: Peak memory in use during the request, weights included, if observed.
         energy_j: Energy (J) of all accelerators for the whole batch, if it was measured.
 
     Raises:
-        InputError: A count below 1, or seconds that are not above 0.
+        InputError: A count is below 1, or the seconds are not above 0.
 
     Example:
         >>> Measurement(prompt_tokens=512, output_tokens=16, seconds=0.42, seconds_std=0.01, num_repetitions=5).seconds
@@ -140,23 +140,23 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """All that was measured of one deployment on one stack.
+    """All measurements of one deployment on one stack.
 
     Attributes:
         deployment: HELM's name of the model deployment, such as `together/bloom`.
-        stack: Where it was measured.
-        measurements: In the order taken.
-        architecture: What the model is made of, if known.
-        resolution_s: Step (s) that the recorded seconds were rounded to; 0 for full precision.
-        source: Where the measurements come from: a file, a command, a publication.
-        measured_on: ISO date, empty if unknown.
+        stack: Stack on which it was measured.
+        measurements: Measurements in the order in which they were taken.
+        architecture: Sizes of the model, if known.
+        resolution_s: Step (s) to which the recorded seconds were rounded; 0 for full precision.
+        source: Origin of the measurements: a file, a command, a publication.
+        measured_on: ISO date of the measurements, empty if unknown.
         versions: Versions of the software involved, by package.
-        notes: What a reader should know: cells that ran out of memory, noise that remained.
-        tier: Tier of a fit of it: `measured`, or `simulated` where cells were simulated rather than timed.
+        notes: Notes for the reader: cells that ran out of memory, noise that remained.
+        tier: Tier of a fit to the profile: `measured`, or `simulated` if cells were simulated rather than timed.
         correction: Factors from simulated cells to a real server; None for cells that were timed.
 
     Raises:
-        InputError: A `resolution_s` out of range.
+        InputError: The `resolution_s` is out of range.
 
     Example:
         >>> profile = Profile("me/model", Stack("a100", "a100-80gb"), (Measurement(512, 16, seconds=0.42),))
@@ -181,7 +181,7 @@ class Profile:
             raise InputError(f"resolution_s is {self.resolution_s}, expected 0 to {_MOST_S:g}.")
 
     def cells(self) -> dict[tuple[int, int, int], list[Measurement]]:
-        """Measurements by (prompt_tokens, output_tokens, batch_size), sorted by these."""
+        """Return the measurements by (prompt_tokens, output_tokens, batch_size), sorted by these."""
         cells: dict[tuple[int, int, int], list[Measurement]] = {}
         for m in self.measurements:
             cells.setdefault((m.prompt_tokens, m.output_tokens, m.batch_size), []).append(m)
@@ -192,17 +192,17 @@ class Profile:
         return {cell: median_seconds(measurements) for cell, measurements in self.cells().items()}
 
     def sha256(self) -> str:
-        """Return a hash of the measurements, to trace any number back to what it was computed from."""
+        """Return a hash of the measurements, to trace any number back to the measurements behind it."""
         text = json.dumps([_known_values(m) for m in self.measurements], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def with_more(self, measurements: Sequence[Measurement]) -> Self:
-        """The same profile with measurements appended."""
+        """Return the same profile with measurements appended."""
         return replace(self, measurements=(*self.measurements, *measurements))
 
 
 def _known_values(measurement: Measurement) -> dict[str, float]:
-    """Return the fields that are not None; seconds and joules as floats, as a file gives them back."""
+    """Return the fields that are not None, with seconds and joules as floats, as they are read back from a file."""
     values = {name: value for name, value in asdict(measurement).items() if value is not None}
     return {name: float(value) if name in _REALS else value for name, value in values.items()}
 
@@ -211,7 +211,7 @@ _REALS = ("seconds", "seconds_std", "ttft_s", "energy_j")
 
 
 _LEAST_S, _MOST_S = 1e-9, 1e9
-"""Beyond these, squares and ratios of seconds would leave the range of a number."""
+"""Range of seconds within which squares and ratios of them do not overflow or underflow."""
 
 
 def median_seconds(measurements: Sequence[Measurement]) -> float:
@@ -220,12 +220,12 @@ def median_seconds(measurements: Sequence[Measurement]) -> float:
 
 
 def cells_by_batch(profile: Profile) -> dict[int, Cells]:
-    """Median seconds of each cell, by batch size, ascending.
+    """Return the median seconds of each cell, by batch size, ascending.
 
-    A time to first token is a measurement with one output token; it fills such a cell where none was timed apart.
+    A time to first token is a measurement with one output token; it fills such a cell if that was not timed separately.
 
     Raises:
-        InsufficientMeasurementsError: The profile is empty, or holds seconds that nothing takes.
+        InsufficientMeasurementsError: The profile is empty, or holds impossible seconds.
     """
     if not profile.measurements:
         raise InsufficientMeasurementsError("no measurements.")

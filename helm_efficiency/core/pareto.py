@@ -1,8 +1,8 @@
-"""Pareto fronts: which points no other point beats, and how sure that is.
+"""Pareto fronts: the points that no other point beats, and the probability of each point to be one of them.
 
 A point is on the front unless another one is at least as good on every axis and better on one. Points that are equal on
-every axis stand or fall together, so an exact tie keeps both. (The notebook of Narayanan et al. asks for a strictly
-cheaper *and* strictly better rival; the two differ only where models tie on one axis, which happens nowhere on the
+every axis are treated the same way, so an exact tie keeps both. (The notebook of Narayanan et al. asks for a strictly
+cheaper *and* strictly better rival; the two rules differ only if models tie on one axis, which never happens on the
 paper's fronts.)
 """
 
@@ -16,17 +16,18 @@ from helm_efficiency.core.arrays import BoolArray, FloatArray
 
 
 def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> BoolArray:
-    """Which points no other beats.
+    """Return a mask of the points that no other point beats.
 
     >>> pareto_front([[1.0, 0.6], [2.0, 0.8], [3.0, 0.7]], maximize=[False, True])
     array([ True,  True, False])
 
     Args:
-        points: Shape (points, axes). A point with a NaN is on no front and beats no other; infinities are ordinary.
-        maximize: For each axis, whether more is better.
+        points: Coordinates, shape (points, axes). A point with a NaN is never on the front and never beats another
+            one; infinities are ordinary.
+        maximize: Direction of each axis; True if more is better.
 
     Returns:
-        Shape (points,).
+        True for points on the front, shape (points,).
 
     Raises:
         ValueError: The shape is not (points, len(maximize)).
@@ -36,7 +37,7 @@ def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> BoolArra
         raise ValueError(f"points have shape {array.shape}, expected (points, {len(maximize)})")
     costs = np.where(np.asarray(maximize), -array, array)
     known = np.flatnonzero(~np.isnan(costs).any(axis=1))
-    # sorted from the first axis on, nothing beats a point that came before it; equal points are looked at once
+    # sorted from the first axis on, a point is never beaten by a later one; equal points are looked at once
     distinct, which = np.unique(costs[known], axis=0, return_inverse=True)
     is_beaten = np.zeros(len(distinct), dtype=bool)
     front = distinct[:0]
@@ -50,11 +51,11 @@ def pareto_front(points: npt.ArrayLike, *, maximize: Sequence[bool]) -> BoolArra
 
 
 def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> FloatArray:
-    """How often each point is on the front of cost (less is better) against value (more is better).
+    """Return how often each point is on the front of cost (less is better) against value (more is better).
 
     Args:
-        costs: Shape (draws, points): one row for each bootstrap draw, all points drawn jointly.
-        values: Same shape.
+        costs: Costs, shape (draws, points): one row for each bootstrap draw, all points drawn jointly.
+        values: Values, in the same shape.
 
     Returns:
         Share of draws, shape (points,); NaN for points with a NaN in every draw, and for all points without any draw.
@@ -68,7 +69,7 @@ def front_probability(costs: npt.ArrayLike, values: npt.ArrayLike) -> FloatArray
 
 
 def _fronts(cost: FloatArray, value: FloatArray) -> BoolArray:
-    """Fronts of each row: sort by cost, then keep what exceeds the best value seen so far."""
+    """Return the front of each row: sort by cost, then keep each point that exceeds the best value seen so far."""
     order = np.lexsort((-value, cost), axis=-1)
     c, v = np.take_along_axis(cost, order, -1), np.take_along_axis(value, order, -1)
     best_before = np.concatenate([np.full((len(v), 1), -np.inf), np.maximum.accumulate(v, axis=-1)[:, :-1]], axis=1)

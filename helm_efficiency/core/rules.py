@@ -6,11 +6,11 @@ from helm_efficiency.errors import InputError
 
 
 class PrefillRule(StrEnum):
-    """How prefill is fitted, and read between what was measured.
+    """Rule by which prefill is fitted, and read between measured prompt lengths.
 
     `auto` lets the data choose among straight lines, tiles and the steps of other models on the stack. `linear` and
     `tile` fix that choice. `parametric` is one smooth curve. `helm`, `paper-2022` and `paper-2023` read a table as HELM
-    does: the next larger key, scaled by the prompt's share of it.
+    does: they take the next larger key and scale it by the prompt's share of that key.
     """
 
     auto = "auto"
@@ -27,11 +27,11 @@ class PrefillRule(StrEnum):
 
 
 HELM_RULES = (PrefillRule.helm, PrefillRule.paper_2022, PrefillRule.paper_2023)
-"""Rules whose knots are read as HELM reads its tables."""
+"""Rules with knots that are read as HELM reads its tables."""
 
 
 class Protocol(StrEnum):
-    """Which measurements a validation holds out of the fit. Each holds out whole prompt lengths."""
+    """Protocol by which a validation holds measurements out of the fit. Each holds out whole prompt lengths."""
 
     leave_one_knot_out = "leave-one-knot-out"
     few_knots = "few-knots"

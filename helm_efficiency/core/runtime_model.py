@@ -1,4 +1,4 @@
-"""From coefficients to seconds: what a request with p prompt and o output tokens takes, with an interval.
+"""From coefficients to seconds: predict the time of a request with p prompt and o output tokens, with an interval.
 
     request_s(p, o)  = overhead_s + prefill_s(p) + (o - 1) * decode_s_per_token
                        + decode_s_per_context_token * sum over t = 1 … o-1 of (p + t)
@@ -6,8 +6,8 @@
 
 With the context term at 0 this is the model of Narayanan et al., NeurIPS 2023, equations 1 and 2. Beyond the last knot
 prefill goes on with a linear and a quadratic term. A batch of b rows prefills like one prompt of b * p tokens, or like
-its prompts one after another where that is faster, times a factor, and decodes at its own pace. A fitted model knows
-its domain; outside it a prediction is flagged and its interval widens.
+its prompts one after another if that is faster, times a factor, and decodes at its own pace. A fitted model knows its
+domain; outside it a prediction is flagged and its interval widens.
 """
 
 from collections.abc import Iterator
@@ -22,20 +22,22 @@ from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.errors import InputError
 
 _MOST_TOKENS = 10**9
-"""More than any prompt has."""
+"""Limit of prompt tokens, more than any real prompt has."""
 
 _MOST_S = 1e15
-"""More than anything takes; far more would overflow in squares of it."""
+"""Limit of seconds, more than any real time; the square of a far larger number would overflow."""
 
 _BEYOND_PREFILL = 0.3
-"""Deviation of what prefill adds beyond the longest prompt measured. With the longest 45 % of eight logs held out,
-95.6 % are covered; 89.7 % at half of it, 96.3 % at one and a half."""
+"""Relative deviation of the prefill added beyond the longest prompt measured. With the longest 45 % of eight logs held
+out, 95.6 % are covered; 89.7 % at half of it, 96.3 % at one and a half."""
 
 _BEYOND_DECODE = 0.1
-"""The same of decode, for each context's length beyond the longest. 93.8 % at half of it, 95.6 % at one and a half."""
+"""Relative deviation of decode, for each longest context's length beyond it. 93.8 % at half of it, 95.6 % at one and a
+half."""
 
 _BEYOND_BATCH = 0.3
-"""The same of all, for each doubling of the largest batch: a judgement, as few tables have several batch sizes."""
+"""Relative deviation of all seconds, for each doubling of the largest batch: a judgement, as few tables have several
+batch sizes."""
 
 
 class Prediction(NamedTuple):
@@ -45,7 +47,7 @@ class Prediction(NamedTuple):
         seconds: Expected end-to-end seconds.
         low_s: Lower end of the nominal 90 % interval.
         high_s: Upper end of the nominal 90 % interval.
-        in_domain: Whether the request lies within what was measured.
+        in_domain: True where the request lies within the measured ranges.
     """
 
     seconds: FloatArray
@@ -55,7 +57,7 @@ class Prediction(NamedTuple):
 
 
 def _around(seconds: FloatArray, half: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Ends of the interval of a half-width, as far from the value in ratio: errors are factors, and none is below 0.
+    """Return the ends of an interval at equal ratios from the value: errors are factors, and seconds stay above 0.
 
     They are seconds * exp(-x) and seconds * exp(x), where sinh(x) is half over seconds. Narrow intervals are symmetric.
     """
@@ -65,14 +67,14 @@ def _around(seconds: FloatArray, half: FloatArray) -> tuple[FloatArray, FloatArr
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What was measured: inclusive ranges of tokens and batch sizes.
+    """Inclusive ranges of the token counts and batch sizes that were measured.
 
     Attributes:
-        min_prompt_tokens: Shortest prompt.
-        max_prompt_tokens: Longest prompt.
-        min_output_tokens: Shortest output.
-        max_output_tokens: Longest output.
-        max_batch_size: Largest batch.
+        min_prompt_tokens: Tokens of the shortest prompt.
+        max_prompt_tokens: Tokens of the longest prompt.
+        min_output_tokens: Tokens of the shortest output.
+        max_output_tokens: Tokens of the longest output.
+        max_batch_size: Rows of the largest batch.
     """
 
     min_prompt_tokens: int
@@ -84,23 +86,24 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeCoefficients:
-    """Fitted numbers of one deployment on one stack, and how to read them.
+    """Fitted numbers of one deployment on one stack, and the rule by which to read them.
 
     Attributes:
-        rule: Rule that prefill is read by between knots: HELM's for `HELM_RULES`, straight lines otherwise.
-        prefill_knots: (prompt_tokens, seconds) pairs, ascending; seconds of the prompt and the first output token.
+        rule: Rule by which prefill is read between knots: HELM's for `HELM_RULES`, straight lines otherwise.
+        prefill_knots: Pairs of (prompt_tokens, seconds), ascending; seconds of the prompt and the first output token.
         decode_s_per_token: Seconds of each further output token at an empty context.
         decode_s_per_context_token: Further seconds of a decode step for each token of its context.
         overhead_s: Seconds of every request that depend on neither length.
-        relative_error: Half-width of the nominal 90 % interval of a request whose prefill and decode times are known,
-            as a fraction of the seconds: what single measurements stray.
-        domain: What was measured.
+        relative_error: Half-width of the nominal 90 % interval of a request with known prefill and decode times, as a
+            fraction of the seconds: the scatter of single measurements.
+        domain: Ranges that were measured.
         prefill_error_s: Half-width of the 90 % interval of prefill at each knot (s); empty for none.
         decode_error: Half-width of the 90 % interval of the decode time, as a fraction.
-        tail_s_per_token: Linear term of prefill beyond the last knot; None for the slope of the last two knots.
+        tail_s_per_token: Linear term of prefill beyond the last knot; None for the slope between the last two knots.
         tail_s_per_token_squared: Quadratic term of prefill beyond the last knot.
-        resolution_s: Step (s) that measurements are rounded to, which an interval for them has to allow for.
-        batch_knots: (batch size, prefill factor, decode seconds per token) triples, ascending; empty for batch 1 alone.
+        resolution_s: Step (s) to which measurements are rounded; an interval for them has to allow for it.
+        batch_knots: Triples of (batch size, prefill factor, decode seconds per token), ascending; empty for batch 1
+            alone.
 
     Example:
         >>> from helm_efficiency import PrefillRule
@@ -132,11 +135,11 @@ class RuntimeCoefficients:
             raise InputError("batch_knots: expected batch sizes in ascending order.")
         if len(self.prefill_error_s) not in (0, len(knots)):
             raise InputError(f"prefill_error_s: {len(self.prefill_error_s)} values, expected one a knot or none.")
-        if not all(abs(number) <= _MOST_S for number in self._numbers()):  # nor is one that is not a number
+        if not all(abs(number) <= _MOST_S for number in self._numbers()):  # NaN fails the comparison as well
             raise InputError(f"A coefficient is not a number, or is beyond {_MOST_S:g}.")
 
     def _numbers(self) -> Iterator[float]:
-        """All of them but the token counts."""
+        """Yield all coefficients except token counts."""
         yield from (seconds for _, seconds in self.prefill_knots)
         yield from self.prefill_error_s
         for _, factor, step_s in self.batch_knots:
@@ -145,7 +148,7 @@ class RuntimeCoefficients:
         yield from (self.decode_error, self.tail_s_per_token or 0.0, self.tail_s_per_token_squared, self.resolution_s)
 
     def prefill_s(self, prompt_tokens: ArrayLike) -> FloatArray:
-        """Seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""
+        """Return the seconds to process prompts and emit their first output tokens, shaped like `prompt_tokens`."""
         p = np.asarray(prompt_tokens, dtype=np.float64)
         knots = np.asarray(self.prefill_knots, dtype=np.float64)
         if self.rule in HELM_RULES:
@@ -153,7 +156,7 @@ class RuntimeCoefficients:
         return np.asarray(_read_off(np.asarray(prompt_tokens), knots[:, 0], knots[:, 1]) + self._tail_s(p, knots))
 
     def _tail_s(self, p: FloatArray, knots: FloatArray) -> FloatArray | float:
-        """What prefill adds beyond the last knot."""
+        """Return the seconds that prefill adds beyond the last knot."""
         last = knots[-1, 0]
         if len(knots) < 2 or not p.size or p.max() <= last:
             return 0.0
@@ -164,7 +167,7 @@ class RuntimeCoefficients:
         return np.asarray(slope * (beyond - last) + self.tail_s_per_token_squared * (beyond**2 - last**2))
 
     def decode_s(self, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> FloatArray:
-        """Seconds of all output tokens after the first."""
+        """Return the seconds of all output tokens after the first."""
         p = np.asarray(prompt_tokens, dtype=np.float64)
         steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
         seconds = steps * self.decode_s_per_token
@@ -176,15 +179,16 @@ class RuntimeCoefficients:
         """Predict end-to-end seconds.
 
         Args:
-            prompt_tokens: Tokens fed to prefill, of each row; any shape.
-            output_tokens: Tokens generated, of each row; broadcast against `prompt_tokens`.
-            batch_size: Rows in one forward pass; broadcast likewise. Seconds are those of the whole batch.
+            prompt_tokens: Tokens fed to prefill in each row; any shape.
+            output_tokens: Tokens generated in each row; broadcast against `prompt_tokens`.
+            batch_size: Rows in one forward pass; broadcast against `prompt_tokens`. Seconds are those of the whole
+                batch.
 
         Returns:
             Seconds with their intervals and whether each request lies in the domain.
 
         Raises:
-            InputError: A negative count, or one that no integer of 64 bits holds.
+            InputError: A count is negative, or too large for an integer of 64 bits.
         """
         p, o, b = np.broadcast_arrays(prompt_tokens, output_tokens, batch_size)
         if any(counts.dtype.kind == "O" for counts in (p, o, b)):
@@ -193,9 +197,9 @@ class RuntimeCoefficients:
             raise InputError("Token counts must be 0 or more and batch sizes 1 or more.")
         one_row = not b.size or b.max() == 1
         prefill_s, decode_s = self._parts(p, o) if one_row else self._batched_parts(p, o, b)
-        seconds = np.maximum(prefill_s + decode_s + self.overhead_s, 0.0)  # a slope of somebody's table may be negative
+        seconds = np.maximum(prefill_s + decode_s + self.overhead_s, 0.0)  # a slope in a user's table may be negative
         half = self._half_width(p, o, seconds, decode_s) if one_row else self._batched_half_width(p, o, b, seconds)
-        if not one_row:  # a doubling of the largest batch measured is unsure by 30 %
+        if not one_row:  # each doubling of the largest batch measured is uncertain by 30 %
             half = np.hypot(half, _BEYOND_BATCH * seconds * np.log2(np.maximum(b / self.domain.max_batch_size, 1.0)))
         low, high = _around(seconds, half)
         if self.rule in HELM_RULES:
@@ -207,7 +211,7 @@ class RuntimeCoefficients:
         return self.prefill_s(p), self.decode_s(p, o)
 
     def _batched_parts(self, p: FloatArray, o: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Rows share a decode step; each row reads its own context."""
+        """Return prefill and decode seconds of batches: rows share a decode step; each row reads its own context."""
         sizes, factors, decode = (np.asarray(self.batch_knots or ((1, 1.0, self.decode_s_per_token),))).T
         steps = np.maximum(o - 1.0, 0.0)
         context = self.decode_s_per_context_token * b * (steps * p + steps * (steps + 1.0) / 2.0)
@@ -218,23 +222,23 @@ class RuntimeCoefficients:
         return self.batched_prefill_s(p, b) * np.interp(b, sizes, factors), np.asarray(steps * step_s + context)
 
     def batched_prefill_s(self, prompt_tokens: ArrayLike, batch_size: ArrayLike) -> FloatArray:
-        """Seconds to process a batch of equal prompts, before the factor of its batch size.
+        """Return the seconds to process a batch of equal prompts, before the factor of its batch size.
 
         Short prompts share the reading of the weights, like one prompt as long as all of them. Tokens of different
-        prompts do not attend to each other, so long prompts take what they take one after another.
+        prompts do not attend to each other, so long prompts take as long as one after another.
         """
         p, b = np.asarray(prompt_tokens), np.asarray(batch_size)
         return np.asarray(np.minimum(self.prefill_s(p * b), self.prefill_s(p) * b))
 
     def _batched_half_width(self, p: FloatArray, o: FloatArray, b: FloatArray, seconds: FloatArray) -> FloatArray:
-        """Half-width of a batch: as of one long prompt, or the sum of those of its prompts where these are faster."""
+        """Return the half-width of a batch: that of one long prompt, or the sum over its prompts if that is faster."""
         decode_s = self._batched_parts(p, o, b)[1]
         together = self._half_width(p * b, o, seconds, decode_s)
         apart = self._half_width(p, o, seconds / b, decode_s / b) * b
         return np.asarray(np.where(self.prefill_s(p * b) <= self.prefill_s(p) * b, together, apart))
 
     def _half_width(self, p: FloatArray, o: FloatArray, seconds: FloatArray, decode_s: FloatArray) -> FloatArray:
-        """Independent errors of prefill, of decode and of a single measurement, added in squares (s)."""
+        """Return the independent errors of prefill, of decode and of a single measurement, added in squares (s)."""
         d = self.domain
         squares = (self.relative_error * seconds) ** 2 + (self.decode_error * decode_s) ** 2
         if self.prefill_error_s:
@@ -266,7 +270,10 @@ class RuntimeCoefficients:
 
 
 def _read_off(p: NDArray[Any], knots: FloatArray, values: FloatArray) -> FloatArray:
-    """Straight lines between knots, flat outside; for many requests from a table of every whole number of tokens."""
+    """Interpolate by straight lines between knots, flat outside.
+
+    Many requests are read from a table of every whole number of tokens.
+    """
     last = int(knots[-1])
     if p.size <= last or not np.issubdtype(p.dtype, np.integer):
         return np.asarray(np.interp(p, knots, values))
@@ -274,7 +281,7 @@ def _read_off(p: NDArray[Any], knots: FloatArray, values: FloatArray) -> FloatAr
 
 
 def _next_larger_key(p: FloatArray, knots: FloatArray) -> FloatArray:
-    """HELM's rule: the time of the next larger knot, in proportion to p; in proportion to the last knot beyond it.
+    """Apply HELM's rule: scale the time of the next larger knot in proportion to p; beyond the last knot, scale that.
 
     Source: helm.benchmark.metrics.efficiency_metrics, crfm-helm 0.5.16.
     """

@@ -1,4 +1,4 @@
-"""Tiers of evidence: where the coefficients behind an idealized number come from."""
+"""Tiers of evidence: the origin of the coefficients behind an idealized number."""
 
 from enum import StrEnum
 

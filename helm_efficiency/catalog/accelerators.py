@@ -1,7 +1,7 @@
-"""Accelerators: what each can do, what it draws, and what an hour of it costs, as of a date and with the source.
+"""Accelerators: their peak figures, their power, and the price of an hour, as of a date and with the source.
 
-The figures stand in `data/accelerators.yaml`. A user's own file, YAML of the same shape or CSV of prices, adds to them.
-Prices are exact decimals. A price that is not known is None, never 0.
+The figures are in `data/accelerators.yaml`. A user's own file, YAML of the same shape or CSV of prices, adds to them.
+Prices are exact decimals. An unknown price is None, never 0.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from helm_efficiency.core.transfer.roofline import AcceleratorSpec
 from helm_efficiency.errors import CatalogError, FileFormatError
 
 ON_DEMAND = "on-demand"
-"""The default price list: what a cloud asks without commitment."""
+"""The default price list: prices of a cloud without commitment."""
 
 PAPER = "paper-2023"
 """The price list of Narayanan et al., NeurIPS 2023."""
@@ -45,13 +45,13 @@ _OPTIONAL_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What an hour of one accelerator costs.
+    """Price of an hour of one accelerator.
 
     Attributes:
-        usd_per_accelerator_hour: Exact; the host it sits in included.
-        date: When the price was published, or when it was seen.
-        source: Who published it, where.
-        price_list: Which list it belongs to.
+        usd_per_accelerator_hour: Exact price in dollars, including the host of the accelerator.
+        date: Day on which the price was published or seen.
+        source: Publisher of the price, and the publication.
+        price_list: Name of the list that the price belongs to.
     """
 
     usd_per_accelerator_hour: Decimal
@@ -65,19 +65,19 @@ class Accelerator:
     """A priced hardware unit.
 
     Attributes:
-        key: As in `Stack.accelerator`, such as `a100-80gb`.
-        name: As its maker calls it.
-        memory_bytes: Capacity; None if unknown.
-        bandwidth_bytes_per_s: Peak of its memory; None if unknown.
-        dense_flop_per_s: Peak without sparsity by dtype; a multiply-add is 2 FLOPs. Integer operations for int8.
-        link_bytes_per_s: Peak to its neighbours in the node, both directions together; None if unknown.
-        tdp_w: Thermal design power; None if unknown.
+        key: Key of the accelerator, as in `Stack.accelerator`, such as `a100-80gb`.
+        name: Name that its maker uses.
+        memory_bytes: Memory capacity; None if unknown.
+        bandwidth_bytes_per_s: Peak bandwidth of the memory; None if unknown.
+        dense_flop_per_s: Peak rate without sparsity by dtype; a multiply-add is 2 FLOPs. Integer operations for int8.
+        link_bytes_per_s: Peak bandwidth to other accelerators of the node, sum of both directions; None if unknown.
+        tdp_w: Thermal design power (W); None if unknown.
         node_size: Accelerators in one node.
         num_processors: Streaming multiprocessors or compute units; None if unknown.
-        source: Who published these figures, where, when.
-        description: What else one should know.
-        aliases: Other keys it is found by.
-        prices: All known, ascending by date.
+        source: Publisher of these figures, with publication and date.
+        description: Further remarks.
+        aliases: Other keys by which the accelerator is found.
+        prices: All known prices, ascending by date.
     """
 
     key: str
@@ -95,14 +95,14 @@ class Accelerator:
     prices: tuple[Price, ...] = ()
 
     def price(self, on: date | None = None, price_list: str = ON_DEMAND) -> Price | None:
-        """The price on a day: the last one of the list that was published by then.
+        """Return the price on a day: the last one of the list that was published by then.
 
         Args:
-            on: The day; today by default.
-            price_list: Which list.
+            on: Day of the price; today by default.
+            price_list: Name of the price list.
 
         Returns:
-            The price, or None where the list has none for this accelerator by that day.
+            The price, or None if the list has no price for this accelerator by that day.
         """
         day = on or date.today()
         known = [price for price in self.prices if price.price_list == price_list and price.date <= day]
@@ -110,7 +110,7 @@ class Accelerator:
 
 
 def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
-    """All known accelerators by key and by alias; those found by an alias stand in the mapping twice.
+    """Return all known accelerators by key and by alias; an accelerator with aliases occurs several times.
 
     Args:
         extra: A user's own file. YAML: `accelerators` by key and a list of `prices`, as in the packaged file. CSV: only
@@ -122,7 +122,7 @@ def load_accelerators(extra: Path | None = None) -> Mapping[str, Accelerator]:
 
     Raises:
         FileFormatError: `extra` cannot be read, has an unknown or missing key or column, or a bad value.
-        CatalogError: A price is for an accelerator that nobody described.
+        CatalogError: A price is for an accelerator without a description.
 
     Example:
         >>> from helm_efficiency import load_accelerators
@@ -141,7 +141,7 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
     """Look up an accelerator by its key or an alias; case, spaces and underscores do not matter.
 
     Raises:
-        CatalogError: No accelerator has that name. The message lists similar names.
+        CatalogError: The name is unknown. The message lists similar names.
 
     Example:
         >>> find_accelerator("H200_SXM", load_accelerators()).key
@@ -163,12 +163,12 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
 def prices_as_of(
     accelerators: Mapping[str, Accelerator], on: date | None = None, price_list: str = ON_DEMAND
 ) -> dict[str, Price]:
-    """Prices on a day by key and alias, of the accelerators that the list has one for by then.
+    """Return the prices on a day by key and alias, for accelerators with a price in the list by then.
 
     Args:
-        accelerators: As `load_accelerators` gives them.
-        on: The day; today by default.
-        price_list: Which list.
+        accelerators: Accelerators, as `load_accelerators` returns them.
+        on: Day of the prices; today by default.
+        price_list: Name of the price list.
 
     Returns:
         Exact prices in dollars, each with its date and source.
@@ -274,14 +274,14 @@ _COMPUTED_IN = {
     "fp16": ("fp16", "bf16", "fp32"),
     "tf32": ("tf32", "fp32"),
 }
-"""Dtypes of the matrix units by dtype of the weights, best first: weights that no unit takes are widened before use."""
+"""Dtypes of the matrix units by dtype of the weights, best first: weights in other dtypes are widened before use."""
 
 _GUESSED_FLOP_PER_S = 1e11
 _GUESSED_BYTES_PER_S = 2e10
 
 
 def spec_of(accelerator: Accelerator, dtype: str) -> AcceleratorSpec:
-    """Peaks of an accelerator at a dtype; a guess, marked as one, where no datasheet gives them.
+    """Return the peaks of an accelerator at a dtype; without datasheet figures, a guess that is marked as one.
 
     The guess is 100 GFLOP/s and 20 GB/s, a small CPU; profiles correct it.
     """
@@ -299,7 +299,7 @@ def spec_of(accelerator: Accelerator, dtype: str) -> AcceleratorSpec:
 
 
 def spec_of_stack(stack: Stack) -> AcceleratorSpec:
-    """Peaks of a stack's accelerator at its dtype.
+    """Return the peaks of a stack's accelerator at its dtype.
 
     Raises:
         CatalogError: The catalog does not know the accelerator.

@@ -1,7 +1,7 @@
-"""The architectures of open-weight language models, and which of HELM's models has which.
+"""The architectures of open-weight language models, and the HELM models that have them.
 
-The sizes stand in `data/architectures.yaml`, each family with its source. A published parameter count stands beside
-the sizes, so that a test can hold them against each other.
+The sizes are in `data/architectures.yaml`, each family with its source. The file also gives a published parameter count
+for each model, so that a test can compare it with the sizes.
 """
 
 import re
@@ -54,23 +54,24 @@ _DTYPE_OF_WORD = {
     **dict.fromkeys(("bf16", "bfloat16"), "bf16"),
     **dict.fromkeys(("fp16", "float16"), "fp16"),
 }
-"""Precision of the weights by the word in a name that states it; the first that is there counts."""
+"""Precision of the weights by the word in a name that states it; the first word found counts."""
 
 DEFAULT_DTYPE = "bf16"
-"""Precision of a checkpoint whose entry says nothing: most are in bf16, the older ones in fp16, which is as wide."""
+"""Precision of a checkpoint if its entry does not state one: most are in bf16, the older ones in fp16, which is as
+wide."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """An architecture, where its sizes come from, and who has it.
+    """An architecture, the source of its sizes, and the models that have it.
 
     Attributes:
-        architecture: The sizes.
-        family: Such as `llama-3`.
-        source: Who published the sizes, where.
-        published_parameters: As the publisher counts them; None if nobody published a count.
-        is_rounded: Whether the publisher rounds the count, or counts something more or less.
-        helm_models: HELM's names of the models that have it, the model itself before its derivatives.
+        architecture: Sizes of the architecture.
+        family: Family of the architecture, such as `llama-3`.
+        source: Publisher of the sizes, and the publication.
+        published_parameters: Number of parameters as counted by the publisher; None if no count was published.
+        is_rounded: True if the publisher rounds the count, or counts more or fewer parts.
+        helm_models: HELM's names of the models with this architecture, the model itself before its derivatives.
         other_names: Further names of such models, most of them Hugging Face ids.
         dtype: Precision of the weights in the publisher's checkpoint.
     """
@@ -90,8 +91,8 @@ class ArchitectureCatalog:
     """All known architectures.
 
     Attributes:
-        entries: By the architecture's name.
-        excluded: Models without an entry, with the reason.
+        entries: Entries by the architecture's name.
+        excluded: Reasons by model, for models without an entry.
     """
 
     entries: Mapping[str, CatalogEntry]
@@ -106,10 +107,10 @@ class ArchitectureCatalog:
         object.__setattr__(self, "_by_key", {name_key(name): entry for name, entry in reversed(named)})
 
     def find(self, name: str) -> CatalogEntry:
-        """Look one up by the architecture's name, or by a model or deployment that has it (see `of_model`).
+        """Look up an entry by the architecture's name, or by a model or deployment that has it (see `of_model`).
 
         Raises:
-            CatalogError: There is none; says why, where that is known.
+            CatalogError: The catalog has no such entry; the message gives the reason if it is known.
         """
         entry = self.entries.get(name) or self.of_model(name)
         if entry is None:
@@ -121,16 +122,17 @@ class ArchitectureCatalog:
         return entry
 
     def of_model(self, name: str) -> CatalogEntry | None:
-        """The entry of a model or a deployment, None if there is none.
+        """Return the entry of a model or a deployment, or None if the catalog does not know it.
 
-        By HELM's name of the model. Else by the rule that hosts rename models but keep family and size: the part after
-        the last slash is compared without case and hyphens and without words that do not change the architecture
-        (`instruct`, `chat`, `hf`, `turbo`, `fp8`, a context length …), so that `groq/llama3-70b-8192` is Llama 3 70B.
+        The entry is found by HELM's name of the model. Otherwise the rule is that hosts rename models but keep family
+        and size: the part after the last slash is compared without case and hyphens and without words that do not
+        change the architecture (`instruct`, `chat`, `hf`, `turbo`, `fp8`, a context length …), so that
+        `groq/llama3-70b-8192` is Llama 3 70B.
         """
         return self._by_model.get(name) or self._by_key.get(name_key(name))
 
     def dtype_of(self, name: str) -> str:
-        """Return the precision of a model's own weights: the one in its name, else that of its checkpoint, else bf16.
+        """Return the precision of a model's weights: the one in its name, or else that of its checkpoint, or else bf16.
 
         Example:
             >>> catalog = load_architectures()
@@ -144,7 +146,7 @@ class ArchitectureCatalog:
         return DEFAULT_DTYPE if entry is None else entry.dtype
 
     def with_entries(self, entries: Iterable[CatalogEntry]) -> "ArchitectureCatalog":
-        """The catalog with more entries; one of a name that is there replaces it."""
+        """Return the catalog with more entries; an added entry replaces one of the same name."""
         added = {entry.architecture.name: entry for entry in entries}
         return ArchitectureCatalog(MappingProxyType({**self.entries, **added}), self.excluded)
 
@@ -162,10 +164,10 @@ def dtype_in_name(name: str) -> str | None:
 
 @cache
 def load_architectures() -> ArchitectureCatalog:
-    """The packaged catalog.
+    """Return the packaged catalog.
 
     Returns:
-        Entries by name of the architecture; `find` looks one up by that or by HELM's name of a model.
+        Entries by name of the architecture; `find` looks one up by that name or by HELM's name of a model.
 
     Example:
         >>> from helm_efficiency import load_architectures
@@ -182,7 +184,7 @@ def load_architectures() -> ArchitectureCatalog:
 
 
 def load_user_architectures(path: Path) -> ArchitectureCatalog:
-    """The packaged catalog with the families of a user's own file of the same shape.
+    """Return the packaged catalog with the families of a user's own file of the same shape.
 
     Raises:
         FileFormatError: The file cannot be read, or an entry is wrong.
@@ -198,7 +200,7 @@ def load_user_architectures(path: Path) -> ArchitectureCatalog:
 
 @cache
 def name_key(name: str) -> str:
-    """Family and size from the name of a model or deployment: `llama370b` of `groq/llama3-70b-8192`."""
+    """Return family and size from the name of a model or deployment: `llama370b` for `groq/llama3-70b-8192`."""
     last = re.sub(r"\bv(\d)p(\d)", r"\1.\2", name.rsplit("/", 1)[-1].lower())
     return "".join(word for word in re.split(r"[-_ ]+", last) if word not in _SAME_ARCHITECTURE)
 
@@ -232,17 +234,17 @@ def _entries(families: Mapping[str, Any], where: str) -> Iterable[tuple[str, Cat
 def add_to_file(
     path: Path, architecture: Architecture, *, source: str, helm_models: Iterable[str] = ()
 ) -> CatalogEntry:
-    """Put an architecture into a user's own file, in place of an earlier one of that name.
+    """Write an architecture into a user's own file, in place of an earlier one of that name.
 
     Args:
-        path: Of the file; made if it is not there.
-        architecture: To keep.
-        source: Where its sizes come from.
+        path: Path of the file, which is made if it is missing.
+        architecture: Architecture to keep.
+        source: Source of its sizes.
         helm_models: HELM's names of the models that have it.
 
     Raises:
-        FileFormatError: The file is there and is not one of architectures.
-        OutputError: It cannot be written; an earlier one is as it was.
+        FileFormatError: The file exists and is not a file of architectures.
+        OutputError: The file cannot be written; an earlier one is left as it was.
     """
     families = {}
     if path.exists():

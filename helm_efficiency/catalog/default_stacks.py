@@ -1,12 +1,12 @@
-"""Coefficients of today's stacks that the package brings, so that an empty store can score today's models.
+"""Packaged coefficients of today's stacks, so that an empty store can score today's models.
 
-`data/default_stacks.json.gz` holds what `python -m helm_efficiency.profiling.simulated.defaults` wrote: simulated cells
-of open models on common accelerators and engines, fitted. Corrections learnt from public measurements are applied when
-they are read, so that a better table of corrections needs no new simulation. The tier is `simulated`.
+`data/default_stacks.json.gz` is written by `python -m helm_efficiency.profiling.simulated.defaults`: coefficients
+fitted to simulated cells of open models on common accelerators and engines. Corrections learnt from public measurements
+are applied when they are read, so that a better table of corrections needs no new simulation. The tier is `simulated`.
 
-A stack is named accelerator-engine-dtype, such as `h100-sxm-vllm-fp8`. With `native` for the dtype, every model has
-that of its own checkpoint. A model is spread over the fewest accelerators that hold it, or over 8 where the name ends
-in `-x8`.
+A stack is named accelerator-engine-dtype, such as `h100-sxm-vllm-fp8`. With `native` for the dtype, every model has the
+dtype of its own checkpoint. A model is spread over the fewest accelerators that hold it, or over 8 if the name ends in
+`-x8`.
 """
 
 import gzip
@@ -30,7 +30,7 @@ from helm_efficiency.core.transfer.architecture import Architecture, have_same_l
 from helm_efficiency.errors import UnknownDeploymentError
 
 DEFAULT_STACK = "h100-sxm-vllm-native"
-"""The stack that is assumed where none is named: what most public measurements of served models were made on."""
+"""Stack that is assumed by default: most public measurements of served models were made on it."""
 
 NATIVE = "native"
 ON_EIGHT = "-x8"
@@ -60,14 +60,14 @@ class SimulatedFit(NamedTuple):
         stack: Index of the stack.
         dtype: Number format of the weights.
         num_accelerators: Accelerators that share each layer.
-        is_native: Whether the dtype is that of the checkpoint.
-        is_fewest: Whether fewer accelerators would not hold the model.
-        prefill_s: Prefill at each of the table's prompt lengths.
-        decode_s_per_token: Decode step of each of the table's batch sizes, at an empty context.
+        is_native: True if the dtype is that of the checkpoint.
+        is_fewest: True if fewer accelerators would not hold the model.
+        prefill_s: Prefill seconds at each of the table's prompt lengths.
+        decode_s_per_token: Seconds of a decode step at each of the table's batch sizes, at an empty context.
         decode_s_per_context_token: Further seconds of a decode step for each token of context.
         batch_factors: Prefill factor of each of the table's batch sizes.
         tail: Linear and quadratic term of prefill beyond the longest prompt.
-        relative_error: How far simulated cells stray from these coefficients.
+        relative_error: Relative deviation of simulated cells from these coefficients.
     """
 
     model: int
@@ -88,9 +88,9 @@ class SimulatedName(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model of the table.
 
     Attributes:
-        name: In the architecture catalog, else on Hugging Face.
-        architecture: Sizes other than zero; empty where they cannot say the layers.
-        notes: What the simulation leaves out of the model.
+        name: Name in the architecture catalog, or else on Hugging Face.
+        architecture: Sizes other than zero; empty if they cannot describe the layers.
+        notes: Parts of the model that the simulation leaves out.
     """
 
     name: str
@@ -99,17 +99,17 @@ class SimulatedName(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SimulatedTable(msgspec.Struct, frozen=True):
-    """All that the package brings.
+    """All packaged coefficients.
 
     Attributes:
         versions: Versions of the software that simulated and fitted, by package.
-        made_on: ISO date.
+        made_on: ISO date of the simulation.
         prompt_tokens: Prompt lengths of the prefill knots.
-        batch_sizes: Batch sizes of the decode steps, 1 the first.
-        max_output_tokens: Longest output that was simulated.
-        models: Every model once.
-        stacks: Every accelerator and engine once.
-        fits: One a model, stack, dtype and number of accelerators.
+        batch_sizes: Batch sizes of the decode steps; the first is 1.
+        max_output_tokens: Tokens of the longest simulated output.
+        models: Models, each once.
+        stacks: Pairs of accelerator and engine, each once.
+        fits: Coefficients, one entry per model, stack, dtype and number of accelerators.
     """
 
     versions: dict[str, str]
@@ -126,11 +126,12 @@ def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fi
     """Return the packaged coefficients of a model, on every packaged stack or on one.
 
     Args:
-        model: Name in the architecture catalog, of HELM or of Hugging Face, or sizes: of the same layers.
+        model: Name in the architecture catalog, of HELM or of Hugging Face; or sizes, which match a model with the same
+            layers.
         stack: Name of a stack, see `default_stacks`; None for all.
 
     Returns:
-        Fits under the model's name, with intervals that hold for real servers; empty where there are none.
+        Fits under the model's name, with intervals that hold for real servers; empty without packaged coefficients.
 
     Example:
         >>> from helm_efficiency.catalog.default_stacks import default_fits
@@ -150,7 +151,7 @@ def default_fit(model: str | Architecture, stack: str = DEFAULT_STACK) -> Fit:
     """Return the packaged coefficients of a model on one stack.
 
     Raises:
-        UnknownDeploymentError: There are none; says which stacks there are for the model.
+        UnknownDeploymentError: The model has no coefficients on the stack; the message lists the model's stacks.
     """
     fits = default_fits(model, stack)
     if fits:
@@ -164,12 +165,12 @@ def default_fit(model: str | Architecture, stack: str = DEFAULT_STACK) -> Fit:
 
 
 def default_stacks() -> tuple[str, ...]:
-    """Names of all packaged stacks."""
+    """Return the names of all packaged stacks."""
     return tuple(sorted({named for fit in _table().fits for named in _names(fit)}))
 
 
 def default_models() -> tuple[str, ...]:
-    """Names of all models with packaged coefficients, as in the architecture catalog, else as on Hugging Face."""
+    """Return the names of all models with packaged coefficients, in the architecture catalog or else on Hugging Face."""
     return tuple(sorted(model.name for model in _table().models))
 
 
@@ -181,7 +182,7 @@ class _Found:
 
 
 def _find(model: str | Architecture) -> _Found | None:
-    """Return a model of the table by its name, else by the layers of what the catalog knows by that name."""
+    """Return a model of the table by its name, or else by the layers of the catalog's architecture of that name."""
     by_name = _by_name()
     if isinstance(model, str):
         index = by_name.get(model.lower(), by_name.get(name_key(model)))

@@ -1,8 +1,8 @@
-"""Keys of the accelerator catalog by the names that drivers and benchmark tools give to devices."""
+"""Map device names, as drivers and benchmark tools write them, to keys of the accelerator catalog."""
 
 import re
 
-# (pattern in the name of a device, key of the catalog); the first match counts
+# pairs of (pattern in the name of a device, key of the catalog); the first match counts
 _ACCELERATORS = (
     (r"GB300", "gb300"),
     (r"B300", "b300"),

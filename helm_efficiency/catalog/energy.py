@@ -26,13 +26,13 @@ class PublishedEnergy:
 def published_energy(
     stack: Stack, architecture: Architecture | None, lengths: tuple[float, float], *, batch: float
 ) -> PublishedEnergy | None:
-    """Return the energy of one request on a loaded server, or None where nothing was published for it.
+    """Return the energy of one request on a loaded server, or None if nothing was published for it.
 
     Args:
         stack: Accelerators and precision of the weights.
         architecture: Sizes of the model; None if unknown.
         lengths: Mean prompt and output tokens.
-        batch: Mean number of requests in the running batch; below 8 nothing was measured.
+        batch: Mean number of requests in the running batch; the measurements begin at 8.
 
     Example:
         >>> from helm_efficiency import Stack, load_architectures

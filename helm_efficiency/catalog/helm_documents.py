@@ -1,8 +1,8 @@
-"""What HELM's own files say of models, deployments and leaderboards, with or without an installed crfm-helm.
+"""Read HELM's own files on models, deployments and leaderboards, with or without an installed crfm-helm.
 
-The files of the installed crfm-helm come first. Without it, a dated snapshot of the facts that scoring reads stands in
-(`data/helm_snapshot.json.gz`): names, tags, access, sizes and clients' model names, no prose. Written by
-`python -m helm_efficiency.catalog.helm_documents` in an environment that has crfm-helm.
+The files of the installed crfm-helm come first. Without it, a dated snapshot of the facts that scoring reads is used
+(`data/helm_snapshot.json.gz`): names, tags, access, sizes and clients' model names, no prose. The snapshot is written
+by `python -m helm_efficiency.catalog.helm_documents` in an environment that has crfm-helm.
 """
 
 import gzip
@@ -27,9 +27,9 @@ _KEPT = {
     "model_deployments": ("name", "model_name", "tokenizer_name", "client_spec"),
     "tokenizer_configs": ("name", "tokenizer_spec"),
 }
-"""Facts of each entry of HELM's configuration files that scoring reads."""
+"""Keys that scoring reads in each entry of HELM's configuration files."""
 _KEPT_ARGUMENTS = ("_model", "_model_name", "_model_id", "pretrained_model_name_or_path")
-"""Ends of the names of those arguments of clients and tokenizers that name a model."""
+"""Endings of the argument names of clients and tokenizers that name a model."""
 
 
 @cache
@@ -72,7 +72,7 @@ def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
 
 
 def helm_source() -> str:
-    """Return where these facts come from: the installed crfm-helm, or the snapshot with its date."""
+    """Return the source of these facts: the installed crfm-helm, or the snapshot with its date."""
     if _installed("helm.config") is not None:
         return f"crfm-helm {importlib.metadata.version('crfm-helm')}"
     snapshot = _snapshot()
@@ -80,7 +80,7 @@ def helm_source() -> str:
 
 
 _RUN_GROUPS = re.compile(r"^run_groups:.*?(?=^\w|\Z)", re.MULTILINE | re.DOTALL)
-"""That part of a schema: the rest takes as long again to read."""
+"""Part of a schema that lists its run groups: reading the rest would take as long again."""
 
 
 def _run_groups(file: Traversable) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def _run_groups(file: Traversable) -> list[dict[str, Any]]:
 
 
 def _installed(package: str) -> Traversable | None:
-    """Return the files of one of HELM's packages; None where crfm-helm is not installed."""
+    """Return the files of one of HELM's packages; None if crfm-helm is not installed."""
     try:
         return files(package)
     except ModuleNotFoundError:
@@ -112,7 +112,7 @@ def make_snapshot(on: date) -> bytes:
 
 
 def _facts(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return the facts of an entry; of a client or tokenizer its class and the models that it names."""
+    """Return the facts of an entry; for a client or tokenizer, its class and the models that it names."""
     kept = {key: entry[key] for key in keys if entry.get(key) is not None}
     for key in ("client_spec", "tokenizer_spec"):
         if key in kept:

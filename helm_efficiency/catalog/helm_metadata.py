@@ -1,4 +1,4 @@
-"""What HELM knows of each deployment: its model, whether the weights are open, and what it takes and gives."""
+"""HELM's facts on each deployment: its model, whether the weights are open, and the media of its input and output."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ _OTHER_TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class HelmDeployment:
-    """A deployment of HELM with what its model's metadata say.
+    """A deployment of HELM with the metadata of its model.
 
     Attributes:
         name: HELM's `model_deployment`.
-        model: HELM's `model`; equal to `name` where the deployment names none.
-        is_open: Whether the metadata call the weights open.
-        other_than_text: What the model does besides or instead of text, in words; empty for a text model.
-        num_parameters: As the metadata have it; often rounded, sometimes wrong.
+        model: HELM's `model`; equal to `name` if the deployment does not name one.
+        is_open: True if the metadata call the weights open.
+        other_than_text: Description of what the model does in addition to text or instead of it; empty for a text
+            model.
+        num_parameters: Number of parameters in the metadata; often rounded, sometimes wrong.
     """
 
     name: str
@@ -36,7 +37,7 @@ class HelmDeployment:
 
 
 def helm_deployments() -> list[HelmDeployment]:
-    """All deployments that the installed HELM ships, in its order."""
+    """Return all deployments that the installed HELM ships, in its order."""
     metadata = {model["name"]: model for model in helm_config("model_metadata")}
     deployments = []
     for deployment in helm_config("model_deployments"):
@@ -64,13 +65,13 @@ _KG_PER_TONNE = 1000.0
 
 
 def training_stats(deployment: str) -> dict[str, float]:
-    """HELM's training figures of a deployment.
+    """Return HELM's training figures of a deployment.
 
     Args:
-        deployment: HELM's name.
+        deployment: HELM's name of the deployment.
 
     Returns:
-        `training_co2_cost` in kg and `training_energy_cost` in MWh; what HELM does not know is absent, never 0.
+        `training_co2_cost` in kg and `training_energy_cost` in MWh; figures unknown to HELM are absent, never 0.
     """
     table = training_figures()
     found = {}
@@ -85,7 +86,8 @@ BOOKKEEPING_PREFIXES = (
     *("num_", "max_num_", "finish_reason_", "inference_", "training_", "estimated_", "platt_", "ece_"),
     *("idealized_", "loaded_", "api_cost_", "prompt_tokens_from_", "output_tokens_from_"),
 )
-"""Stats whose names begin so count, time, price or calibrate; they do not score an answer. The second line is ours."""
+"""Prefixes of the names of stats that count, time, price or calibrate; they do not score an answer. The second line
+holds the prefixes of this package."""
 
 BOOKKEEPING_NAMES = frozenset(
     {
@@ -107,7 +109,7 @@ BOOKKEEPING_NAMES = frozenset(
 
 @lru_cache(maxsize=4096)
 def is_score(name: str) -> bool:
-    """Whether a HELM stat scores an answer, as against bookkeeping and efficiency.
+    """Return True if a HELM stat scores an answer, as opposed to bookkeeping and efficiency.
 
     >>> [name for name in ("exact_match", "num_prompt_tokens", "finish_reason_stop", "logprob") if is_score(name)]
     ['exact_match']
@@ -116,10 +118,10 @@ def is_score(name: str) -> bool:
 
 
 def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], available: Collection[str]) -> str | None:
-    """Name of a run's main score, or None where it cannot be known.
+    """Return the name of a run's main score, or None if it is unknown.
 
-    HELM's leaderboards say it for each group of runs; else it is the first name that a metric was asked for; else
-    the only one there is.
+    HELM's leaderboards state it for each group of runs. Otherwise it is the first name that a metric was asked for, or
+    the only score of the run.
 
     Args:
         groups: Groups of the run spec.

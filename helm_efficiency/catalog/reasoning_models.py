@@ -1,4 +1,4 @@
-"""Which models write reasoning tokens, so that output tokens that were counted from text alone can be doubted.
+"""Look up which models write reasoning tokens, so that output tokens counted from text alone can be doubted.
 
 The facts are in `data/reasoning_models.yaml`, each with its source and the day from which it holds.
 """
@@ -14,13 +14,13 @@ from helm_efficiency.catalog.user_files import parse_yaml
 
 @dataclass(frozen=True, slots=True)
 class ReasoningFact:
-    """Whether the models of some names reason.
+    """A fact on whether models with some names reason.
 
     Attributes:
-        patterns: Shell patterns of names.
-        reasons: True by default or always, False never, None where the name does not tell.
+        patterns: Shell patterns of model names.
+        reasons: True if the models reason by default or always, False if never, None if the name does not tell.
         since: First day on which the fact holds.
-        source: Publication that says so.
+        source: Publication that states the fact.
     """
 
     patterns: tuple[str, ...]
@@ -30,14 +30,14 @@ class ReasoningFact:
 
 
 def is_reasoning_model(name: str, day: date | None = None) -> bool | None:
-    """Tell whether a model writes reasoning tokens unless it is told otherwise.
+    """Return whether a model writes reasoning tokens by default.
 
     Args:
         name: Name of a model or deployment, with or without its publisher.
         day: Day of the request; today by default.
 
     Returns:
-        True, False, or None where the table does not know the model or the mode depends on the request.
+        True, False, or None if the table does not know the model or the mode depends on the request.
 
     Example:
         >>> from datetime import date
@@ -51,7 +51,7 @@ def is_reasoning_model(name: str, day: date | None = None) -> bool | None:
 
 
 def reasoning_fact(name: str, day: date | None = None) -> ReasoningFact | None:
-    """Find the row of the table that holds for a model on a day, or None."""
+    """Return the row of the table that applies to a model on a day, or None."""
     first_day, facts = _packaged()
     when = day or date.today()
     if when < first_day.since:
@@ -69,7 +69,7 @@ def reasoning_fact(name: str, day: date | None = None) -> ReasoningFact | None:
 
 @cache
 def _packaged() -> tuple[ReasoningFact, tuple[ReasoningFact, ...]]:
-    """Read the table: what holds for every model before its `since`, and the rows in order."""
+    """Read the table: the fact for every model before the first day of the table, and the rows in order."""
     where = "data/reasoning_models.yaml"
     document = parse_yaml(files("helm_efficiency.catalog").joinpath(where).read_text(encoding="utf-8"), where)
     first_day: date = document["first_day"]

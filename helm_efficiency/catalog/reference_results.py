@@ -1,7 +1,7 @@
 """Published results to compare with: the ten models of Narayanan et al., NeurIPS 2023.
 
-The figures stand in `data/paper_2023.csv`, one row a scenario and model; what belongs to a model, a stack or the whole,
-the sources among it, in `data/paper_2023.yaml`.
+The figures are in `data/paper_2023.csv`, one row per scenario and model. Facts on a model, a stack or the whole paper,
+including the sources, are in `data/paper_2023.yaml`.
 """
 
 import csv
@@ -24,8 +24,8 @@ class PaperModel:
     Attributes:
         name: HELM's name of the deployment.
         label: Name in the published figures.
-        parameters: Weights, as plotted.
-        num_accelerators: How many the paper bills, by stack.
+        parameters: Number of weights, as plotted.
+        num_accelerators: Number of accelerators that the paper bills, by stack.
         tier: Tier of evidence for its idealized runtimes.
     """
 
@@ -43,7 +43,7 @@ class PaperStack:
     Attributes:
         detail: Accelerator, engine and dtype.
         usd_per_accelerator_hour: Exact price, as billed by the paper.
-        price_source: Whose price that is.
+        price_source: Publisher of the price.
     """
 
     detail: str
@@ -57,16 +57,16 @@ class PaperResult:
 
     Attributes:
         scenario: HELM's run name without the model.
-        model: `PaperModel.name`.
-        num_correct: Exact matches.
-        num_instances: Of so many, perturbed copies counted.
+        model: Name of the model, as `PaperModel.name`.
+        num_correct: Number of exact matches.
+        num_instances: Number of instances, including perturbed copies.
         raw_s: Observed runtime.
-        denoised_s: None where the authors have none.
-        idealized_s: By stack; a stack is absent where the authors have none.
-        flops: Of a forward pass over prompt and output, for one instance.
-        mean_tokens: Prompt and output tokens less one.
-        first_prompt_tokens: Of the first instance, which alone the published figures show.
-        first_output_tokens: Likewise.
+        denoised_s: Denoised runtime; None if the authors have no value.
+        idealized_s: Idealized runtime by stack; a stack is absent if the authors have no value.
+        flops: Operations of a forward pass over prompt and output, for one instance.
+        mean_tokens: Mean of prompt and output tokens less one.
+        first_prompt_tokens: Prompt tokens of the first instance, which alone the published figures show.
+        first_output_tokens: Output tokens of the first instance.
         published_s: Idealized runtime in the published figure.
         published_usd: Idealized cost in the published figure.
     """
@@ -88,14 +88,14 @@ class PaperResult:
 
 @dataclass(frozen=True, slots=True)
 class PaperResults:
-    """All of it.
+    """All results of the paper.
 
     Attributes:
-        results: By scenario, in the order published, then model.
-        models: By name.
-        stacks: By name: `a100`, `v100`.
-        source: Where the figures come from.
-        remarks: What is wrong with, or odd about, the published figures.
+        results: Results by scenario, in the published order, then by model.
+        models: Models by name.
+        stacks: Stacks by name: `a100`, `v100`.
+        source: Origin of the figures.
+        remarks: Errors and oddities of the published figures.
     """
 
     results: tuple[PaperResult, ...]
@@ -107,7 +107,7 @@ class PaperResults:
 
 @cache
 def paper_2023() -> PaperResults:
-    """Figures of the paper, as transcribed."""
+    """Return the figures of the paper, as transcribed."""
     folder = files("helm_efficiency.catalog") / "data"
     facts = yaml.safe_load((folder / "paper_2023.yaml").read_text(encoding="utf-8"))
     rows = csv.DictReader((folder / "paper_2023.csv").read_text(encoding="utf-8").splitlines())
@@ -148,21 +148,21 @@ def _result(row: Mapping[str, str]) -> PaperResult:
 
 
 def paper_deployments() -> tuple[str, ...]:
-    """HELM's names of the paper's ten models."""
+    """Return HELM's names of the paper's ten models."""
     return tuple(paper_2023().models)
 
 
 def paper_num_accelerators(deployment: str, accelerator: str) -> int:
-    """Accelerators that the paper ran a model on.
+    """Return the number of accelerators on which the paper ran a model.
 
-    No rule is written down there; the counts are the tensor-parallel width that was profiled.
+    The paper does not state a rule; the counts are the tensor-parallel width that was profiled.
 
     Args:
-        deployment: HELM's name.
-        accelerator: A key of the accelerator catalog that begins with `a100` or `v100`.
+        deployment: HELM's name of the deployment.
+        accelerator: Key of the accelerator catalog that begins with `a100` or `v100`.
 
     Raises:
-        CatalogError: The paper has no such model or ran nothing on such an accelerator.
+        CatalogError: The paper has no such model, or no runs on such an accelerator.
     """
     generation = accelerator.partition("-")[0]
     model = paper_2023().models.get(deployment)

@@ -1,6 +1,7 @@
-"""What a score means, by its name: whether it counts right answers, and between which ends it lies.
+"""Meaning of a score, by its name: whether it counts right answers, and the ends of its scale.
 
-It is never told from the values of a run: five answers that a jury rated 1 of 5, the worst, look like five right ones.
+The meaning is never inferred from the values of a run: five answers that a jury rated 1 of 5, the worst, look like five
+right ones.
 """
 
 import re
@@ -18,7 +19,7 @@ from helm_efficiency.core.arrays import FloatArray
 
 
 class ScoreKind(StrEnum):
-    """What a score counts."""
+    """Quantity that a score counts."""
 
     correctness = "correctness"
     graded = "graded"
@@ -30,10 +31,11 @@ class ScoreScale:
     """Scale and meaning of a score.
 
     Attributes:
-        kind: `correctness`: share of right answers. `graded`: any other number between two ends. `open`: no upper end.
+        kind: Kind of the score. `correctness`: share of right answers. `graded`: any other number between two ends.
+            `open`: no upper end.
         low: Lower end of the scale.
-        high: Upper end; of no meaning for an open scale.
-        lower_is_better: Direction.
+        high: Upper end of the scale; meaningless for an open scale.
+        lower_is_better: Direction of the scale; True if less is better.
     """
 
     kind: ScoreKind
@@ -42,7 +44,7 @@ class ScoreScale:
     lower_is_better: bool = False
 
     def normalized(self, score: "FloatArray") -> "FloatArray":
-        """Return scores on a scale of 0, the worst, to 1, the best; NaN where the scale is open."""
+        """Return scores on a scale of 0, the worst, to 1, the best; NaN if the scale is open."""
         if self.kind is ScoreKind.open:
             return np.full_like(score, np.nan)
         share = (score - self.low) / (self.high - self.low)
@@ -50,7 +52,7 @@ class ScoreScale:
 
 
 def score_scale(name: str | None) -> ScoreScale | None:
-    """Return scale and meaning of a score, None where the catalog does not know it.
+    """Return scale and meaning of a score, or None if the catalog does not know it.
 
     Example:
         >>> score_scale("quasi_exact_match@5").kind.value, score_scale("medi_qa_accuracy").high
@@ -62,19 +64,19 @@ def score_scale(name: str | None) -> ScoreScale | None:
 
 
 def counts_correct_answers(names: Iterable[str | None]) -> bool:
-    """Tell whether there are scores and all of them are shares of right answers."""
+    """Return True if there are scores and all of them are shares of right answers."""
     scales = [score_scale(name) for name in names]
     return bool(scales) and all(scale is not None and scale.kind is ScoreKind.correctness for scale in scales)
 
 
 def is_lower_better(names: Iterable[str]) -> bool:
-    """Tell whether there are scores and less is better for all of them."""
+    """Return True if there are scores and less is better for all of them."""
     scales = [score_scale(name) for name in names]
     return bool(scales) and all(scale is not None and scale.lower_is_better for scale in scales)
 
 
 def have_one_scale(names: Sequence[str]) -> bool:
-    """Tell whether scores can be averaged as they are: they have the same ends and direction, or the same name."""
+    """Return True if scores can be averaged as they are: they have the same ends and direction, or the same name."""
     scales = {score_scale(name) for name in names}
     if None in scales or any(scale is not None and scale.kind is ScoreKind.open for scale in scales):
         return len(names) <= 1
@@ -82,14 +84,14 @@ def have_one_scale(names: Sequence[str]) -> bool:
 
 
 def on_one_scale(names: Sequence[str]) -> Callable[[Sequence[str], FloatArray], FloatArray]:
-    """Return what maps scores to a scale that all of them share.
+    """Return a function that maps scores to a common scale.
 
     Args:
-        names: All scores that are to be averaged.
+        names: Names of all scores to average.
 
     Returns:
-        Function of the names of some of the scores and their values: the values themselves where all scales are alike,
-        else values from 0, the worst, to 1, the best; NaN where the scale is not known or has no end.
+        Function of the names of some of the scores and their values. It returns the values themselves if all scales are
+        alike, and otherwise values from 0, the worst, to 1, the best; NaN if the scale is unknown or has no end.
     """
     if have_one_scale(names):
         return lambda _, values: values

@@ -1,7 +1,7 @@
-"""How far simulated times are off real servers, by engine, accelerator generation, number format and kind of model.
+"""Corrections of simulated times to real servers, by engine, accelerator generation, number format and kind of model.
 
 `data/simulation_corrections.csv` is learnt from public measurements of served models by `benchmarks/modern.py --learn`,
-with partial pooling: `*` stands for anything that was not measured, and has the wider interval of what is not known.
+with partial pooling: `*` means any value that was not measured, and has the wider interval of an unknown one.
 """
 
 import csv
@@ -38,7 +38,7 @@ def simulation_correction(stack: Stack, architecture: Architecture | None = None
 
     Args:
         stack: Engine, accelerator and number format of the weights.
-        architecture: Sizes of the model; None where they are not known.
+        architecture: Sizes of the model; None if unknown.
     """
     kind = ANY if architecture is None else kind_of(architecture)
     asked = (stack.engine, GENERATIONS.get(stack.accelerator, ANY), stack.dtype, kind)

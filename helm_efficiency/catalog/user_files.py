@@ -1,4 +1,4 @@
-"""Price files of users: checked rows, exact decimals, dates. What is wrong is said with its file, row and column."""
+"""Read users' price files: checked rows, exact decimals, dates. Error messages name the file, row and column."""
 
 import csv
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ def read_text(path: Path) -> str:
     """Read a price file.
 
     Raises:
-        FileFormatError: It is missing, too large or not text.
+        FileFormatError: The file is missing, too large or not text.
     """
     try:
         return read_bytes(path).decode()
@@ -30,7 +30,7 @@ def read_csv_rows(path: Path, *, needed: Collection[str], optional: Collection[s
     """Read the rows of a CSV file with a header.
 
     Raises:
-        FileFormatError: It cannot be read, or its columns are not the ones expected.
+        FileFormatError: The file cannot be read, or its columns are not the expected ones.
     """
     reader = csv.DictReader(read_text(path).splitlines())
     try:
@@ -42,10 +42,10 @@ def read_csv_rows(path: Path, *, needed: Collection[str], optional: Collection[s
 
 
 def check_names(names: Collection[Any], *, needed: Collection[str], optional: Collection[str], where: str) -> None:
-    """Check that the needed columns or keys are there and no unknown ones.
+    """Check that all needed columns or keys are present, and that all present ones are known.
 
     Raises:
-        FileFormatError: They are not.
+        FileFormatError: A name is missing or unknown.
     """
     unknown = sorted(str(name) for name in names if name not in needed and name not in optional)
     missing = [name for name in needed if name not in names]
@@ -58,20 +58,20 @@ def check_names(names: Collection[Any], *, needed: Collection[str], optional: Co
 
 
 _MOST_USD = 10**9
-"""Dollars that a price may be, so that sums stay numbers: a thousand million an hour is no price of anything."""
+"""Limit of a price in dollars, so that sums do not overflow; real prices are far below a thousand million an hour."""
 
 
 def usd(row: Mapping[str, Any], column: str, where: str, *, zero: bool = False) -> Decimal:
     """Return an exact amount of dollars.
 
     Args:
-        row: Of the file.
-        column: Which one.
+        row: Row of the file.
+        column: Name of the column.
         where: File and row, for messages.
-        zero: Whether 0 is a price; otherwise it is a mistake for an unknown one.
+        zero: True if 0 is a valid price; otherwise it is taken for a mistaken unknown price.
 
     Raises:
-        FileFormatError: Missing, not a number, negative, far too large, or 0 where that is no price.
+        FileFormatError: The amount is missing, not a number, negative, far too large, or 0 if that is not a price.
     """
     given = row.get(column)
     try:
@@ -87,10 +87,10 @@ def usd(row: Mapping[str, Any], column: str, where: str, *, zero: bool = False) 
 
 
 def day(row: Mapping[str, Any], where: str) -> date:
-    """The date of a row.
+    """Return the date of a row.
 
     Raises:
-        FileFormatError: It is not like 2026-06-30.
+        FileFormatError: The date is not like 2026-06-30.
     """
     given = row["date"]
     try:
@@ -100,10 +100,10 @@ def day(row: Mapping[str, Any], where: str) -> date:
 
 
 def text(row: Mapping[str, Any], column: str, where: str) -> str:
-    """A text that is not empty, on one line.
+    """Return a text that is not empty, on one line.
 
     Raises:
-        FileFormatError: It is empty.
+        FileFormatError: The text is empty.
     """
     value = " ".join(str(row.get(column) or "").split())
     if not value:
@@ -112,14 +112,14 @@ def text(row: Mapping[str, Any], column: str, where: str) -> str:
 
 
 _MOST_VALUES = 1_000_000
-"""With each alias counted as what it stands for: a few lines of aliases of aliases stand for billions of values."""
+"""Limit of values after expanding aliases: a few lines of aliases of aliases can expand to billions of values."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The value in a YAML file.
+    """Return the value in a YAML file.
 
     Raises:
-        FileFormatError: It cannot be read, is too large, or is not YAML.
+        FileFormatError: The file cannot be read, is too large, or is not YAML.
     """
     try:
         return parse_yaml(read_bytes(path).decode(), str(path))
@@ -128,14 +128,14 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text.
+    """Return the value of a YAML text.
 
     Args:
-        text: YAML.
+        text: Text in YAML.
         where: File, for messages.
 
     Raises:
-        FileFormatError: It is not YAML.
+        FileFormatError: The text is not YAML, or holds too many values.
     """
     try:
         document = yaml.load(text, Loader=_Loader)
@@ -149,19 +149,19 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 _MOST_MERGES = 10
-"""Mappings that one mapping may be merged with (`<<`): merges of merges multiply. A catalog has one."""
+"""Limit of mappings that one mapping may be merged with (`<<`): merges of merges multiply. A catalog needs one."""
 
 _MOST_NUMBER_KEYS = 100
-"""Keys of one mapping that may be no text: numbers of equal hash take as many comparisons as the square of them."""
+"""Limit of keys of one mapping that are not text: n numbers of equal hash take about n² comparisons."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain YAML in time that is in proportion to its length."""
+    """Loader that reads plain YAML in time proportional to its length."""
 
     num_pairs = 0
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put merged mappings in place of `<<`, as long as they do not multiply."""
+        """Replace `<<` by the merged mappings, as long as they do not multiply."""
         merges = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
         if sum(len(value.value) if isinstance(value, yaml.SequenceNode) else 1 for value in merges) > _MOST_MERGES:
             raise ConstructorError(None, None, f"more than {_MOST_MERGES} mappings merged into one", node.start_mark)
@@ -174,11 +174,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def _num_values(value: Any, known: dict[int, int]) -> int:
-    """How many values there are, those that are there twice counted twice; endlessly many for one that holds itself."""
+    """Count the values, with repeated ones counted each time; above the limit for a value that contains itself."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = _MOST_VALUES + 1  # until it is counted: then it holds itself
+        known[id(value)] = _MOST_VALUES + 1  # until it is counted; if it is met again before, it contains itself
         parts = value if isinstance(value, list) else value.values()
         known[id(value)] = 1 + sum(_num_values(part, known) for part in parts)
     return known[id(value)]

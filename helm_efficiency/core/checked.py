@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def checked(item: T) -> T:
-    """Return the dataclass instance itself if each field has its annotated type; of containers only the kind is checked.
+    """Return the dataclass instance itself if each field has its annotated type (of containers, only their kind).
 
     Raises:
         InputError: A field has another type; the message names it.

@@ -170,7 +170,7 @@ def default_stacks() -> tuple[str, ...]:
 
 
 def default_models() -> tuple[str, ...]:
-    """Return the names of all models with packaged coefficients, in the architecture catalog or else on Hugging Face."""
+    """Return the names of all models with packaged coefficients: the catalog's names, or else Hugging Face's."""
     return tuple(sorted(model.name for model in _table().models))
 
 

@@ -1,11 +1,11 @@
-"""How efficient each model of an evaluation is, beside how capable, fairly between providers.
+"""Measure how efficient each model of an evaluation is, in addition to how capable, fairly between providers.
 
     import helm_efficiency as he
 
     fit = he.Store("efficiency.sqlite").fit("me/model")
     runtime = fit.coefficients.predict(prompt_tokens=[128, 512], output_tokens=64)
 
-What stands in `__all__` is the public surface: docs/python.md lists it and says what is promised of it. Everything else
+The names in `__all__` are the public interface: docs/python.md lists them and says what is promised. Everything else
 may change between versions. Each name is imported when it is first used, so that importing the package costs nothing.
 """
 
@@ -240,10 +240,10 @@ _HOMES: dict[str, str] = {
     "summarize": "rescoring.rescore",
     "validate": "core.fitting.validation",
 }
-"""Where each name is at home: a module of this package and, where it is called otherwise there, its name."""
+"""Module of this package that defines each name, followed by the name in that module if it differs."""
 
 
-if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used (PEP 562)."""

@@ -1,6 +1,6 @@
-"""Encode and decode dataclasses as JSON: what the store keeps, and what `export` and `import` exchange.
+"""Encode and decode dataclasses as JSON, for the store and for the files of `export` and `import`.
 
-msgspec checks every field against its annotation, so damaged or hostile data fails here and not where it is used.
+msgspec checks every field against its annotation, so damaged or hostile data fails here and not later in use.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ def encode(item: Any) -> bytes:
     """Return the JSON of a dataclass.
 
     Raises:
-        TypeError: It holds something that JSON cannot.
-        InputError: It holds a name that is not UTF-8.
+        TypeError: The dataclass holds a value that JSON cannot represent.
+        InputError: The dataclass holds a name that is not UTF-8.
     """
     try:
         return msgspec.json.encode(item)
@@ -44,7 +44,7 @@ def to_plain(item: Any) -> Any:
 
 
 def from_plain(value: Any, kind: type[T]) -> T:
-    """Return the dataclass in plain JSON values, which people may have written by hand.
+    """Return the dataclass in plain JSON values, which may have been written by hand.
 
     Raises:
         InputError: A field is missing, unknown, of the wrong type or out of range.
@@ -58,7 +58,7 @@ def from_plain(value: Any, kind: type[T]) -> T:
 
 
 def _refuse_unknown(given: Any, kept: Any, kind: type) -> None:
-    """Fail on a key that decoding passed over: msgspec ignores unknown fields of dataclasses."""
+    """Fail on a key that decoding skipped: msgspec ignores unknown fields of dataclasses."""
     if isinstance(given, Mapping) and isinstance(kept, Mapping):
         unknown = sorted(map(str, given.keys() - kept.keys()))
         if unknown:
@@ -75,6 +75,6 @@ def _refusal(kind: type, error: Exception) -> InputError:
 
 
 def _name(kind: type) -> str:
-    own = (get_args(kind) or (kind,))[0].__name__  # of a generic: what it holds
+    own = (get_args(kind) or (kind,))[0].__name__  # for a generic, the type that it holds
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in own)
     return f"{'' if own.endswith('s') else 'a '}{words.strip()}"

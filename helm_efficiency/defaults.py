@@ -1,9 +1,9 @@
-"""Where things are unless the user says otherwise. Imports nothing heavy: every command's help shows these."""
+"""Default paths. This module imports nothing heavy, because every command's help shows the defaults."""
 
 from pathlib import Path
 
 DEFAULT_STORE = Path("prod_env/efficiency.sqlite")
-"""The coefficient store, beside HELM's own files."""
+"""Path of the coefficient store, next to HELM's own files."""
 
 DEFAULT_ARCHITECTURES = Path("prod_env/architectures.yaml")
-"""The user's own architectures."""
+"""Path of the file with the user's own architectures."""

@@ -1,4 +1,4 @@
-"""Errors a user can cause or meet. Each message says what was given, what was expected and what to do next."""
+"""Errors that a user can cause or meet. Each message says what was given, what was expected and what to do next."""
 
 import contextlib
 import traceback
@@ -11,23 +11,23 @@ class EfficiencyError(Exception):
 
 
 class InputError(EfficiencyError):
-    """A value, a file or a folder that the user named is not what it should be."""
+    """A value, a file or a folder that the user named is invalid."""
 
 
 class FileFormatError(InputError):
-    """A file cannot be read as what it was taken for; the message names the file, the line and what was expected."""
+    """A file cannot be read in the expected format; the message names the file, the line and the expected content."""
 
 
 class InsufficientMeasurementsError(EfficiencyError):
-    """The measurements do not determine what was asked for; the message says which ones are missing."""
+    """The measurements do not determine the requested result; the message says which ones are missing."""
 
 
 class StoreError(EfficiencyError):
-    """The coefficient store is not ours, is damaged, or is of a newer schema."""
+    """The coefficient store is not one of this package, is damaged, or has a newer schema."""
 
 
 class UnknownDeploymentError(EfficiencyError):
-    """There are no coefficients for a deployment on a stack; the message lists what there is."""
+    """The coefficients of a deployment on a stack are missing; the message lists the available ones."""
 
 
 class CatalogError(EfficiencyError):
@@ -39,7 +39,7 @@ class ProfilingError(EfficiencyError):
 
 
 class OutputError(EfficiencyError):
-    """A file could not be written, as on a full disk; what stood there before is unharmed."""
+    """A file could not be written, as on a full disk; the earlier file is unharmed."""
 
 
 class MissingExtraError(EfficiencyError):
@@ -48,12 +48,12 @@ class MissingExtraError(EfficiencyError):
 
 @contextlib.contextmanager
 def failing_alone(source: str) -> Iterator[None]:
-    """Raise InputError for any error that nobody foresaw, so that one run of an archive never ends the others.
+    """Raise InputError for any unforeseen error, so that one run of an archive never stops the others.
 
-    Errors of this package and of the file system pass as they are; whoever works on many runs expects them.
+    Errors of this package and of the file system pass unchanged; callers that work on many runs expect them.
 
     Args:
-        source: The run that is read or written, for the message.
+        source: Run that is read or written, for the message.
 
     Raises:
         InputError: The work failed in a way that is a defect of this package, or of an adapter of another one.
@@ -87,10 +87,10 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with an escape for each character that would break the line, steer a terminal or turn what follows.
+    """Return text with an escape for each character that breaks lines, controls terminals or changes text direction.
 
-    Names of files and models come from strangers. Whatever shows them, as text, Markdown, LaTeX, CSV, HTML or a figure,
-    passes them through here.
+    Names of files and models are untrusted. All code that shows them, as text, Markdown, LaTeX, CSV, HTML or a figure,
+    must pass them through this function.
 
     >>> printable("llama\\x1b[2J")
     'llama\\\\x1b[2J'

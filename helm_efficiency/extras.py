@@ -1,4 +1,4 @@
-"""Packages that only some commands need: extras of this package, so that scoring installs without them."""
+"""Extras of this package: packages that only some commands need, so that scoring installs without them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from helm_efficiency.errors import MissingExtraError
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Around imports of what an extra brings.
+    """Enclose imports of the modules that an extra installs.
 
     Args:
-        extra: Its name in setup.cfg, such as "report".
+        extra: Name of the extra in setup.cfg, such as "report".
 
     Raises:
-        MissingExtraError: A module that is imported within is not installed.
+        MissingExtraError: A module that is imported within the context is not installed.
     """
     try:
         yield
@@ -34,11 +34,11 @@ EXTRA_OF = {
     "pynvml": "energy",
     "aiconfigurator_core": "stacks",
 }
-"""Extra of this package that brings a module."""
+"""Extra of this package that installs each module."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """Return one line about a module that an extra brings; None for any other module.
+    """Return one line about a module that an extra installs; None for any other module.
 
     >>> missing_extra(ModuleNotFoundError(name="torch.nn"))
     "This needs torch, which is not installed: pip install 'helm-efficiency[profile]'."

@@ -1,4 +1,4 @@
-"""Files of users and for users: read only up to a size, and written whole or not at all."""
+"""Read users' files only up to a size limit, and write files whole or not at all."""
 
 import contextlib
 import fcntl
@@ -12,27 +12,27 @@ from typing import BinaryIO
 from helm_efficiency.errors import FileFormatError, InputError, OutputError
 
 MOST_BYTES = 64_000_000
-"""Of a file that somebody writes by hand or by `export`: hundreds of times as large as any is."""
+"""Size limit for hand-written and exported files; hundreds of times larger than any real one."""
 
 MOST_LOG_BYTES = 1_000_000_000
-"""Of one file of an evaluation: all of it is in memory while it is read."""
+"""Size limit for one file of an evaluation: the whole file is in memory while it is read."""
 
 _BUFFER_BYTES = 1_000_000
 
 UNFINISHED = ".unfinished-"
-"""How the name of a file begins that is still being written."""
+"""Prefix of the name of a file that is still being written."""
 
 
 def require_size(path: Path | str, *, most_bytes: int = MOST_BYTES) -> None:
-    """Refuse a file that is too large for what it was taken for, and one that never ends, before it is read.
+    """Refuse a file that is too large for its kind, or that never ends, before it is read.
 
     Args:
-        path: The file.
-        most_bytes: That it may have.
+        path: Path of the file.
+        most_bytes: Largest allowed size in bytes.
 
     Raises:
-        FileFormatError: It is larger, or is a pipe or a device.
-        OSError: There is none, or it cannot be looked at.
+        FileFormatError: The file is larger, or is a pipe or a device.
+        OSError: The file is missing, or its status cannot be read.
     """
     status = os.stat(path)  # noqa: PTH116 (of an address-like text too)
     if stat.S_ISDIR(status.st_mode):
@@ -44,31 +44,31 @@ def require_size(path: Path | str, *, most_bytes: int = MOST_BYTES) -> None:
 
 
 def read_bytes(path: Path | str, *, most_bytes: int = MOST_BYTES) -> bytes:
-    """Content of a file of a size that was asked for.
+    """Return the content of a file, after checking its size.
 
     Raises:
-        FileFormatError: As `require_size`.
-        OSError: It cannot be read.
+        FileFormatError: The file is larger than `most_bytes`, or is a pipe or a device.
+        OSError: The file cannot be read.
     """
     require_size(path, most_bytes=most_bytes)
     return Path(path).read_bytes()
 
 
 Content = bytes | Callable[[BinaryIO], None]
-"""Of a file, or what writes it."""
+"""Content of a file, or a function that writes it."""
 
 
 def write_files(contents: Mapping[Path, Content], *, before_replacing: Callable[[], None] = lambda: None) -> None:
-    """Put files in place of earlier ones; killed at any moment, each is the old or the new one, whole.
+    """Write files in place of earlier ones; if killed at any moment, each file is the whole old or the whole new one.
 
-    A link is replaced by a file, what it points to stays as it is.
+    A link is replaced by a file; the link's target is left as it is.
 
     Args:
-        contents: By path, renamed into place in this order after all have been flushed to disk.
-        before_replacing: Called once all have been flushed, before the first is renamed.
+        contents: Contents by path, renamed into place in this order after all have been flushed to disk.
+        before_replacing: Function to call once all have been flushed, before the first is renamed.
 
     Raises:
-        OutputError: One cannot be written, as on a full disk; all are as they were.
+        OutputError: A file cannot be written, as on a full disk; all files are left as they were.
     """
     unfinished = {path: path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}") for path in contents}
     path = Path()
@@ -91,12 +91,13 @@ def write_files(contents: Mapping[Path, Content], *, before_replacing: Callable[
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Put the file that a user named in place of an earlier one; text as UTF-8.
+    """Write the file that a user named in place of an earlier one; text as UTF-8.
 
-    What a link points to is replaced, not the link; what is no file, such as /dev/stdout, is written to as it is.
+    For a link, its target is replaced, not the link. A path that is not a regular file, such as /dev/stdout, is written
+    to directly.
 
     Raises:
-        OutputError: It cannot be written; the earlier one is as it was.
+        OutputError: The file cannot be written; the earlier one is left as it was.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -122,7 +123,7 @@ def _write(path: Path, content: Content) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make the content of a file, or the renames within a folder, outlast a power cut."""
+    """Flush the content of a file, or the renames within a folder, to disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -131,21 +132,21 @@ def sync(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process left half written in a folder."""
+    """Remove the half-written files that a killed process left in a folder."""
     for path in folder.glob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a folder against other processes of this package; a process that dies lets go.
+    """Lock a folder against other processes of this package; the lock ends when its process dies.
 
     Args:
-        folder: Made if it is missing. Nothing is written into it.
-        wait: Until the other has finished, instead of refusing.
+        folder: Folder to lock; made if it is missing. Nothing is written into it.
+        wait: True to wait until another process has finished, instead of failing.
 
     Raises:
-        InputError: Another process holds it and `wait` is false, or it cannot be made.
+        InputError: Another process holds the lock and `wait` is false, or the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

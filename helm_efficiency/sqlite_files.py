@@ -1,9 +1,9 @@
-"""SQLite files of strangers, opened so that reading one takes time and memory in proportion to its size.
+"""Open untrusted SQLite files so that reading one takes time and memory in proportion to its size.
 
-A database is a program as much as it is data: a view may be a query without end, a trigger runs when a row is written,
-a generated column or a CHECK is computed for each row. Nothing of that is needed here, so such files are refused; what
-is left are tables of stored values. A connection also counts its steps, and ends what takes more than its file allows,
-as pages may be part of a table more than once.
+A database is a program as much as it is data: a view may be an endless query, a trigger runs when a row is written,
+a generated column or a CHECK is computed for each row. None of these is needed here, so files with them are refused;
+only tables of stored values are accepted. A connection also counts its steps, and ends a statement that takes more
+steps than the file's size allows, because a table may contain the same pages several times.
 """
 
 import re
@@ -21,17 +21,17 @@ _STEPS_AT_ONCE = 100_000
 """Steps of SQLite's virtual machine between two counts: few milliseconds of work, so that counting costs nothing."""
 
 _LEAST_STEPS = 2_000_000
-"""Steps that any statement may take, under a second of work; a statement on a small file takes some hundred."""
+"""Steps that any statement may take, under a second of work; a statement on a small file takes a few hundred."""
 
 _STEPS_PER_BYTE = 20
 """Further steps for each byte of the file: a row has 10 bytes or more, and reading it takes 5 to 20 steps."""
 
 _COMPUTED = re.compile(r"\b(?:VIRTUAL|CHECK|AS)\b", re.IGNORECASE)
-"""Words of a table's definition that make more of it than stored values: CREATE VIRTUAL TABLE, CHECK (…), AS (…)."""
+"""Words in the definition of a table with more than stored values: CREATE VIRTUAL TABLE, CHECK (…), AS (…)."""
 
 
 class LimitedConnection(sqlite3.Connection):
-    """A connection whose statements end with OperationalError when they take more steps than the file allows."""
+    """A connection that ends a statement with OperationalError when it takes more steps than the file allows."""
 
     _most_steps = _LEAST_STEPS
     _steps = 0
@@ -40,7 +40,7 @@ class LimitedConnection(sqlite3.Connection):
         """Set how many steps a statement may take, and how large a value may be.
 
         Args:
-            num_bytes: Size of the file.
+            num_bytes: Size of the file in bytes.
         """
         self._most_steps = _LEAST_STEPS + _STEPS_PER_BYTE * num_bytes
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
@@ -51,7 +51,7 @@ class LimitedConnection(sqlite3.Connection):
         return self._steps > self._most_steps
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """Execute a statement, with steps of its own to take."""
+        """Execute a statement, counting its steps from 0."""
         self._steps = 0
         return super().execute(*arguments)
 
@@ -60,8 +60,8 @@ def require_file(path: Path | str) -> int:
     """Return the size of a file in bytes.
 
     Raises:
-        FileFormatError: It is a folder, a pipe or a device.
-        OSError: There is none, or it cannot be looked at.
+        FileFormatError: The path is a folder, a pipe or a device.
+        OSError: The file is missing, or its status cannot be read.
     """
     status = Path(path).stat()
     if stat.S_ISDIR(status.st_mode):
@@ -75,9 +75,9 @@ def connect(path: Path | str) -> LimitedConnection:
     """Open a file for reading, with limits.
 
     Raises:
-        FileFormatError: It is no regular file.
-        OSError: There is none, or it cannot be looked at.
-        sqlite3.Error: It cannot be opened.
+        FileFormatError: The path is not a regular file.
+        OSError: The file is missing, or its status cannot be read.
+        sqlite3.Error: The file cannot be opened.
     """
     num_bytes = require_file(path)
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, factory=LimitedConnection)
@@ -90,7 +90,8 @@ def require_plain_tables(connection: sqlite3.Connection, names: Collection[str])
     """Refuse a database that holds more than tables of stored values, or lacks one of the named tables.
 
     Raises:
-        sqlite3.DatabaseError: It has a view, a trigger, an index of its own or a computed column, or is damaged.
+        sqlite3.DatabaseError: The database has a view, a trigger, an index of its own or a computed column, lacks a
+            named table, or is damaged.
     """
     found = set()
     for kind, name, definition in connection.execute("SELECT type, name, sql FROM sqlite_master"):
@@ -105,13 +106,13 @@ def require_plain_tables(connection: sqlite3.Connection, names: Collection[str])
 
 
 def is_locked(error: Exception) -> bool:
-    """Return whether another process had locked the file for longer than was waited."""
+    """Return whether the error means that another process held a lock on the file for longer than the wait."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def reason_of(error: Exception) -> str:
-    """Return why a file cannot be read, in words where SQLite's own do not say it."""
+    """Return the reason why a file cannot be read, in own words if SQLite's message is unclear."""
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
         return "reading it would take far longer than its size needs"
     return "another process has locked it; try again when that has ended" if is_locked(error) else str(error)

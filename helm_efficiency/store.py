@@ -1,7 +1,7 @@
 """The profiled-coefficient store: profiles and fits in one sqlite file, kept by sqlitedict as JSON (never pickle).
 
-A write puts a new file in place of the old one, under a lock: other processes wait, none loses anything, and a process
-that reads meanwhile reads the old file whole. Reading checks the file first and touches nothing else in its folder.
+A write replaces the old file by a new one, under a lock: other processes wait, no write is lost, and a process that
+reads in the meantime reads the whole old file. Reading checks the file first and touches nothing else in its folder.
 """
 
 import fcntl
@@ -32,18 +32,19 @@ from helm_efficiency.files import read_bytes, sync
 from helm_efficiency.sqlite_files import LimitedConnection, reason_of, require_file
 
 SCHEMA_VERSION = 3
-"""Layout of the file. 3: values hold the date they were put; older layouts were never released."""
+"""Version of the file's layout. 3: values hold the date at which they were put; older layouts were never released."""
 
 SERVICE_STACK_PREFIX = "service"
-"""Stack names that begin so are service models of a host, fitted to its own latencies: they denoise, not idealize."""
+"""Prefix of the stack names of service models, which are fitted to a host's own latencies: they denoise, not
+idealize."""
 
 _PATIENCE_S = 60.0
-"""How long a writer waits for another one. A write takes milliseconds, so a minute means that something hangs."""
+"""Longest time that a writer waits for another one. A write takes milliseconds; a minute means that a process hangs."""
 
 _RETRY_S = 0.02
 _SIDE_FILES = ("-journal", "-wal")
 
-logging.getLogger("sqlitedict").addHandler(logging.NullHandler())  # else it prints tracebacks of what it also raises
+logging.getLogger("sqlitedict").addHandler(logging.NullHandler())  # otherwise it prints tracebacks of what it raises
 
 Item = TypeVar("Item", Profile, Fit)
 
@@ -54,7 +55,7 @@ class _Stored(Generic[Item]):
 
     Attributes:
         stored_at: Time (ISO, UTC) at which the item was put.
-        item: The profile or fit.
+        item: Stored profile or fit.
     """
 
     stored_at: str
@@ -64,13 +65,13 @@ class _Stored(Generic[Item]):
 _TABLES = ("profiles", "fits")
 _KINDS: Mapping[str, Any] = {"profiles": _Stored[Profile], "fits": _Stored[Fit], "meta": int}
 _SCHEMA = {f'CREATE TABLE "{table}" (key TEXT PRIMARY KEY, value BLOB)' for table in _KINDS}
-"""Statements that sqlitedict makes its tables with. A file with anything else in it (a view, a trigger) is not ours."""
+"""Statements with which sqlitedict makes its tables. A file with anything else (a view, a trigger) is not a store."""
 
 
 class Store:
     """Profiles and fits by deployment and stack name.
 
-    One profile and one fit are kept for each pair; putting another replaces it.
+    One profile and one fit are kept for each pair; putting another one replaces it.
 
     Example:
         >>> from helm_efficiency import Measurement, Profile, Stack, Store, fit_profile
@@ -87,7 +88,7 @@ class Store:
         """Open a store, or make one.
 
         Raises:
-            StoreError: The file is not a store, is damaged, is of another schema, is missing and `create` is false, or
+            StoreError: The file is not a store, is damaged, has another schema, is missing and `create` is false, or
                 cannot be made.
         """
         self.path = Path(path)
@@ -103,7 +104,7 @@ class Store:
         """Keep a profile, in place of an earlier one of the same deployment and stack name.
 
         Raises:
-            StoreError: As `put_all`.
+            StoreError: The store cannot be written, as for `put_all`.
         """
         self.put_all([profile], ())
 
@@ -111,7 +112,7 @@ class Store:
         """Keep a fit, in place of an earlier one of the same deployment and stack name.
 
         Raises:
-            StoreError: As `put_all`.
+            StoreError: The store cannot be written, as for `put_all`.
         """
         self.put_all((), [fit])
 
@@ -149,14 +150,14 @@ class Store:
         return [stored.item for stored in self._read("fits", deployment, stack).values()]
 
     def stored_at(self) -> dict[str, dict[tuple[str, str], str]]:
-        """Return when (ISO, UTC) each item was put: by `profiles` or `fits`, then (deployment, stack name)."""
+        """Return the time (ISO, UTC) when each item was put, by `profiles` or `fits`, then (deployment, stack name)."""
         return {table: {key: stored.stored_at for key, stored in self._read(table).items()} for table in _TABLES}
 
     def fit(self, deployment: str, stack: str | None = None) -> Fit:
-        """Return the one fit of a deployment on a stack. Service models count only where `stack` names one.
+        """Return the one fit of a deployment on a stack. Service models count only if `stack` names one.
 
         Raises:
-            UnknownDeploymentError: There is none, or there are several and `stack` is not given.
+            UnknownDeploymentError: The deployment has no fit, or has several and `stack` is not given.
             StoreError: The store is damaged.
         """
         fits = self.fits(deployment=deployment, stack=stack)
@@ -214,7 +215,7 @@ def _not_a_store(path: Path, error: Exception) -> StoreError:
 
 
 def _require_ours(connection: sqlite3.Connection, num_bytes: int) -> None:
-    """Fail unless the database has our tables and nothing else, and no page of it is damaged or missing."""
+    """Fail unless the database has exactly the tables of a store, without any damaged or missing page."""
     statements = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
     if statements != _SCHEMA:
         raise InputError("its tables are not those of a store")
@@ -242,7 +243,7 @@ def _open(path: Path, table: str, *, flag: str) -> SqliteDict:
 def _copy_of(content: bytes) -> Iterator[Path]:
     """Yield the path of a copy of a store, in a folder of its own.
 
-    sqlitedict works on the copy alone: it keeps files open longer than it uses them, and takes locks and journals of
+    sqlitedict works only on the copy: it keeps files open longer than it uses them, and mistakes locks and journals of
     other programs for its own.
     """
     with tempfile.TemporaryDirectory(prefix="helm-efficiency-") as folder:
@@ -262,7 +263,7 @@ def _with_rows(content: bytes, rows: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Put an empty store where there is none, without replacing one that another process makes at the same time."""
+    """Make an empty store, without replacing one that another process makes at the same time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = _with_rows(b"", {"meta": {"schema_version": SCHEMA_VERSION}} | {table: {} for table in _TABLES})
@@ -273,7 +274,7 @@ def _make(path: Path) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
     except FileExistsError:
-        if not path.is_file():  # another process's store is as good as ours; a file where a folder should be is not
+        if not path.is_file():  # a store of another process is as good; a file in place of a folder is not
             raise StoreError(f"{path}: a file stands where its folder should be.") from None
     except OSError as error:
         raise StoreError(f"{path}: no store can be made there ({error.strerror}).") from error
@@ -281,10 +282,10 @@ def _make(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a store against other writers.
+    """Lock a store against other writers.
 
     Raises:
-        StoreError: Another process has held it for a minute, or the file may not be written.
+        StoreError: Another process has held the lock for a minute, or the file may not be written.
     """
     if not os.access(path, os.W_OK):
         raise StoreError(f"{path} cannot be written (the file is readonly). It was left as it was.")
@@ -315,7 +316,7 @@ def _replace(path: Path, content: bytes) -> None:
     target = path.resolve()
     for left_over in target.parent.glob(
         f".unfinished-copy-{glob.escape(target.name)}-*"
-    ):  # by a writer that was killed
+    ):  # left by a writer that was killed
         left_over.unlink(missing_ok=True)
     copy = _unfinished(target, kind="copy")
     try:
@@ -337,5 +338,5 @@ def _key(item: Profile | Fit) -> str:
 
 
 def _pair(key: str) -> tuple[str, str]:
-    deployment, _, stack = key.rpartition("\t")  # no name of a stack has white space in it
+    deployment, _, stack = key.rpartition("\t")  # stack names never contain white space
     return deployment, stack

@@ -1,7 +1,7 @@
-"""Processes for work on this machine.
+"""Start worker processes on this machine.
 
-They are forked from a process that has loaded what they need (`preload`), once for all of them. It can begin to load
-while the plan is made. It is not this process, as a fork of one that has threads may hang.
+They are forked from a separate process that has loaded their modules (`preload`) once for all of them. It can begin to
+load while the plan is made. The main process is not forked, as a fork of a process with threads may hang.
 """
 
 import multiprocessing
@@ -10,13 +10,13 @@ from multiprocessing.context import BaseContext
 
 
 def worker_context() -> BaseContext:
-    """The context to start processes in."""
+    """Return the context to start processes in."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "helm_efficiency.rescoring.preload"])
     return context
 
 
 def begin_to_load() -> None:
-    """Start the process that others will be forked from, and do not wait for it."""
+    """Start the process that the workers are forked from, without waiting for it."""
     worker_context()
     forkserver.ensure_running()

@@ -1,7 +1,7 @@
-"""The way back from a rescore in place: the stat files of a run as they were before, kept beside it.
+"""Keep and restore the original stat files of a run that is rescored in place.
 
 `RUN/.helm-efficiency-originals` holds the files themselves (a second link to them, which takes no space) and
-`written.json`, the SHA-256 of what was put in their place. The hashes tell whether a file is still the one that we
+`written.json`, the SHA-256 of the files that replaced them. The hashes show whether a file is still the one that we
 wrote: if HELM has run again since, its new file is the original. Every further rescore in place starts from the
 originals, so that nothing of an earlier one remains.
 """
@@ -29,7 +29,7 @@ class Originals:
 
     Attributes:
         run: Folder of the run.
-        paths: Where the original of each file is, by its name: among the kept ones, or still the run's own.
+        paths: Path of each file's original, by its name: among the kept ones, or still the run's own.
     """
 
     run: Path
@@ -50,7 +50,7 @@ class Originals:
         return cls(run, {name: _kept(run, name) if _is_ours(run, name, written) else run / name for name in names})
 
     def keep(self) -> None:
-        """Keep those that are still in their place; afterwards the run's own files may be replaced.
+        """Keep the originals that are still in the run; afterwards the run's own files may be replaced.
 
         Raises:
             OutputError: A file cannot be kept.
@@ -66,10 +66,10 @@ class Originals:
             raise OutputError(f"{self.run / FOLDER} could not be written: {error.strerror or error}.") from error
 
     def note_written(self) -> None:
-        """Note what was put in their place.
+        """Record the hashes of the files that replaced the originals.
 
         Raises:
-            OutputError: The note cannot be written.
+            OutputError: The record cannot be written.
         """
         try:
             hashes = {name: _sha256(self.run / name) for name in self.paths}
@@ -82,11 +82,11 @@ def undo(place: Path) -> tuple[list[Path], list[str]]:
     """Put the original stat files back into all runs at or below a folder.
 
     Args:
-        place: A run, a suite or an archive.
+        place: Folder of a run, a suite or an archive.
 
     Returns:
-        Runs that are as they were before, byte for byte; and a line for each that was changed by somebody else since,
-        which is left as it is.
+        Runs that were restored byte for byte; and a message for each run that somebody else has changed since, which is
+        left unchanged.
 
     Raises:
         InputError: `place` is not a folder, or a run's files cannot be put back.
@@ -109,7 +109,7 @@ def undo(place: Path) -> tuple[list[Path], list[str]]:
 
 
 def _put_back(run: Path) -> str:
-    """Put the originals of one run back. Return an empty text, or why they were not."""
+    """Put the originals of one run back. Return an empty text, or the reason why that was not possible."""
     names = sorted(path.name for path in (run / FOLDER).iterdir() if path.name != _WRITTEN and path.suffix == ".json")
     written = _read_written(run)
     try:
@@ -129,9 +129,9 @@ def _kept(run: Path, name: str) -> Path:
 
 
 def _is_ours(run: Path, name: str, written: Mapping[str, str] | None) -> bool:
-    """Return whether an original is kept and the run's file was put in its place by us.
+    """Return whether an original is kept and we wrote the run's file.
 
-    A missing note means that a rescore was interrupted while it replaced the files.
+    A missing record means that a rescore was interrupted while it replaced the files.
     """
     if not _kept(run, name).is_file():
         return False
@@ -142,7 +142,7 @@ def _is_ours(run: Path, name: str, written: Mapping[str, str] | None) -> bool:
 
 
 def _read_written(run: Path) -> dict[str, str] | None:
-    """Return the SHA-256 of each file as we wrote it, by its name; None if there is no note."""
+    """Return the SHA-256 of each file as we wrote it, by its name; None if the record is missing."""
     try:
         return msgspec.json.decode((run / FOLDER / _WRITTEN).read_bytes(), type=dict[str, str])
     except (FileNotFoundError, msgspec.DecodeError):
@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
 
 
 def _link(path: Path, kept: Path) -> None:
-    """Give a file a second name, replacing what has it; copy it where that is not possible."""
+    """Link a file to a second name, replacing any file of that name; copy it if linking is not possible."""
     new = kept.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
     try:
         new.hardlink_to(path.resolve())

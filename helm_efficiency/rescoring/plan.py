@@ -1,4 +1,4 @@
-"""What a rescore is asked to do, the same for every run; small enough to be sent to each worker."""
+"""Define a rescore's plan: the same for every run, and small enough to be sent to each worker."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from helm_efficiency.version import __version__
 
 
 class StatsTarget(StrEnum):
-    """Where the stats of HELM runs go."""
+    """Destination of the stats of HELM runs."""
 
     copy = "copy"
     in_place = "in-place"
@@ -27,18 +27,18 @@ class StatsTarget(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to score every run.
+    """Inputs and options for scoring every run.
 
     Attributes:
-        coefficients: To look deployments up in.
-        stacks: Names of the stacks to idealize on; the first one is that of HELM's stats. None: observed facts only.
+        coefficients: Coefficients of the deployments.
+        stacks: Names of the stacks to idealize on; HELM's stats use the first. None means observed facts only.
         pricing: Prices of accelerators and APIs.
         output: Folder of the tables and the copied suites.
-        target: Where the stats of HELM runs go.
-        force: Score again what has not changed.
+        target: Destination of the stats of HELM runs.
+        force: Score unchanged runs again.
         caches: HELM's request cache files with their states, for the provider's own token counts.
         fit_hashes: Hash of each fit by stack and deployment, services under the empty stack.
-        busy: Load of the server that requests are also scored on.
+        busy: Load of the busy server that requests are also scored on.
     """
 
     coefficients: Coefficients
@@ -52,7 +52,7 @@ class Plan:
     busy: BusyServer = DEFAULT_BUSY_SERVER
 
     def basis(self, deployments: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """All that the numbers of a run depend on besides its files.
+        """Return everything that the numbers of a run depend on besides its files.
 
         Args:
             deployments: Pairs of deployment and model in the run.
@@ -92,23 +92,23 @@ def make_plan(
     pricing: Pricing | None = None,
     busy: BusyServer = DEFAULT_BUSY_SERVER,
 ) -> Plan:
-    """A plan for coefficients and prices.
+    """Make a plan from coefficients and prices.
 
     Args:
-        coefficients: All that are known.
-        stacks: Names of stacks; the one with most profiled deployments if empty.
+        coefficients: All known coefficients.
+        stacks: Names of stacks; if empty, the stack with most profiled deployments is used.
         output: Folder of the tables and the copied suites.
-        target: Where the stats of HELM runs go.
-        force: Score again what has not changed.
+        target: Destination of the stats of HELM runs.
+        force: Score unchanged runs again.
         caches: Folders of HELM's request caches.
         pricing: Prices; today's if None.
-        busy: Load of the server that requests are also scored on.
+        busy: Load of the busy server that requests are also scored on.
 
     Returns:
-        The plan; relative paths are those of the folder it was made in.
+        The plan; its relative paths refer to the current folder.
 
     Raises:
-        InputError: There are no coefficients for a stack, or no caches in a folder.
+        InputError: A stack has no coefficients, or a folder has no caches.
 
     Example:
         >>> from pathlib import Path

@@ -1,4 +1,4 @@
-"""What each worker process needs: loaded by the process that they are forked from, see `workers`."""
+"""Load the modules that each worker process needs, in the process that workers are forked from; see `workers`."""
 
 import pyarrow.compute  # noqa: F401 (pyarrow asks for it when it first takes elements of an array)
 

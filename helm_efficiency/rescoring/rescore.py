@@ -1,4 +1,4 @@
-"""Re-score archives of runs: find them, work on them, and put the runs table together."""
+"""Re-score archives of runs: find the runs, score them, and write the runs table."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ from helm_efficiency.rescoring.run import (
 from helm_efficiency.rescoring.workers import rescore_here, rescore_in_processes, rescore_on_cluster
 
 _WORTH_PROCESSES_BYTES = 300_000_000
-"""Starting processes takes longer than scoring less than this."""
+"""Limit below which scoring takes less time than starting processes."""
 
 
 def rescore(
@@ -43,18 +43,18 @@ def rescore(
     """Re-score runs and write the tables.
 
     Args:
-        plan: How.
-        sources: Which, each once.
-        jobs: Processes at most.
-        scheduler: Address of a dask scheduler whose workers are to do it instead.
-        on_outcome: Called after each run, in no particular order.
+        plan: Inputs and options.
+        sources: Runs to score, each once.
+        jobs: Most processes.
+        scheduler: Address of a dask scheduler that does the work instead.
+        on_outcome: Function that is called after each run, in any order.
 
     Returns:
         One outcome for each source, in order.
 
     Raises:
         InputError: Another rescore writes into the same folder, or the scheduler does not answer.
-        OutputError: A file cannot be written; earlier ones are unharmed.
+        OutputError: A file cannot be written; earlier files are left unchanged.
         EfficiencyError: A worker was killed.
 
     Example:
@@ -80,7 +80,7 @@ def rescore(
 
 
 class _Shared:
-    """Makes outcomes share what they have alike, as runs of one suite are alike: there may be a million."""
+    """Memory saver for outcomes: equal parts are shared, as a million runs may have much in common."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
@@ -95,13 +95,13 @@ class _Shared:
 
 
 def _clean(output: Path) -> None:
-    """Remove what processes left half written that were killed, in an earlier call or on a cluster in this one."""
+    """Remove partly written files of killed processes, from an earlier call or from a cluster in this one."""
     for name in (REQUESTS, RECEIPTS, ""):
         remove_unfinished(output / name)
 
 
 def _without_clashes(sources: Sequence[Source]) -> tuple[list[Source], dict[str, Outcome]]:
-    """Sources of different suite and name; failures for those that would overwrite another."""
+    """Return the sources that differ in suite or name, and failures for those that would overwrite another."""
     by_part: dict[str, Source] = {}
     clashes: dict[str, Outcome] = {}
     for source in sources:
@@ -137,7 +137,7 @@ def _is_small(sources: Sequence[Source]) -> bool:
 
 
 def _write_runs(output: Path) -> None:
-    """The runs table of everything in the output folder, earlier calls included; in memory are few runs at a time."""
+    """Write the runs table of the whole output folder, earlier calls included; memory holds few runs at a time."""
     schema = run_schema()
     schema = schema.with_metadata((schema.metadata or {}) | trace(_receipts(output)))
 
@@ -163,14 +163,14 @@ def _receipts(output: Path) -> Iterator[Receipt]:
 
 
 def summarize(outcomes: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
-    """What came of a rescore, as plain values.
+    """Summarize the outcomes of a rescore as plain values.
 
     Args:
-        outcomes: Of all runs.
-        seconds: It took.
+        outcomes: Outcomes of all runs.
+        seconds: Duration of the rescore (s).
 
     Returns:
-        Counts of runs and requests, speed, matches, and all that is missing, doubtful or failed, with its reason.
+        Counts of runs and requests, speed, matches, and all missing, doubtful or failed results with their reasons.
 
     Example:
         >>> from helm_efficiency import summarize
@@ -203,9 +203,9 @@ def summarize(outcomes: Sequence[Outcome], *, seconds: float) -> dict[str, Any]:
 
 
 def trace(receipts: Iterable[Receipt]) -> dict[bytes, bytes]:
-    """Versions of this package that scored, and the hash of each fit that a deployment was scored with.
+    """Return the versions of this package that scored, and the hash of each fit that a deployment was scored with.
 
-    `helm-efficiency show --format json` prints the same hash beside that of the measurements.
+    `helm-efficiency show --format json` prints the same hash next to that of the measurements.
     """
     versions: set[str] = set()
     hashes: dict[str, set[str]] = {}

@@ -1,7 +1,7 @@
 """Re-score one run: read it, score its requests, write its tables and stats, and keep a receipt.
 
-The receipt is written last. It says what the numbers were made from, so that a run that has not changed is not scored
-again, and a run that was interrupted is.
+The receipt is written last. It records the inputs of the numbers, so that an unchanged run is not scored again, and an
+interrupted one is.
 """
 
 import contextlib
@@ -39,11 +39,11 @@ from helm_efficiency.rescoring.plan import Plan, StatsTarget
 from helm_efficiency.rescoring.suite_files import files_in_place, files_of_copy
 
 REQUESTS, RUNS, RECEIPTS = "requests", "runs", ".receipts"
-"""Folders of the output: parts of the requests table, copied suites, receipts."""
+"""Folders in the output folder: parts of the requests table, copied suites, receipts."""
 
 
 class Matched(Struct, frozen=True):
-    """What the requests of one deployment were matched to on one stack."""
+    """Coefficients that the requests of one deployment were matched to on one stack."""
 
     deployment: str
     model: str
@@ -54,18 +54,18 @@ class Matched(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of one run.
+    """Outcome of one run.
 
     Attributes:
-        url: Where it is.
-        status: Whether it was scored now, had been scored before, or could not be.
-        num_requests: Requests in it.
+        url: Path or address of the run.
+        status: `scored` now, `unchanged` since an earlier scoring, or `failed`.
+        num_requests: Number of requests in the run.
         num_bytes: Size of its files.
-        num_usage: Requests of which the provider's own token counts are known.
-        matches: What its deployments were matched to.
-        missing: How many requests have no idealized runtime, by reason.
-        warnings: What is doubtful in it.
-        error: Why it failed; empty otherwise.
+        num_usage: Number of requests with the provider's own token counts.
+        matches: Coefficients that its deployments were matched to.
+        missing: Number of requests without an idealized runtime, by reason.
+        warnings: Messages about doubtful values in the run.
+        error: Reason why it failed; empty otherwise.
     """
 
     url: str
@@ -80,7 +80,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True):
-    """What a run was scored from and what came of it; files by path, with their states after the scoring."""
+    """Inputs and outcome of scoring a run; files by path, with their states after the scoring."""
 
     basis: dict[str, Any]
     deployments: list[tuple[str, str]]
@@ -91,14 +91,14 @@ class Receipt(Struct, frozen=True):
 
 
 class ScoredRun(NamedTuple):
-    """A run that is scored and not yet written.
+    """Run that is scored but not yet written.
 
     Attributes:
-        outcome: What will have become of it.
-        files: What is to be written, by path.
-        receipt: What it was scored from, as it was before anything is written; None if there is nothing to write.
-        lock: Holds the run's folder, if its stats are changed in place.
-        originals: The files that are changed in place, as they were; None if none is.
+        outcome: Outcome of the run, once it is written.
+        files: Contents to write, by path.
+        receipt: Receipt as it is before any file is written; None if the run needs no writing.
+        lock: Lock on the run's folder, if its stats are changed in place.
+        originals: Originals of the files that are changed in place; None without such files.
     """
 
     outcome: Outcome
@@ -109,7 +109,7 @@ class ScoredRun(NamedTuple):
 
 
 def rescore_run(plan: Plan, source: Source) -> Outcome:
-    """Re-score one run, unless nothing it depends on has changed.
+    """Re-score one run, unless everything that it depends on is unchanged.
 
     Raises:
         OutputError: A file cannot be written; earlier ones are unharmed.
@@ -140,7 +140,7 @@ def score_run(plan: Plan, source: Source) -> ScoredRun:
 
 
 def write_run(plan: Plan, source: Source, scored: ScoredRun) -> Outcome:
-    """The second half of `rescore_run`, which waits for the disk.
+    """Write a scored run: the second half of `rescore_run`, which waits for the disk.
 
     Raises:
         OutputError: A file cannot be written; earlier ones are unharmed.
@@ -186,7 +186,7 @@ def _originals(plan: Plan, source: Source, files: Files) -> Originals | None:
 def _score(
     plan: Plan, source: Source, files: Files, states: dict[str, FileState], originals: Originals | None
 ) -> tuple[dict[Path, Content], Receipt]:
-    """What is to be written of a run, and what it was made from."""
+    """Return the contents to write for a run, and the receipt with the inputs that they were made from."""
     runs = read_source(source, files, caches=_caches(plan.caches), tokenizers=_tokenizers())
     records = [record for run in runs for record in run.records]
     scored = [
@@ -220,7 +220,7 @@ def _score(
 
 
 _INFINITE = "inf"
-"""Text of an infinite number in a receipt, as JSON has none and would make it null."""
+"""Text of an infinite number in a receipt, as JSON cannot express it and would write null."""
 
 
 def _row_to_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def rows_of(receipt: Receipt) -> Iterator[dict[str, Any]]:
 
 @functools.lru_cache(maxsize=1)
 def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
-    """Request caches, read once in each process as long as they do not change."""
+    """Read the request caches, once in each process as long as they do not change."""
     if not files:
         return None
     caches = RequestCaches()
@@ -246,11 +246,11 @@ def _caches(files: tuple[tuple[Path, FileState], ...]) -> RequestCaches | None:
 
 
 _tokenizers = functools.cache(LocalTokenizers)
-"""Those of this machine, each loaded once in each process."""
+"""Tokenizers of this machine, each loaded once in each process."""
 
 
 def _refuse_another(receipt: Receipt | None, plan: Plan, source: Source) -> None:
-    """Refuse to put a run in place of one from elsewhere; a run that is no longer there may have been moved.
+    """Refuse to replace the output of another run; a run that no longer exists may have been moved.
 
     Raises:
         InputError: The output folder has another run of the same suite and name.
@@ -275,7 +275,7 @@ def _holds(receipt: Receipt, plan: Plan, states: dict[str, FileState]) -> bool:
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """Return a receipt, or None where there is none that this version can read."""
+    """Return a receipt, or None if it is missing or this version cannot read it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Receipt)
     except (OSError, msgspec.DecodeError, RecursionError):
@@ -283,7 +283,7 @@ def read_receipt(path: Path) -> Receipt | None:
 
 
 def part_name(source: Source) -> str:
-    """Name of a run's part of the requests table, without its ending: readable, and unique by suite and run."""
+    """Return the name of a run's part of the requests table, without ending: readable, and unique by suite and run."""
     identity = posixpath.join(source.suite, source.name)
     readable = re.sub(r"[^\w.=-]+", "_", f"{source.suite}-{source.name}")[:120]
     return f"{readable}-{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()[:12]}"
@@ -299,7 +299,7 @@ def _parquet(tables: Iterable[pa.Table]) -> bytes:
 
 _ALIKE = [name for name, kind in REQUEST_COLUMNS.items() if kind != pa.float64()]
 _ALIKE += ["scores.key_value.key", "scores.key_value.value"]
-"""Columns whose values are alike; a dictionary of seconds and dollars would be as long as the column."""
+"""Columns with many equal values; a dictionary of seconds and dollars would be as long as the column."""
 
 
 def _matched(run: HarnessRun, scored: Sequence[ScoredRequests]) -> Iterator[Matched]:

@@ -1,4 +1,4 @@
-"""HELM's files of a rescored run with our stats in them: a copy of the run, or its own stat files changed in place."""
+"""Add our stats to HELM's files of a rescored run: to a copy of the run, or to its own stat files in place."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ from helm_efficiency.metrics.efficiency import ScoredRequests
 from helm_efficiency.rescoring.originals import Originals
 
 _DISPLAYED = frozenset({"instances.json", "display_predictions.json", "display_requests.json"})
-"""What helm-summarize derives from a run; a copy gets its own."""
+"""Files that helm-summarize derives from a run; a copy gets its own."""
 
 
 def files_of_copy(target: Path, files: Files, run: HelmRun, scored: Sequence[ScoredRequests]) -> dict[Path, Content]:
@@ -49,13 +49,13 @@ def _stat_files(
 
     Args:
         target: Folder that they are written to.
-        files: Opens them.
+        files: Files of the run, to open them.
         paths: Path of each of the run's files by its name.
-        run: The run that they are of.
-        scored: Its requests on each stack.
+        run: Run that the files belong to.
+        scored: Scored requests of the run on each stack.
 
     Raises:
-        FileFormatError: One is a pipe, a device, a folder or a link to nothing.
+        FileFormatError: A file is a pipe, a device, a folder or a broken link.
     """
     for name in {STATS, PER_INSTANCE_STATS}.difference(paths):
         files.require_file(name)

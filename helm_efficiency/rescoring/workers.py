@@ -1,4 +1,4 @@
-"""Where the runs are worked on: in this process, in several on this machine, or on an existing dask cluster."""
+"""Score runs in this process, in several processes on this machine, or on an existing dask cluster."""
 
 import concurrent.futures
 import contextlib
@@ -25,14 +25,14 @@ from helm_efficiency.rescoring.plan import Plan
 from helm_efficiency.rescoring.run import Outcome, rescore_run, score_run, write_run
 
 _BATCH = 4
-"""Runs that a process is given at a time."""
+"""Number of runs that a process is given at a time."""
 
 _WRITERS = 2
-"""Threads that wait for the disk to take what they have written."""
+"""Number of threads that write files and wait for the disk."""
 
 
 def rescore_here(plan: Plan, sources: Sequence[Source]) -> Iterator[Outcome]:
-    """Outcomes in order, computed in this process; while runs are written, the next one is scored.
+    """Yield outcomes in order, computed in this process; while runs are written, the next one is scored.
 
     Raises:
         OutputError: A file cannot be written.
@@ -48,10 +48,10 @@ def rescore_here(plan: Plan, sources: Sequence[Source]) -> Iterator[Outcome]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """One core for each process, all of it.
+    """Use one core per process, and use it fully: switch off the cycle collector, and limit BLAS to one thread.
 
-    A run is hundreds of thousands of objects without a cycle among them, and walking them takes as long as the work.
-    Its sums are small, and threads of BLAS that wait for the next one take as much of the processor as the work.
+    A run is hundreds of thousands of objects without cycles, and walking them takes as long as the work. Its sums are
+    small, and BLAS threads that wait for the next one use as much processor time as the work.
     """
     was_collecting = gc.isenabled()
     gc.disable()
@@ -64,7 +64,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def rescore_in_processes(plan: Plan, sources: Sequence[Source], *, jobs: int) -> Iterator[Outcome]:
-    """Outcomes as they come, computed in several processes.
+    """Yield outcomes as they come, computed in several processes.
 
     Raises:
         OutputError: A file cannot be written.
@@ -99,15 +99,15 @@ _unpacked = functools.lru_cache(maxsize=1)(pickle.loads)
 
 
 def rescore_on_cluster(plan: Plan, sources: Sequence[Source], *, address: str) -> Iterator[Outcome]:
-    """Outcomes as they come, computed by the workers of a dask scheduler, which see the same files as this machine.
+    """Yield outcomes as they come, computed by the workers of a dask scheduler, which must see the same files.
 
-    The runs of a worker that is lost are given to others.
+    The runs of a lost worker are given to others.
 
     Raises:
         MissingExtraError: dask is not installed.
-        InputError: No scheduler answers at the address.
+        InputError: The scheduler does not answer at the address.
         OutputError: A file cannot be written.
-        EfficiencyError: Workers die of a run, or the scheduler is lost.
+        EfficiencyError: A run kills its workers, or the scheduler is lost.
     """
     with needs_extra("cluster"):
         import distributed

@@ -1,4 +1,4 @@
-"""HELM's own commands, run as processes of their own with their output in a log file."""
+"""Run HELM's own commands in separate processes, with their output in a log file."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ RUNNER_CLASS_NAME = "helm_efficiency.helm_plugin.plugin.EfficiencyRunner"
 
 
 class HelmCommandError(EfficiencyError):
-    """A command of HELM failed; the message holds the last line it said and where the whole log is."""
+    """Error for a failed command of HELM; the message holds its last line of output and the path of the whole log."""
 
 
 @dataclass(frozen=True, slots=True)
 class HelmRunOptions:
-    """What `helm-run` is asked to do.
+    """Options of `helm-run`.
 
     Attributes:
         conf: Run-entries file.
@@ -42,9 +42,9 @@ def helm_run(options: HelmRunOptions, *, log: Path, on_wait: Callable[[], None] 
     """Run HELM on a run-entries file with efficiency stats; runs that are complete are skipped.
 
     Args:
-        options: What to run.
+        options: Options of the run.
         log: File that HELM's output goes to.
-        on_wait: Called several times a second while it runs.
+        on_wait: Function that is called several times a second while HELM runs.
 
     Raises:
         HelmCommandError: HELM failed.
@@ -63,14 +63,14 @@ def helm_summarize(output: Path, suite: str, *, local_path: Path, schema: Path, 
         output: HELM's output folder.
         suite: The suite.
         local_path: HELM's folder of configurations.
-        schema: Schema file that says which groups and metrics the tables show.
+        schema: Schema file that defines the groups and metrics in the tables.
         log: File that HELM's output goes to.
 
     Raises:
         HelmCommandError: HELM failed.
     """
     arguments = ["--suite", suite, "--output-path", output, "--schema-path", schema, "--local-path", local_path]
-    # HELM's threads compile templates at once, which some versions of Python 3.11 cannot ("AST constructor recursion").
+    # HELM's threads compile templates in parallel, which fails in some Python 3.11 ("AST constructor recursion").
     arguments += ["--num-threads", 1]
     _run("helm.benchmark.presentation.summarize", arguments, log=log, environment={"HF_HUB_OFFLINE": "1"})
 

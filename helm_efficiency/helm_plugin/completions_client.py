@@ -1,7 +1,7 @@
-"""A HELM client for the completions of any OpenAI-compatible server.
+"""Provide a HELM client for the completions of any OpenAI-compatible server.
 
-HELM's own asks for log-probabilities and cannot do without them, so that llama.cpp and `transformers serve` fail in it,
-and its `VLLMClient` cannot be constructed. This one asks for text alone; tokens are counted by the server (`usage`).
+HELM's own client requires log-probabilities, so that llama.cpp and `transformers serve` fail in it, and its
+`VLLMClient` cannot be constructed. This client asks for text alone; tokens are counted by the server (`usage`).
 """
 
 from typing import Any
@@ -20,21 +20,21 @@ from helm.common.request import (
 
 
 class CompletionsClient(OpenAIClient):  # type: ignore[misc]  # HELM is untyped
-    """Asks `completions` of a server at `base_url`."""
+    """Client of the `completions` endpoint of a server at `base_url`."""
 
     def __init__(self, cache_config: CacheConfig, base_url: str, served_model: str, api_key: str | None = None) -> None:
-        """Take what `client_spec` names.
+        """Store the arguments that `client_spec` names.
 
         Args:
             cache_config: HELM's cache.
-            base_url: Of the server, with `/v1`.
-            served_model: The model's name there.
-            api_key: That of HELM's credentials, if the server wants one.
+            base_url: Address of the server, with `/v1`.
+            served_model: Name of the model on the server.
+            api_key: API key from HELM's credentials, if the server needs one.
         """
         super().__init__(cache_config, api_key=api_key or "EMPTY", base_url=base_url, openai_model_name=served_model)
 
     def make_request(self, request: Request) -> RequestResult:
-        """Ask, or take the answer from the cache."""
+        """Send a request, or take the answer from the cache."""
         if request.embedding:
             return EMBEDDING_UNAVAILABLE_REQUEST_RESULT
         body = {
@@ -69,7 +69,7 @@ class CompletionsClient(OpenAIClient):  # type: ignore[misc]  # HELM is untyped
 
 
 _DEFAULTS = (("n", 1), ("top_p", 1), ("top_p", 1.0))
-"""Which not every server takes, and none needs to be told."""
+"""Options that not every server accepts, and that no server needs."""
 
 
 def _output(choice: dict[str, Any]) -> GeneratedOutput:

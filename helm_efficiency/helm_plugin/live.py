@@ -1,4 +1,4 @@
-"""Records of a HELM run while it runs, equal to those that an archive of it gives later.
+"""Build records of a HELM run while it runs, equal to those that its archive gives later.
 
 HELM drops the provider's usage. There are two ways to get it: `captured_usage` listens while HELM's clients get their
 responses, with any cache or none, but must be there before the first request; `cached_usage` reads it back from the
@@ -34,14 +34,14 @@ from helm_efficiency.helm_plugin.mongo_cache import add_mongo
 def record_from_request_state(
     request_state: RequestState, *, run: str, suite: str, prompt_tokens: int | None, usage: Usage | None = None
 ) -> RequestRecord:
-    """The record of one request that HELM has executed. Its scores are not known yet and stay empty.
+    """Build the record of one request that HELM has executed. Its scores are not known yet and stay empty.
 
     Args:
-        request_state: With its result.
+        request_state: Request state with its result.
         run: Name of the run spec.
         suite: Name of the suite.
-        prompt_tokens: HELM's own count, see `helm_prompt_tokens`.
-        usage: The provider's counts, as `RequestCaches.find` gives them.
+        prompt_tokens: HELM's own count of prompt tokens, see `helm_prompt_tokens`.
+        usage: Provider's counts, as `RequestCaches.find` returns them.
     """
     facts = _harness_facts(shape_of(request_state), prompt_tokens, client_stores_tokens=True)
     return _record(request_state, _identity(request_state, run, suite), facts, usage)
@@ -50,7 +50,7 @@ def record_from_request_state(
 def records_from_scenario_state(
     scenario_state: ScenarioState, *, run: str, suite: str, metric_service: MetricService, usage: RequestCaches
 ) -> tuple[RequestRecord, ...]:
-    """Records of all requests of a run that HELM has executed, in order."""
+    """Build the records of all requests of a run that HELM has executed, in order."""
     states = scenario_state.request_states
     shapes = [shape_of(state) for state in states]
     stores_tokens = any(any(shape.completion_tokens) for shape in shapes)
@@ -75,9 +75,9 @@ def records_from_scenario_state(
 
 
 def _counted_together(states: Sequence[RequestState]) -> Iterable[list[int]]:
-    """Return the indices of requests whose tokens HELM adds up: those for the references of one instance.
+    """Return the indices of each group of requests that HELM adds up: those for the references of one instance.
 
-    An archive has only their sum, so that live records divide it in the same way, to be equal to the last bit.
+    An archive has only the sum of their tokens. Live records divide it in the same way, to be equal to the last bit.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, state in enumerate(states):
@@ -95,7 +95,7 @@ def _harness_facts(shape: RequestShape, prompt_tokens: int | None, client_stores
 
 
 def helm_prompt_tokens(request_state: RequestState, *, metric_service: MetricService) -> int:
-    """HELM's `num_prompt_tokens`: by its tokenizer for the deployment, of the text alone."""
+    """Return HELM's `num_prompt_tokens`: the text alone, counted by HELM's tokenizer for the deployment."""
     request = request_state.request
     window_service = WindowServiceFactory.get_window_service(request.model_deployment, metric_service)
     prompt = request.prompt if request.multimodal_prompt is None else request.multimodal_prompt.text
@@ -103,9 +103,9 @@ def helm_prompt_tokens(request_state: RequestState, *, metric_service: MetricSer
 
 
 def cached_usage(scenario_state: ScenarioState, *, metric_service: MetricService) -> RequestCaches:
-    """Usage of a run's requests, read back from the request caches that HELM has just written.
+    """Read the usage of a run's requests back from the request caches that HELM has just written.
 
-    Empty where HELM runs without a cache.
+    The result is empty if HELM runs without a cache.
 
     Raises:
         InputError: The cache is in MongoDB and pymongo is not installed.
@@ -128,7 +128,7 @@ def cached_usage(scenario_state: ScenarioState, *, metric_service: MetricService
 
 @contextmanager
 def captured_usage() -> Iterator[RequestCaches]:
-    """Usage of every response that HELM's clients get in this process while the context is open."""
+    """Collect the usage of every response that HELM's clients get in this process while the context is open."""
     caches = RequestCaches()
     lock = threading.Lock()
     get = Cache.get

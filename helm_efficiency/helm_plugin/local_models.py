@@ -1,7 +1,7 @@
-"""Tells HELM of local Hugging Face models in its own configuration files.
+"""Register local Hugging Face models in HELM's own configuration files.
 
-`helm-run --enable-local-huggingface-models` knows them for the length of a run; `helm-summarize` has no such option and
-reads `--local-path` only. So they are written there, where both find them.
+`helm-run --enable-local-huggingface-models` registers them for the duration of a run; `helm-summarize` lacks this
+option and reads only `--local-path`. So they are written there, where both find them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _TOKENIZER = "helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"
 
 
 def deployment_of(model: Path) -> str:
-    """HELM's name of a local Hugging Face model: `huggingface/` and the name of its folder."""
+    """Return HELM's name of a local Hugging Face model: `huggingface/` and the name of its folder."""
     return f"huggingface/{model.name}"
 
 
@@ -26,8 +26,8 @@ def write_configs(models: Sequence[Path], local_path: Path, *, release_date: dat
 
     Args:
         models: Folders with a causal LM and its tokenizer.
-        local_path: HELM's folder of configurations; made if it is not there.
-        release_date: Day that HELM's tables show.
+        local_path: HELM's folder of configurations; it is created if missing.
+        release_date: Release date that HELM's tables show.
     """
     local_path.mkdir(parents=True, exist_ok=True)
     contents = {

@@ -1,12 +1,12 @@
-"""The doors into HELM: a runner, a run expander and a metric; `helm-run` finds them by the entry-point group `helm`.
+"""Extend HELM by a runner, a run expander and a metric; `helm-run` finds them by the entry-point group `helm`.
 
     helm-run --runner-class-name helm_efficiency.helm_plugin.plugin.EfficiencyRunner …    every run of any entries file
     mmlu:subject=anatomy,model=…,efficiency=a100-80gb-megatron-fp16                       one entry
 
 All three end in `EfficiencyMetric`, which runs a run's own metrics, drops the efficiency stats that HELM made, and adds
-ours. Which store and stack: the arguments of the metric, else the environment variables HELM_EFFICIENCY_STORE and
-HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most profiled deployments. Prices of the
-user's own: the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
+ours. Store and stack are those of the metric's arguments, else of the environment variables HELM_EFFICIENCY_STORE and
+HELM_EFFICIENCY_STACK, else `prod_env/efficiency.sqlite` and the stack with most profiled deployments. The user's own
+prices are read from the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_API_PRICES name.
 """
 
 import os
@@ -53,11 +53,11 @@ PRICES_VARIABLE, API_PRICES_VARIABLE = "HELM_EFFICIENCY_PRICES", "HELM_EFFICIENC
 METRIC_CLASS_NAME = f"{__name__}.EfficiencyMetric"
 
 StatsOfRequests = Mapping[int, Mapping[str, float]]
-"""Stat values by name, by the `id` of the request state they belong to."""
+"""Stat values by name, by the `id` of their request state."""
 
 
 class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
-    """A run's own metrics, with efficiency stats of ours in place of HELM's.
+    """Metric that runs a run's own metrics and replaces HELM's efficiency stats by ours.
 
     Args:
         metrics: Specs of the run's own metrics, as dicts of `class_name` and `args`.
@@ -88,7 +88,7 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
         return MetricResult(aggregated + added, [p for p in per_instance if p.stats] + ours.per_instance_stats)
 
     def get_metadata(self) -> list[MetricMetadata]:
-        """What tables show of the run's own stats and of ours."""
+        """Return the texts that tables show for the run's own stats and for ours."""
         own = [m for metric in self.metrics for m in metric.get_metadata() if not is_efficiency_stat(m.name)]
         return own + [MetricMetadata(name=name, **_metadata_fields(name)) for name in STATS]
 
@@ -127,7 +127,7 @@ def _as_stats(values: Mapping[str, float]) -> list[Stat]:
 
 
 class _GenerationEfficiency(Metric):  # type: ignore[misc]
-    """Precomputed stats of one request an instance, aggregated by HELM's rules."""
+    """Precomputed stats with one request per instance, aggregated by HELM's rules."""
 
     def __init__(self, stats: StatsOfRequests):
         self.stats = stats
@@ -143,7 +143,7 @@ class _GenerationEfficiency(Metric):  # type: ignore[misc]
 
 
 class _ReferencesEfficiency(ReferenceMetric):  # type: ignore[misc]
-    """Precomputed stats of one request a reference, aggregated by HELM's rules."""
+    """Precomputed stats with one request per reference, aggregated by HELM's rules."""
 
     def __init__(self, stats: StatsOfRequests):
         self.stats = stats
@@ -207,9 +207,9 @@ def _metadata_fields(name: str) -> dict[str, Any]:
 
 
 def with_efficiency(run_spec: RunSpec, *, stack: str | None = None, store: str | None = None) -> RunSpec:
-    """The same run, measured by its own metrics inside an `EfficiencyMetric`; unchanged if it already is.
+    """Return the same run, with its own metrics inside an `EfficiencyMetric`; unchanged if it already has one.
 
-    The name stays: the requests are the same, so it is the same run.
+    The name is kept: the requests are the same, so it is the same run.
     """
     specs = run_spec.metric_specs
     if any(spec.class_name == METRIC_CLASS_NAME for spec in specs):
@@ -237,7 +237,7 @@ class EfficiencyRunExpander(RunExpander):  # type: ignore[misc]
         self.stack = None if value == "default" else value
 
     def expand(self, run_spec: RunSpec) -> list[RunSpec]:
-        """The run spec with the efficiency metric around its own metrics."""
+        """Return the run spec with the efficiency metric around its own metrics."""
         return [with_efficiency(run_spec, stack=self.stack)]
 
 

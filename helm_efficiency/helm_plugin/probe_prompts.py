@@ -1,4 +1,4 @@
-"""Prompts of exactly so many tokens, for any tokenizer that can count."""
+"""Make prompts of an exact number of tokens, for any tokenizer that can count."""
 
 import random
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from helm_efficiency.errors import InputError
 from helm_efficiency.profiling.endpoint.prompts import WORDS
 
 CountTokens = Callable[[str], int]
-"""How many tokens a text is, special tokens excluded."""
+"""Function that returns the number of tokens of a text, special tokens excluded."""
 
 REQUEST = "\nNow write a long story that never ends."
-"""Closes prompts that have room for it, so that chat models do not stop early."""
+"""End of prompts that are long enough for it, so that chat models do not stop early."""
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PIECES = (" a", " the", ".", "x", "!", ",", "0", "?")
@@ -18,12 +18,12 @@ _MAX_COUNTS = 200
 
 
 def exact_prompt(num_tokens: int, count_tokens: CountTokens, rng: random.Random) -> str:
-    """A text of random words that is exactly `num_tokens` tokens long.
+    """Return a text of random words that is exactly `num_tokens` tokens long.
 
     The first words differ from prompt to prompt, so that no prefix cache can help.
 
     Raises:
-        InputError: No such text was found: the tokenizer adds tokens of its own, or makes many of every word.
+        InputError: No such text was found: the tokenizer adds tokens of its own, or splits every word into many.
     """
     ending = REQUEST if num_tokens >= 2 * count_tokens(REQUEST) else ""
     num_words = num_tokens
@@ -48,7 +48,7 @@ def exact_prompt(num_tokens: int, count_tokens: CountTokens, rng: random.Random)
 
 
 def _filled(text: str, ending: str, num_tokens: int, *, count_tokens: CountTokens) -> str | None:
-    """The text with small pieces appended until it is long enough; None if they overshoot or do not add up."""
+    """Return the text with small pieces appended until it is long enough; None if they overshoot or do not add up."""
     missing = num_tokens - count_tokens(text + ending)
     if missing > 8:
         return None

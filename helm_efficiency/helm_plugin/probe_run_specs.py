@@ -1,7 +1,7 @@
-"""The run entry that probes a deployment: `efficiency_probe:model=…,probe=GRID`, for every client HELM has.
+"""Register the run entry that probes a deployment with any HELM client: `efficiency_probe:model=…,probe=GRID`.
 
-GRID is `paper` (5 prompt × 7 output lengths), `quick` (3 × 3), or lengths of one's own: `256+1024x1+16+64` is prompts
-of 256 and 1024 tokens, each answered with 1, 16 and 64. `model=` comes first, because the prompts are made for its
+GRID is `paper` (5 prompt × 7 output lengths), `quick` (3 × 3), or custom lengths: `256+1024x1+16+64` means prompts of
+256 and 1024 tokens, each answered with 1, 16 and 64. `model=` comes first, because the prompts are made for its
 tokenizer. Trials are spread over rounds, so that a busy minute does not hit all trials of one pair of lengths.
 """
 
@@ -45,10 +45,10 @@ GRIDS: Mapping[str, ProbeGrid] = {
 
 
 def parse_grid(text: str) -> ProbeGrid:
-    """A grid from its name or its lengths.
+    """Return a grid from its name or its lengths.
 
     Raises:
-        InputError: It is neither.
+        InputError: The text is neither a name nor lengths.
 
     >>> parse_grid("256+1024x1+16")
     ProbeGrid(prompt_tokens=(256, 1024), output_tokens=(1, 16))
@@ -64,16 +64,16 @@ def parse_grid(text: str) -> ProbeGrid:
 
 @run_spec_function(SCENARIO_NAME)  # type: ignore[untyped-decorator]
 def efficiency_probe(trials: int | str = 10, session: int | str = 0) -> RunSpec:
-    """The run that the expander `probe` makes the runs of a grid from.
+    """Return the run from which the expander `probe` makes the runs of a grid.
 
     Args:
-        trials: Requests of each pair of lengths, from 1.
-        session: Any name; another session asks again, with new prompts, instead of taking answers from HELM's cache.
+        trials: Number of requests of each pair of lengths, at least 1.
+        session: Name of the session; a new one sends new prompts instead of taking answers from HELM's cache.
 
     Raises:
-        InputError: `trials` is no such number.
+        InputError: `trials` is not such a number.
     """
-    if not isinstance(trials, int) or trials < 1:  # HELM hands over numbers as such, and anything else as text
+    if not isinstance(trials, int) or trials < 1:  # HELM passes numbers as such, and anything else as text
         raise InputError(f"{SCENARIO_NAME}: trials={trials}, expected a number from 1.")
     return RunSpec(
         name=f"{SCENARIO_NAME}:trials={trials},session={session}",
@@ -85,7 +85,7 @@ def efficiency_probe(trials: int | str = 10, session: int | str = 0) -> RunSpec:
 
 
 class ProbeRunExpander(RunExpander):  # type: ignore[misc]
-    """`probe=GRID`: one run for each output length and round, each with all prompt lengths."""
+    """Expander `probe=GRID`, which makes one run for each output length and round, each with all prompt lengths."""
 
     name = "probe"
 
@@ -93,10 +93,10 @@ class ProbeRunExpander(RunExpander):  # type: ignore[misc]
         self.grid = parse_grid(value)
 
     def expand(self, run_spec: RunSpec) -> list[RunSpec]:
-        """The runs of the grid that fit the deployment's context window, output lengths in turn in each round.
+        """Return the runs of the grid that fit the deployment's context window, output lengths in turn in each round.
 
         Raises:
-            InputError: The run is no probe, names no model yet, or no length fits.
+            InputError: The run is not a probe, does not name a model yet, or no length fits.
         """
         if run_spec.scenario_spec.class_name != SCENARIO_CLASS_NAME:
             raise InputError(f"probe= belongs to the run entry {SCENARIO_NAME}, given {run_spec.name}.")
@@ -126,7 +126,7 @@ def _deployment(adapter_spec: AdapterSpec) -> ModelDeployment:
 
 
 def _fitting(prompt_tokens: Sequence[int], output_tokens: int, deployment: ModelDeployment) -> tuple[int, ...]:
-    """The prompts that fit the context window of a deployment together with their answers."""
+    """Return the prompt lengths that fit the context window of a deployment together with their answers."""
     window = deployment.max_sequence_length or math.inf
     longest = min(
         deployment.max_request_length or window,
@@ -139,7 +139,7 @@ def _fitting(prompt_tokens: Sequence[int], output_tokens: int, deployment: Model
 def _run_of(
     run_spec: RunSpec, deployment: ModelDeployment, *, prompt_tokens: Sequence[int], output_tokens: int, number: int
 ) -> RunSpec:
-    """One run: one output length, some trials of each prompt length."""
+    """Return one run of the grid: one output length, some trials of each prompt length."""
     args = run_spec.scenario_spec.args
     seed = f"{args['seed']}.{number}"
     scenario_args = {

@@ -1,4 +1,4 @@
-"""A HELM scenario that asks for nothing but tokens: prompts of exact lengths, made on the spot for any tokenizer.
+"""Provide a HELM scenario for timing alone: prompts of exact lengths, made at run time for any tokenizer.
 
 HELM's own `synthetic_efficiency` does the same for twelve tokenizers of 2022, from prompts that it downloads.
 """
@@ -29,13 +29,13 @@ SCENARIO_NAME = "efficiency_probe"
 
 
 class EfficiencyProbeScenario(Scenario):  # type: ignore[misc]
-    """Random words of exact lengths, in random order, no two alike.
+    """Scenario of random words of exact lengths, in random order, no two of them equal.
 
     Args:
         tokenizer: HELM's name of the tokenizer that counts.
         prompt_tokens: Lengths of prompts.
-        num_trials: Prompts of each length.
-        seed: Another seed makes other prompts.
+        num_trials: Number of prompts of each length.
+        seed: Seed of the random prompts.
     """
 
     name = SCENARIO_NAME
@@ -50,7 +50,7 @@ class EfficiencyProbeScenario(Scenario):  # type: ignore[misc]
         self.seed = seed
 
     def get_instances(self, output_path: str) -> list[Instance]:
-        """The prompts; nothing is read or downloaded.
+        """Return the prompts; nothing is read or downloaded.
 
         Raises:
             InputError: The tokenizer cannot make a prompt of a length, or not enough different ones.
@@ -74,7 +74,7 @@ class EfficiencyProbeScenario(Scenario):  # type: ignore[misc]
         return [Instance(Input(text=text), references=[reference], split=TEST_SPLIT) for text in texts]
 
     def get_metadata(self) -> ScenarioMetadata:
-        """What HELM's tables show of it."""
+        """Return the texts that HELM's tables show for the scenario."""
         return ScenarioMetadata(
             name=SCENARIO_NAME,
             display_name="Efficiency probe",

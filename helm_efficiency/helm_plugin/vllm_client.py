@@ -1,4 +1,4 @@
-"""Whether HELM's client for vLLM's completions works: that of crfm-helm 0.5.16 cannot be constructed."""
+"""Check whether HELM's client for vLLM's completions works: that of crfm-helm 0.5.16 cannot be constructed."""
 
 INSTEAD = (
     "in model_deployments.yaml, class_name helm_efficiency.helm_plugin.completions_client.CompletionsClient with "
@@ -7,7 +7,7 @@ INSTEAD = (
 
 
 def vllm_client_problem() -> str:
-    """Why `VLLMClient` cannot be constructed, by constructing one; empty if it can. Nothing is asked of any server."""
+    """Return why `VLLMClient` cannot be constructed, by trying; empty if it can be. No server is contacted."""
     try:
         from helm.clients.vllm_client import VLLMClient
         from helm.common.cache import BlackHoleCacheConfig

@@ -1,1 +1,1 @@
-"""Former home of the HELM plugin; kept so that run entries and scripts that name it go on working."""
+"""Former home of the HELM plugin, kept so that run entries and scripts with its name continue to work."""

@@ -8,7 +8,7 @@ computed here from the same values, equal to the last bit and in the same order 
   of its own; or one window of a text, for language modeling;
 - its context (split, sub-split, perturbation) becomes part of each stat's name;
 - within a train trial, values of one name are averaged over units. The worst of an instance's perturbed copies, and its
-  original of each perturbation (`before`), are averaged over instances;
+  original for each perturbation (`before`), are averaged over instances;
 - over train trials, these means are averaged.
 """
 

@@ -1,1 +1,1 @@
-"""The main job, end to end, on this machine: train, profile, run HELM, score, rank and plot; nothing is downloaded."""
+"""Run the main job end to end on this machine: train, profile, run HELM, score, rank and plot, without any download."""

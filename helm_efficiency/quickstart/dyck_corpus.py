@@ -1,4 +1,4 @@
-"""Training text from the generator of HELM's Dyck-language scenario, which needs no download.
+"""Make training text with the generator of HELM's Dyck-language scenario, which needs no download.
 
 The generator and the prompt are HELM's own, so that a model trained on this text can answer HELM's entries
 
@@ -15,7 +15,7 @@ from helm.benchmark.scenarios.dyck_language_scenario import DyckLanguageScenario
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt as HELM asks it, and the answer it expects with the line end that HELM stops at."""
+    """Prompt as HELM sends it, and the expected answer with the line end at which HELM stops."""
 
     prompt: str
     answer: str
@@ -25,9 +25,9 @@ def dyck_examples(num_parenthesis_pairs: int, *, count: int, seed: int) -> list[
     """Draw prompts and answers of the Dyck language.
 
     Args:
-        num_parenthesis_pairs: Kinds of brackets, 1 to 4.
-        count: How many to draw.
-        seed: Of the draw; HELM's own test instances use 42.
+        num_parenthesis_pairs: Number of kinds of brackets, 1 to 4.
+        count: Number of examples to draw.
+        seed: Seed of the draw; HELM's own test instances use 42.
 
     Returns:
         Distinct examples of 20 to 100 symbols; HELM tests with 52 to 100.

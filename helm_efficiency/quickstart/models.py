@@ -1,7 +1,7 @@
-"""Three small Llama models and a tokenizer, made and trained on the spot.
+"""Make and train three small Llama models and a tokenizer.
 
-They differ in size, hence in speed, and in what they can learn in the same number of steps, hence in accuracy: a small
-world in which the trade-off between the two is real.
+They differ in size and hence in speed, and in how much they learn in the same number of steps and hence in accuracy: a
+small world in which the trade-off between the two is real.
 """
 
 import json
@@ -29,14 +29,14 @@ class Recipe:
     """Size and training of one model.
 
     Attributes:
-        name: Of its folder, and so of its HELM deployment `huggingface/NAME`.
-        num_layers: Transformer blocks.
+        name: Name of its folder, and so of its HELM deployment `huggingface/NAME`.
+        num_layers: Number of transformer blocks.
         hidden_size: Width of the residual stream.
-        num_heads: Query heads; half as many key-value heads.
-        num_steps: Steps of AdamW.
-        learning_rate: Peak, reached after a short warm-up and then decayed linearly.
-        batch_size: Examples a step.
-        seed: Of weights and batches.
+        num_heads: Number of query heads; there are half as many key-value heads.
+        num_steps: Number of AdamW steps.
+        learning_rate: Peak learning rate, reached after a short warm-up and then decayed linearly.
+        batch_size: Number of examples per step.
+        seed: Seed of weights and batches.
     """
 
     name: str
@@ -57,7 +57,7 @@ RECIPES = (
 
 
 def make_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on `texts`; it reproduces any text exactly."""
+    """Train a byte-level BPE tokenizer on `texts`; it reproduces any text exactly."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -84,19 +84,19 @@ def make_model(
     *,
     on_step: Callable[[], object] = lambda: None,
 ) -> Path:
-    """Train one model and save it with its tokenizer, in place of an earlier one.
+    """Train one model and save it with its tokenizer, replacing an earlier one.
 
     Args:
-        recipe: Size and training.
-        examples: What to train on.
-        folder: Where the model's own folder goes.
-        on_step: Called after each step, for progress.
+        recipe: Size and training of the model.
+        examples: Training examples.
+        folder: Parent of the model's own folder.
+        on_step: Function that is called after each step, for progress.
 
     Returns:
-        The model's folder, complete.
+        The complete folder of the model.
 
     Raises:
-        OutputError: It cannot be written, as on a full disk.
+        OutputError: The model cannot be written, for example because the disk is full.
     """
     path = folder / recipe.name
     tokenizer = make_tokenizer([example.prompt + example.answer for example in examples])
@@ -117,7 +117,7 @@ def make_model(
 
 
 def is_made(recipe: Recipe, folder: Path) -> bool:
-    """Whether `make_model` made this model before, by this very recipe."""
+    """Return whether `make_model` has made this model before, by the same recipe."""
     stamp = folder / recipe.name / _RECIPE_FILE
     return stamp.is_file() and stamp.read_text() == _stamp(recipe)
 
@@ -154,7 +154,7 @@ def _train(
     recipe: Recipe,
     on_step: Callable[[], object],
 ) -> LlamaForCausalLM:
-    """Teach the model the answers: the loss is on the answer and the end of text, not on the prompt."""
+    """Train the model on the answers: the loss covers the answer and the end of text, not the prompt."""
     end = [tokenizer.eos_token_id]
     pairs = [(tokenizer.encode(example.prompt), tokenizer.encode(example.answer) + end) for example in examples]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98))
@@ -177,7 +177,7 @@ def _train(
 
 
 def _batch(pairs: Sequence[tuple[list[int], list[int]]], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and labels, both (examples, longest); prompts and padding are labelled -100, which the loss skips."""
+    """Return token ids and labels, both (examples, longest); the loss skips prompts and padding, labelled -100."""
     longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
     inputs = torch.full((len(pairs), longest), pad)
     labels = torch.full((len(pairs), longest), -100)

@@ -1,6 +1,6 @@
-"""The steps of the main job.
+"""Run the steps of the main job.
 
-Each leaves its result on disk and is skipped when it is there, so that an interrupted job goes on where it was.
+Each step saves its result on disk and is skipped if the result exists, so that an interrupted job can be resumed.
 """
 
 import shutil
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from helm_efficiency.quickstart.dyck_corpus import Example
 
 SUITE = "quickstart"
-_BRACKET_PAIRS = (2, 3)  # of the run entries
+_BRACKET_PAIRS = (2, 3)  # bracket kinds of the run entries
 
 Advance = Callable[[], object]
 StartStep = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Begins a step with a title and its number of parts (None if unknown); gives what to call after each part."""
+"""Function that begins a step, given its title and number of parts (None if unknown). It yields a function to call
+after each part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything.
+    """Scale of the job.
 
     Attributes:
-        step_fraction: Share of the training steps of each recipe.
-        num_examples: Training examples of each kind.
-        prompt_lengths: Prompt tokens that are timed.
-        output_lengths: Output tokens that are timed.
-        num_instances: Instances of each HELM run.
+        step_fraction: Fraction of the training steps of each recipe.
+        num_examples: Number of training examples of each kind.
+        prompt_lengths: Prompt lengths in tokens that are timed.
+        output_lengths: Output lengths in tokens that are timed.
+        num_instances: Number of instances of each HELM run.
     """
 
     step_fraction: float = 1.0
@@ -49,10 +50,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything goes.
+    """Folders and files of the job.
 
     Attributes:
-        output: HELM's output folder; all but plots stands below it.
+        output: HELM's output folder; it contains everything but the plots.
         plots: Folder of the figures.
         store: Coefficient store.
     """
@@ -63,30 +64,30 @@ class Places:
 
     @property
     def work(self) -> Path:
-        """Models, logs, HELM's caches and the scored tables."""
+        """Folder of models, logs, HELM's caches and the scored tables."""
         return self.output / SUITE
 
     @property
     def suite(self) -> Path:
-        """HELM's runs."""
+        """Folder of HELM's runs."""
         return self.output / "runs" / SUITE
 
     @property
     def local_path(self) -> Path:
-        """HELM's caches and configurations."""
+        """Folder of HELM's caches and configurations."""
         return self.work / "prod_env"
 
     @property
     def scored(self) -> Path:
-        """Tables as `rescore` writes them."""
+        """Folder of the tables that `rescore` writes."""
         return self.work / "scored"
 
 
 def run_entries_file() -> Path:
-    """`run_specs/quickstart.conf`: of the checkout, else as installed.
+    """Return the path of `run_specs/quickstart.conf` in the checkout, else in the installation.
 
     Raises:
-        InputError: It is in neither place.
+        InputError: The file is in neither of them.
     """
     name = "run_specs/quickstart.conf"
     in_checkout = Path(str(files("helm_efficiency"))).parent / name
@@ -100,20 +101,20 @@ def run_entries_file() -> Path:
 
 
 def start_over(places: Places) -> None:
-    """Forget everything but figures."""
+    """Delete everything but figures."""
     for folder in (places.work, places.suite):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_models(places: Places, scale: Scale, start: StartStep) -> list[Path]:
-    """Train the models that are not there yet; the folders of all."""
+    """Train the missing models, and return the folders of all models."""
     from helm_efficiency.quickstart.models import RECIPES, is_made, make_model
 
     folder = places.work / "models"
     recipes = [replace(recipe, num_steps=round(recipe.num_steps * scale.step_fraction)) for recipe in RECIPES]
     missing = [recipe for recipe in recipes if not is_made(recipe, folder)]
     if missing:
-        _forget_results(places)  # they are those of other models
+        _forget_results(places)  # they belong to other models
         with start("Train three models", sum(recipe.num_steps for recipe in missing)) as advance:
             examples = _examples(scale.num_examples)
             for recipe in missing:
@@ -133,7 +134,7 @@ def _examples(count: int) -> list["Example"]:
 
 
 def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: StartStep) -> None:
-    """Time the models that were not timed yet, and fit their coefficients."""
+    """Time the models that have not been timed yet, and fit their coefficients."""
     from helm_efficiency.core.fitting.fit import fit_profile
     from helm_efficiency.helm_plugin.local_models import deployment_of
     from helm_efficiency.profiling.cells import Cell
@@ -196,7 +197,7 @@ def _complete_runs(places: Places) -> Iterator[Path]:
 
 
 def _drop_damaged_runs(places: Places) -> int:
-    """Remove runs whose files cannot be read, as an interrupted HELM leaves them; how many are whole."""
+    """Remove runs with unreadable files, which an interrupted HELM leaves; return the number of complete runs."""
     from helm_efficiency.adapters.helm.runs import read_run
 
     whole = 0
@@ -210,7 +211,7 @@ def _drop_damaged_runs(places: Places) -> int:
 
 
 def denoise_and_rescore(places: Places, start: StartStep) -> None:
-    """Fit the services to their own latencies, and put all efficiency stats into the runs."""
+    """Fit the services to their own latencies, and write all efficiency stats into the runs."""
     from helm_efficiency.adapters.sources import find_sources
     from helm_efficiency.metrics.efficiency import Coefficients
     from helm_efficiency.rescoring.plan import StatsTarget, make_plan
@@ -230,7 +231,7 @@ def denoise_and_rescore(places: Places, start: StartStep) -> None:
 
 
 def _denoise(places: Places, store: Store) -> None:
-    """Service models from the latencies that the runs hold; a service that they do not determine has none."""
+    """Fit service models to the latencies in the runs; a service is skipped if they do not determine it."""
     from helm_efficiency.adapters.sources import read_runs
     from helm_efficiency.core.services.denoise import denoise
     from helm_efficiency.metrics.services import service_fit, services
@@ -242,7 +243,7 @@ def _denoise(places: Places, store: Store) -> None:
 
 
 def summarize(places: Places, start: StartStep) -> None:
-    """HELM's own tables of the suite, with the efficiency columns."""
+    """Make HELM's own tables of the suite, with the efficiency columns."""
     from helm_efficiency.helm_plugin.commands import helm_summarize
     from helm_efficiency.helm_stats.schema import add_efficiency, read_schema, to_yaml
 
@@ -259,7 +260,7 @@ def summarize(places: Places, start: StartStep) -> None:
 
 
 def report(places: Places, start: StartStep) -> str:
-    """Write the leaderboard (Markdown, CSV) and the trade-off plot (PNG, PDF); the leaderboard as text."""
+    """Write the leaderboard (Markdown, CSV) and trade-off plot (PNG, PDF); return the leaderboard as text."""
     from helm_efficiency.report import formats, plots
     from helm_efficiency.report.display import display
     from helm_efficiency.report.leaderboard import build

@@ -8,7 +8,7 @@ from helm_efficiency.adapters.json_stream import Count, Seconds
 from helm_efficiency.adapters.record import RequestRecord
 
 _DTYPES = {Count: "Int64", Count | None: "Int64", Seconds | None: "float64"}
-"""Dtypes of columns that may have missing values, by declared type; plain integer columns of pandas may not."""
+"""Dtypes of columns that may have missing values, by declared type; plain integer columns of pandas cannot."""
 
 
 def records_frame(records: Iterable[RequestRecord]) -> pd.DataFrame:

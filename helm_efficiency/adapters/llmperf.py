@@ -17,7 +17,7 @@ SCENARIO = "llmperf"
 
 
 class _Response(Struct):
-    """One row. Failed requests have an error code, and zeros for values that were not measured."""
+    """Row of a file. Failed requests have an error code, and zeros for values that were not measured."""
 
     number_input_tokens: Count
     number_output_tokens: Count

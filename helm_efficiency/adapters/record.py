@@ -1,4 +1,4 @@
-"""One request of one evaluation run, whichever harness made it, as an immutable record of facts.
+"""Represent one request of an evaluation run of any harness as an immutable record of facts.
 
 Prices, coefficients and everything else that may change later are joined to records afterwards, never stored in them.
 A fact that is not known is None and its provenance `missing`; missing is never 0.
@@ -31,7 +31,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         run: Name of the run, unique within its suite.
         scenario: Name of the questions asked: HELM's run name without the model, or the task.
         model: Name of the model.
-        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        deployment: Name of the deployment; equal to `model` if the harness does not distinguish them.
         instance_id: The harness's id of the instance.
         train_trial: Index of the draw of in-context examples.
         perturbation: Name of the perturbation; empty for the original.
@@ -50,7 +50,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             that run as one batch.
         batch_size: Number of rows that the client ran in one batch; None if it did not say.
         observed_s: Seconds the harness recorded for the request (of the whole batch, for batched clients).
-        ttft_s: Seconds to the first token, where the client streamed and noted it.
+        ttft_s: Seconds to the first token, if the client streamed and recorded it.
         requested_at: Time of the request, in seconds since 1970 UTC.
         cached: True if the harness answered from its own cache, so that `observed_s` is that of the first call.
         success: True if the request was answered.
@@ -114,7 +114,7 @@ class HarnessRun(msgspec.Struct, frozen=True, kw_only=True):
         name: Name of the run, unique within its suite.
         scenario: Name of the questions asked; see `RequestRecord`.
         model: Name of the model.
-        deployment: Name of the deployment; equal to `model` where the harness knows no difference.
+        deployment: Name of the deployment; equal to `model` if the harness does not distinguish them.
         score_name: Name of its main score; None if it cannot be known.
         records: Records, one for each request.
         warnings: Messages about doubtful values, one line each.

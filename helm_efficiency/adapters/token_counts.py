@@ -31,7 +31,7 @@ class Usage(Struct, frozen=True, gc=False):
         reasoning_tokens: Part of `output_tokens` that was reasoning.
         cache_read_tokens: Part of `prompt_tokens` that was read from a prompt cache.
         cache_write_tokens: Part of `prompt_tokens` that was written to a prompt cache.
-        max_completion_tokens: Tokens of the longest completion, where there are several.
+        max_completion_tokens: Tokens of the longest completion, if there are several.
         doubts: Reasons why the totals may be too low.
     """
 

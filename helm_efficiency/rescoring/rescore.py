@@ -29,7 +29,7 @@ from helm_efficiency.rescoring.run import (
 from helm_efficiency.rescoring.workers import rescore_here, rescore_in_processes, rescore_on_cluster
 
 _WORTH_PROCESSES_BYTES = 300_000_000
-"""Limit below which scoring takes less time than starting processes."""
+"""Size of the files below which scoring takes less time than starting processes."""
 
 
 def rescore(

@@ -29,8 +29,8 @@ def open_local(path: str) -> BinaryIO:
     """Open a file on this machine.
 
     Raises:
-        FileFormatError: It is a pipe or a device.
-        OSError: It cannot be opened.
+        FileFormatError: The file is a pipe or a device.
+        OSError: The file cannot be opened.
     """
     require_size(path, most_bytes=sys.maxsize)  # read in parts
     return Path(path).open("rb", buffering=0)

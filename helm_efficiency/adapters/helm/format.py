@@ -13,7 +13,7 @@ from helm_efficiency.adapters.json_stream import Count, Seconds
 
 
 class Token(Struct, gc=False):
-    """One output token."""
+    """Output token."""
 
     text: str | None = None
 
@@ -25,7 +25,7 @@ class Thinking(Struct, gc=False):
 
 
 class Completion(Struct, gc=False):
-    """One answer. Many clients leave `tokens` empty."""
+    """Answer to a request. Many clients leave `tokens` empty."""
 
     text: str | None = None
     tokens: list[Token] | None = None
@@ -81,7 +81,7 @@ class Instance(Struct, gc=False):
 
 
 class RequestState(Struct, gc=False):
-    """One request made for an instance."""
+    """Request made for an instance, with its result."""
 
     instance: Instance
     request: Request

@@ -59,7 +59,7 @@ class InstanceStats(Struct, gc=False):
         prompt_total: Prompt tokens of these requests.
         output_total: Output tokens of these requests.
         scores: Scores of the instance, by name.
-        firsts: Name of the first stat of each entry that was added.
+        firsts: Names of the first stats of the entries that were added.
         members: Indices of its requests in the run.
         written: Values that an earlier rescore wrote; None if there was none.
     """

@@ -116,7 +116,7 @@ class RequestCaches:
 
         Raises:
             InputError: The file does not exist.
-            FileFormatError: It is not a cache of HELM's.
+            FileFormatError: The file is not a cache of HELM's.
         """
         if not Path(file).is_file():
             raise InputError(f"{file}: there is no such file; expected a request cache of HELM's.")

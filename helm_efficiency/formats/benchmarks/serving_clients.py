@@ -101,7 +101,7 @@ def read_vllm_serve(records: list[Any]) -> list[Run]:
 
 
 def read_sglang(records: list[Any]) -> list[Run]:
-    """Read the lines of `sglang.bench_serving --output-file`, with the server's own facts where it gave them."""
+    """Read the lines of `sglang.bench_serving --output-file`, with the server's own facts if it gave them."""
     runs = []
     for result in msgspec.convert(records, list[_Sglang], strict=False):
         server = result.server_info or {}

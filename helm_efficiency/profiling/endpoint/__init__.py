@@ -1,1 +1,1 @@
-"""Times requests to OpenAI-compatible servers: vLLM, SGLang, TGI, llama.cpp, `transformers serve`, an API."""
+"""Time requests to OpenAI-compatible servers: vLLM, SGLang, TGI, llama.cpp, `transformers serve`, an API."""

@@ -1,9 +1,9 @@
-"""HTTP in which nothing is without end: a time limit for a whole request, size limits for a body and for a line.
+"""HTTP with limits: a time limit for a whole request, and size limits for a body and for a line.
 
-A time limit for each read, as HTTP libraries have it, does not end a server that sends a byte now and then; here the
-clock runs from sending to the last byte, and whatever is going on is cancelled when it is over. Answers are asked for
-uncompressed and refused otherwise: a few kilobytes of gzip can unfold to gigabytes, and unfolding takes time that is
-not the model's.
+HTTP libraries limit the time of each read, which does not stop a server that sends a byte now and then. Here the clock
+runs from sending to the last byte, and the request is cancelled when the time is over. Answers are requested without
+compression and refused with it: a few kilobytes of gzip can decompress to gigabytes, and decompressing takes time that
+is not the model's.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,33 +14,33 @@ import anyio
 import httpx
 
 MOST_BODY_BYTES = 64_000_000
-"""Of one answer. An event of a streamed token takes 200 to 400 bytes, so this is more than 100,000 tokens."""
+"""Size limit of one answer. An event of a streamed token takes 200 to 400 bytes, so this is over 100,000 tokens."""
 
 MOST_LINE_BYTES = 1_000_000
-"""Of one event, which holds a token or a count: thousands of times what any takes."""
+"""Size limit of one event, which holds a token or a count: thousands of times the size of any real one."""
 
 MOST_ERROR_BYTES = 64_000
-"""That are read of an error; what it says stands in front."""
+"""Number of bytes that are read of an error; its message comes first."""
 
 
 class UnboundedAnswerError(Exception):
-    """An answer is larger than any answer is, or comes compressed."""
+    """An answer is larger than the limits, or is compressed."""
 
 
 @asynccontextmanager
 async def answer_to(
     client: httpx.AsyncClient, url: str, *, body: Mapping[str, Any] | None = None, limit_s: float
 ) -> AsyncIterator[httpx.Response]:
-    """The answer to a POST of a JSON body, or to a GET without one, its content still to be read.
+    """Yield the answer to a POST of a JSON body, or to a GET without one, before its content is read.
 
     Args:
-        client: Connections.
-        url: Where to ask.
+        client: Client that holds the connections.
+        url: Address to send the request to.
         body: JSON object to send.
-        limit_s: Longest that it may take (s) until the block is left.
+        limit_s: Longest time until the block is left (s).
 
     Raises:
-        TimeoutError: It took longer.
+        TimeoutError: The request took longer.
         httpx.TransportError: The connection failed.
     """
     method = "GET" if body is None else "POST"
@@ -51,15 +51,15 @@ async def answer_to(
 
 
 async def read_body(response: httpx.Response, *, most_bytes: int = MOST_BODY_BYTES, cut: bool = False) -> bytes:
-    """The content of an answer.
+    """Read the content of an answer.
 
     Args:
-        response: The answer.
-        most_bytes: That it may have.
-        cut: Whether what is beyond is left unread; else it is refused.
+        response: Answer to read.
+        most_bytes: Largest number of bytes that it may have.
+        cut: True to leave bytes beyond the limit unread; otherwise a larger answer is refused.
 
     Raises:
-        UnboundedAnswerError: It is larger, or compressed.
+        UnboundedAnswerError: The content is larger, or compressed.
     """
     content = bytearray()
     async for part in _parts(response):
@@ -72,10 +72,10 @@ async def read_body(response: httpx.Response, *, most_bytes: int = MOST_BODY_BYT
 
 
 async def read_lines(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The lines of an answer as they come, without their ends.
+    """Yield the lines of an answer as they come, without their ends.
 
     Raises:
-        UnboundedAnswerError: A line or the whole is larger than any is, or the answer is compressed.
+        UnboundedAnswerError: A line or the whole answer is larger than the limits, or the answer is compressed.
     """
     line, num_bytes = bytearray(), 0
     async for part in _parts(response):

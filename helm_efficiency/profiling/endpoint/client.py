@@ -1,8 +1,8 @@
-"""One timed request to an OpenAI-compatible server.
+"""Send and time requests to an OpenAI-compatible server.
 
-Tokens are counted by the server (`usage`), never by chunks: a chunk may hold several tokens or half a character. Time
-runs from sending the attempt that succeeded; attempts that failed and the waits between them are not part of it. The
-API key is read from the environment, travels in one header, and is cut out of whatever a server says about it.
+Tokens are counted by the server (`usage`), never by chunks: a chunk may hold several tokens or half a character. The
+time of a request starts when the successful attempt is sent; failed attempts and the waits between them are not part
+of it. The API key is read from the environment, sent in one header, and removed from all server messages.
 """
 
 import itertools
@@ -33,28 +33,28 @@ from helm_efficiency.profiling.endpoint.replies import Reply, check_pieces, chec
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_WAIT_S = 60.0
 _PAGE_S = 10.0
-"""For what a server answers at once, unless it is broken or not asked for."""
+"""Time limit of a page (s). A working server that has the page answers at once."""
 
 _OPTIONAL_FIELDS = ("stream_options", "ignore_eos", "temperature")
 _TOO_LONG_STATUSES = frozenset({400, 413, 422})
 
 
 class TooLongError(CellRefusedError):
-    """The server refuses a request that is like others it answered, but longer."""
+    """The server refuses a request that differs from answered ones only in its length."""
 
 
 class Endpoint:
-    """Connections to a server, in a thread of their own; a context manager."""
+    """Connections to a server in a thread of their own; a context manager."""
 
     def __init__(self, options: EndpointOptions, *, deadline: float = math.inf) -> None:
-        """Read the API key.
+        """Read the API key and keep the options; no connection is made yet.
 
         Args:
-            options: Which server, and how it is asked.
-            deadline: Reading of `time.perf_counter` at which requests and waits end.
+            options: Address of the server, and settings of its requests.
+            deadline: Value of `time.perf_counter` (s) at which requests and waits end.
 
         Raises:
-            InputError: The API key is not one that a header can hold.
+            InputError: A header cannot hold the API key.
         """
         self.options = options
         self._deadline = deadline
@@ -62,7 +62,7 @@ class Endpoint:
         if not (self._key.isascii() and self._key.isprintable()):
             raise InputError(f"${options.api_key_env} holds a character that no API key has.")
         self._exits = ExitStack()
-        self._dropped: set[str] = set()  # optional fields that this server does not take
+        self._dropped: set[str] = set()  # optional fields that this server refuses
         self._length_field = "max_tokens"
         self._answered = False
 
@@ -78,29 +78,29 @@ class Endpoint:
         self._exits.close()
 
     def request(self, prompt: str, output_tokens: int) -> Reply:
-        """Ask once, timed; as often as needed for one answer.
+        """Send a request until it is answered, and time the attempt that succeeds.
 
         Raises:
-            CellRefusedError: The server cannot be reached, refuses the request, or answers what cannot be used.
-            BudgetSpentError: The deadline came first.
+            CellRefusedError: The server cannot be reached, refuses the request, or sends an unusable answer.
+            BudgetSpentError: The deadline passed before an answer came.
         """
         return self._portal.call(self._ask, prompt, output_tokens)
 
     def request_all(self, prompts: Sequence[str], output_tokens: int) -> list[Reply]:
-        """Ask for all prompts at once.
+        """Send the requests of all prompts at the same time.
 
         Raises:
-            CellRefusedError: As `request`, for any of them; the others are given up.
-            BudgetSpentError: Likewise.
+            CellRefusedError: One of the requests failed in the way of `request`; the others are cancelled.
+            BudgetSpentError: The deadline passed before all answers came.
         """
         return self._portal.call(self._ask_all, prompts, output_tokens)
 
     def page(self, path: str, *, versioned: bool = False) -> bytes | None:
-        """Content of a page of the server, such as `/metrics`; None if it has none, in time and of bearable size.
+        """Return the content of a page of the server, such as `/metrics`; None if it is missing, too slow or too large.
 
         Args:
-            path: From the root of the server, or from the base URL.
-            versioned: Whether from the base URL.
+            path: Path of the page from the root of the server, or from the base URL.
+            versioned: True if the path starts at the base URL.
         """
         base = self.options.base_url.rstrip("/")
         return self._portal.call(self._page, (base if versioned else base.removesuffix("/v1")) + path)
@@ -150,7 +150,7 @@ class Endpoint:
         )
 
     async def _wait(self, wait_s: float, problem: str) -> None:
-        """Wait before another attempt, unless the budget ends before."""
+        """Wait before another attempt, or fail if the budget ends before it."""
         if wait_s >= self._deadline - time.perf_counter():
             raise BudgetSpentError(
                 f"{self.options.base_url} did not answer within the budget. Last: {self._redact(problem)}"
@@ -158,7 +158,7 @@ class Endpoint:
         await anyio.sleep(wait_s)
 
     async def _attempt(self, prompt: str, output_tokens: int, *, retries: int) -> Reply:
-        """One attempt, or as many as it takes to learn which optional fields the server does not take."""
+        """Make one attempt, or as many as it takes to learn which optional fields the server refuses."""
         path = "chat/completions" if self.options.chat else "completions"
         url = f"{self.options.base_url.rstrip('/')}/{path}"
         left_s = self._deadline - time.perf_counter()
@@ -199,9 +199,9 @@ class Endpoint:
         return body | dict(self.options.extra_body)
 
     def _adapt(self, status: int, said: str, body: Mapping[str, Any]) -> bool:
-        """Whether the server refused a field that it can be asked without; then it will not be sent again.
+        """Return whether the server refused an optional field; the field is then not sent again.
 
-        Only before its first answer: later its fields are known, and what it refuses is the length.
+        This applies only before the first answer. Later, the fields are known, and a refusal concerns the length.
         """
         if status not in (400, 422) or self._answered:
             return False
@@ -258,7 +258,7 @@ class Endpoint:
 
 
 class _Busy(Exception):
-    """The server asks to come back later, perhaps saying when."""
+    """The server asks to try again later, and may say when."""
 
     def __init__(self, message: str, wait_s: float | None) -> None:
         super().__init__(message)
@@ -266,12 +266,12 @@ class _Busy(Exception):
 
 
 def backoff_s(attempt: int) -> float:
-    """How long to wait after a failed attempt: doubling from a second, with jitter, at most a minute."""
+    """Return the wait after a failed attempt (s): it doubles from a second, with jitter, up to a minute."""
     return random.uniform(0.5, 1.0) * min(2.0**attempt, _MAX_WAIT_S)
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """What the server asks for, in seconds; dates are not read."""
+    """Return the wait that the server asks for (s); None if it names none or a date."""
     try:
         wait_s = float(response.headers["Retry-After"])
     except (KeyError, ValueError):

@@ -1,8 +1,7 @@
-"""Times as the engine itself takes them, beside those of the client: queue, prefill and decode of requests.
+"""Read the engine's own times of requests in addition to those of the client: queue, prefill and decode.
 
-vLLM adds them up for all requests in `/metrics`, so they are read before and after a cell and subtracted; llama.cpp
-tells them with each answer (`timings`). What the client saw beyond them is network, HTTP, tokenizing and the client
-itself.
+vLLM sums them for all requests in `/metrics`, so they are read before and after a cell and subtracted; llama.cpp states
+them with each answer (`timings`). The rest of the client's time is network, HTTP, tokenizing and the client itself.
 """
 
 import math
@@ -26,15 +25,15 @@ _CACHED = b"vllm:prefix_cache_hits_total"
 
 @dataclass(frozen=True, slots=True)
 class EngineTimes:
-    """What the engine says of the requests of one cell, means over them.
+    """Mean times of the requests of one cell by the engine's own clock.
 
     Attributes:
-        prefill_s: From the start of its work to the first token (s).
-        decode_s: From the first to the last token (s).
-        rest_s: What the client saw beyond queue, prefill and decode (s): network, HTTP, tokenizing.
-        queue_s: From its arrival to the start of its work (s); None where the engine does not say.
-        cached_tokens: Prompt tokens from its prefix cache, of all requests.
-        others: Requests of other clients: in flight before the cell, or ended during it.
+        prefill_s: Time from the start of the engine's work to the first token (s).
+        decode_s: Time from the first to the last token (s).
+        rest_s: Rest of the client's time beyond queue, prefill and decode (s): network, HTTP, tokenizing.
+        queue_s: Time from the arrival of a request to the start of the work (s); None if the engine does not state it.
+        cached_tokens: Prompt tokens of all requests that came from the engine's prefix cache.
+        others: Number of requests of other clients: in flight before the cell, or ended during it.
     """
 
     prefill_s: float
@@ -46,7 +45,7 @@ class EngineTimes:
 
 
 class EngineClock:
-    """Reads the counters of a server around a cell, as long as it has any."""
+    """Clock that reads the counters of a server before and after a cell, if the server has counters."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -54,12 +53,12 @@ class EngineClock:
         self._before: Mapping[bytes, float] = {}
 
     def start(self) -> None:
-        """Read what the counters stand at."""
+        """Read the counters before a cell."""
         self._before = self._counters()
         self._has_counters = bool(self._before)
 
     def stop(self, replies: Sequence[Reply]) -> EngineTimes | None:
-        """What the engine says of the requests since `start`; None if it says nothing."""
+        """Return the engine's times of the requests since `start`; None if it states none."""
         if all(reply.engine_s is not None for reply in replies):
             return _of_replies(replies)
         after = self._counters() if self._has_counters else {}
@@ -72,7 +71,7 @@ class EngineClock:
 
 
 def read_counters(page: bytes) -> dict[bytes, float]:
-    """vLLM's counters and gauges by name, added up over their labels.
+    """Read vLLM's counters and gauges by name, summed over their labels.
 
     >>> read_counters(b'vllm:num_requests_running{engine="0"} 2.0\\nvllm:num_requests_running{engine="1"} 1.0')
     {b'vllm:num_requests_running': 3.0}
@@ -91,13 +90,13 @@ def read_counters(page: bytes) -> dict[bytes, float]:
 def _of_counters(
     before: Mapping[bytes, float], after: Mapping[bytes, float], replies: Sequence[Reply]
 ) -> EngineTimes | None:
-    """Means over the requests that ended between two readings."""
+    """Return the means over the requests that ended between two readings."""
 
     def grown(name: bytes) -> float:
         return after.get(name, 0.0) - before.get(name, 0.0)
 
     requests = round(grown(_REQUESTS))
-    if requests < len(replies):  # not counted yet, or another process behind the same address
+    if requests < len(replies):  # not counted yet, or counted by another process at the same address
         return None
     queue_s, prefill_s, decode_s = (max(grown(name) / requests, 0.0) for name in _SUMS.values())
     return EngineTimes(
@@ -111,7 +110,7 @@ def _of_counters(
 
 
 def _of_replies(replies: Sequence[Reply]) -> EngineTimes:
-    """Means over answers that each tell their times."""
+    """Return the means over answers that each state their times."""
     times = [reply.engine_s for reply in replies if reply.engine_s is not None]
     prefill_s, decode_s = (sum(part) / len(times) for part in zip(*times, strict=True))
     cached = sum(reply.cached_tokens for reply in replies)

@@ -1,4 +1,4 @@
-"""The whole profile of an endpoint: what it is, then its cells."""
+"""Take the whole profile of an endpoint: ask the server for its facts, then time its cells."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -20,13 +20,13 @@ from helm_efficiency.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class GivenFacts:
-    """What the user says of a server; it counts more than what the server says.
+    """Facts of a server that the user states; they take precedence over those that the server states.
 
     Attributes:
-        stack_name: What to call the stack.
-        accelerator: What it runs on.
-        engine: Its software.
-        dtype: Of the weights.
+        stack_name: Name of the stack; None to name it after the facts.
+        accelerator: Accelerator of the server.
+        engine: Serving software.
+        dtype: Dtype of the weights.
     """
 
     stack_name: str | None = None
@@ -40,12 +40,12 @@ class EndpointJob:
     """An endpoint to profile.
 
     Attributes:
-        options: Which server, and how it is asked; without a model, for the only one it serves.
+        options: Address of the server, and settings of its requests; without a model, the only served one is asked.
         deployment: Name under which coefficients are looked up later; empty for that of the model.
-        given: What the user says of the server.
-        shared_prompts: Whether prompts repeat, so that prefix caches are used.
-        cells: Which cells are timed; rows of a batch are requests sent together.
-        repetitions: How often.
+        given: Facts of the server that the user states.
+        shared_prompts: True to repeat prompts, so that prefix caches are used.
+        cells: Choice of the cells to time; rows of a batch are requests sent together.
+        repetitions: Number of warm-ups and repetitions of each cell.
     """
 
     options: EndpointOptions
@@ -61,7 +61,7 @@ class EndpointJob:
             raise InputError(f"Concurrency is {fewest}, expected 1 or more.")
 
     def stack(self, facts: ServerFacts) -> Stack:
-        """The stack of a server that says something of itself."""
+        """Return the stack of a server, from its own facts and those that the user states."""
         given = self.given
         stack = facts.with_given(accelerator=given.accelerator, engine=given.engine, dtype=given.dtype).stack()
         name = given.stack_name or stack.name
@@ -79,17 +79,17 @@ def run_endpoint_job(
     """Profile an endpoint.
 
     Args:
-        job: What to profile.
-        files: Where finished cells are kept.
-        fresh: Whether to forget the finished cells of this job.
-        limits: When to end early.
+        job: Job to run.
+        files: Files in which finished cells are kept.
+        fresh: True to delete the finished cells of this job first.
+        limits: Limits that end the session early.
         on_result: Called with every new cell.
 
     Returns:
-        All that is measured by now, and how the session ended.
+        The profile of all measurements up to now, and how the session ended.
 
     Raises:
-        InputError: A file of cells belongs to something else, or the server serves several models and none is named.
+        InputError: A file of cells belongs to another profile, or the server serves several models and none is named.
         ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
     """
     limits = limits or Limits()
@@ -120,6 +120,6 @@ def run_endpoint_job(
 
 
 def _describe(options: EndpointOptions, *, shared_prompts: bool) -> str:
-    """How a profile was taken, in one line."""
+    """Return one line that says how a profile was taken."""
     how = f"{'chat' if options.chat else 'completions'} API, {'streamed' if options.stream else 'not streamed'}"
     return f"profile: {options.model} at {options.base_url}, {how}, {'shared' if shared_prompts else 'unique'} prompts"

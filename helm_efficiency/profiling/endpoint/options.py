@@ -1,4 +1,4 @@
-"""Which server is asked, and how."""
+"""Options of an endpoint: the address of the server, and the settings of its requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ from helm_efficiency.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """Which server, and how it is asked.
+    """Address of a server, and settings of its requests.
 
     Attributes:
-        base_url: Up to and including the version, such as `http://localhost:8000/v1`.
-        model: As the server calls it.
-        chat: Whether prompts go to `chat/completions` rather than `completions`.
-        stream: Whether tokens are streamed; without it there is no time to the first one.
+        base_url: Address up to and including the version, such as `http://localhost:8000/v1`.
+        model: Name of the model at the server.
+        chat: True to send prompts to `chat/completions` rather than `completions`.
+        stream: True to stream tokens; without streaming, the time to the first token is unknown.
         api_key_env: Environment variable that holds the API key, if one is needed.
-        extra_body: Further fields of every request.
-        timeout_s: Longest that one request may take (s), from sending it to the last byte of the answer.
-        max_retries: Attempts after the first at a request that met a busy or broken server.
+        extra_body: Further JSON fields of every request.
+        timeout_s: Longest time of one request (s), from sending it to the last byte of the answer.
+        max_retries: Number of attempts after the first, if a server is busy or broken.
     """
 
     base_url: str

@@ -1,9 +1,9 @@
-"""Prompts of a wanted number of tokens for a server whose tokenizer is not at hand.
+"""Make prompts of a wanted number of tokens for a server without using its tokenizer.
 
-A prompt is a row of four-letter English words. In nearly every tokenizer such a word with its space is one token, and
-where it is not, each still takes about as many tokens as the next; so the server's own count of two prompts tells what
-a word costs and what the server adds (a start token, a chat template). How many tokens a prompt really had is read from
-the server's usage each time: the words only aim.
+A prompt is a row of four-letter English words. In nearly every tokenizer such a word with its space is one token. In
+the others, all words take about the same number of tokens. So the server's own counts of two prompts give the tokens of
+a word and the tokens that the server adds (a start token, a chat template). The words only approximate the wanted
+number: the actual number of tokens of each prompt is read from the server's usage.
 """
 
 import random
@@ -13,10 +13,11 @@ from helm_efficiency.errors import ProfilingError
 from helm_efficiency.profiling.cells import CellRefusedError
 
 _LEAST_TOKENS_PER_WORD, _MOST_TOKENS_PER_WORD = 0.5, 6.0
-"""A word and its space are five bytes, of which no tokenizer makes more tokens; nor does any join two random words."""
+"""Limits of a plausible count. A word and its space are five bytes, of which no tokenizer makes more tokens than bytes,
+and no tokenizer joins two random words."""
 
 _MOST_OFF, _FEW_TOKENS = 2.0, 16
-"""Words of four letters vary by a few per cent over a prompt; short ones by some tokens."""
+"""Factor and tokens by which a count may be off: it varies by a few per cent, and in short prompts by some tokens."""
 
 _TEXT = """
 able area army away baby back ball band bank base bath bear beat bell belt best bill bird blow blue boat body bone
@@ -45,12 +46,12 @@ WORDS = tuple(_TEXT.split())
 
 @dataclass(slots=True)
 class PromptMaker:
-    """Makes prompts of about a wanted number of tokens.
+    """Maker of prompts with about a wanted number of tokens.
 
     Attributes:
-        tokens_per_word: What the server counts for a word.
-        added_tokens: What the server adds to every prompt.
-        shared: Whether all prompts of one length are the same, so that a prefix cache is used; else no two are alike.
+        tokens_per_word: Number of tokens that the server counts for a word.
+        added_tokens: Number of tokens that the server adds to every prompt.
+        shared: True to make all prompts of one length the same, so that a prefix cache is used; otherwise all differ.
     """
 
     tokens_per_word: float = 1.0
@@ -59,10 +60,10 @@ class PromptMaker:
     _generator: random.Random = field(default_factory=random.Random)
 
     def calibrate(self, num_words: tuple[int, int], prompt_tokens: tuple[int, int]) -> None:
-        """Take from two prompts, and how many tokens they had, what a word costs and what is added.
+        """Compute the tokens of a word and the added tokens from the server's token counts of two prompts.
 
         Raises:
-            ProfilingError: No tokenizer counts so.
+            ProfilingError: The counts are not plausible for any tokenizer.
         """
         words = num_words[1] - num_words[0]
         tokens_per_word = (prompt_tokens[1] - prompt_tokens[0]) / words
@@ -75,16 +76,16 @@ class PromptMaker:
         self.added_tokens = max(0, round(prompt_tokens[0] - num_words[0] * self.tokens_per_word))
 
     def added_note(self) -> str:
-        """What the server adds to every prompt, in words; empty if nothing."""
+        """Return a note on the tokens that the server adds to every prompt; empty if it adds none."""
         if not self.added_tokens:
             return ""
         return f"the server adds {self.added_tokens} tokens to every prompt (start token, chat template)"
 
     def check(self, prompt: str, prompt_tokens: int) -> None:
-        """Refuse a count that cannot be that of a prompt.
+        """Refuse a token count that cannot be right for a prompt.
 
         Raises:
-            CellRefusedError: It is less than half or more than twice what the words of the prompt make likely.
+            CellRefusedError: The count is less than half or more than twice the likely count of the prompt's words.
         """
         likely = self.added_tokens + prompt.count(" ") * self.tokens_per_word
         if not likely / _MOST_OFF <= prompt_tokens <= likely * _MOST_OFF + _FEW_TOKENS:
@@ -94,10 +95,10 @@ class PromptMaker:
             )
 
     def prompt(self, prompt_tokens: int) -> str:
-        """A prompt that the server should count as so many tokens, or as the fewest that are possible."""
+        """Return a prompt that the server should count as `prompt_tokens`, or as the fewest possible tokens."""
         return self.words(max(1, round((prompt_tokens - self.added_tokens) / self.tokens_per_word)))
 
     def words(self, count: int) -> str:
-        """So many words: random ones, so that no prefix was seen before, or always the same."""
+        """Return `count` words: random ones, so that every prefix is new, or always the same ones if shared."""
         generator = random.Random(0) if self.shared else self._generator
         return "".join(f" {word}" for word in generator.choices(WORDS, k=count))

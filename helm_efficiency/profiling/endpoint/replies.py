@@ -1,6 +1,6 @@
-"""What servers answer, read by types: counts, text and errors, or one line that says why an answer is not usable.
+"""Decode the answers of servers into types: counts, text and errors, or one line that says why one is not usable.
 
-Counts are what coefficients are fitted to, so none is believed that contradicts what was asked for or what arrived.
+Coefficients are fitted to the counts, so a count that contradicts the request or the received text is refused.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ _Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one request.
+    """Times and counts of one answered request.
 
     Attributes:
-        seconds: Sent to last byte.
-        prompt_tokens: As the server counts them.
-        output_tokens: As the server counts them, reasoning included.
-        ttft_s: Sent to first text; None if not streamed, or if no text came.
-        gaps_s: Times between chunks with text.
+        seconds: Time from sending the request to the last byte (s).
+        prompt_tokens: Prompt tokens by the server's count.
+        output_tokens: Output tokens by the server's count, reasoning included.
+        ttft_s: Time from sending the request to the first text (s); None if not streamed, or if no text came.
+        gaps_s: Times between chunks with text (s).
         cached_tokens: Prompt tokens that the server took from its prefix cache, if it says so.
-        retries: Attempts before the one that was timed.
-        engine_s: Prefill and decode (s) as the engine took them, if it tells them with the answer.
-        sent_s: Reading of `time.perf_counter` when it was sent.
+        retries: Number of attempts before the timed one.
+        engine_s: The engine's own times of prefill and decode (s), if it states them with the answer.
+        sent_s: Value of `time.perf_counter` when the request was sent (s).
     """
 
     seconds: float
@@ -46,12 +46,12 @@ class _PromptDetails(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Tokens of one request as the server counts them.
+    """Tokens of one request by the server's count.
 
     Attributes:
-        prompt_tokens: Of the prompt, template included.
-        completion_tokens: Of the output, reasoning included.
-        prompt_tokens_details: How many of the prompt came from a cache, if the server says so.
+        prompt_tokens: Tokens of the prompt, template included.
+        completion_tokens: Tokens of the output, reasoning included.
+        prompt_tokens_details: Tokens of the prompt that came from a cache, if the server says so.
     """
 
     prompt_tokens: _Count | None = None
@@ -59,13 +59,13 @@ class Usage(msgspec.Struct):
     prompt_tokens_details: _PromptDetails | None = None
 
     def cached_tokens(self) -> int:
-        """Prompt tokens from the server's prefix cache, as far as it says so."""
+        """Return the prompt tokens from the server's prefix cache; 0 if the server does not state them."""
         details = self.prompt_tokens_details
         return (details.cached_tokens or 0) if details else 0
 
 
 class _Timings(msgspec.Struct):
-    """llama.cpp's own times of one request."""
+    """Times of one request by llama.cpp's own clock."""
 
     prompt_ms: _Milliseconds
     predicted_ms: _Milliseconds
@@ -87,9 +87,9 @@ class Event(msgspec.Struct):
     """One event of a stream, or a whole answer that is not streamed.
 
     Attributes:
-        choices: What it brings of each completion.
-        usage: Counts, which come with the last event.
-        error: What went wrong.
+        choices: New text of each completion.
+        usage: Token counts, which come with the last event.
+        error: Error that the server reports.
         timings: The engine's own times, from llama.cpp with the last event.
     """
 
@@ -99,7 +99,7 @@ class Event(msgspec.Struct):
     timings: _Timings | None = None
 
     def has_text(self) -> bool:
-        """Whether it brings text, visible or reasoning, rather than a role or a count."""
+        """Return whether the event brings text, visible or reasoning, rather than a role or a count."""
         for choice in self.choices or ():
             delta = choice.delta or _Delta()
             if choice.text or delta.content or delta.reasoning_content or delta.reasoning:
@@ -111,10 +111,10 @@ _DECODER = msgspec.json.Decoder(Event)
 
 
 def decode_event(data: bytes) -> Event:
-    """An event, or a whole answer, from its JSON.
+    """Decode an event, or a whole answer, from its JSON.
 
     Raises:
-        CellRefusedError: It is not JSON, or not of this form.
+        CellRefusedError: The data is not JSON, or has another form.
     """
     try:
         return _DECODER.decode(data)
@@ -123,27 +123,27 @@ def decode_event(data: bytes) -> Event:
 
 
 def check_pieces(num_pieces: int, output_tokens: int) -> None:
-    """Refuse an answer in more pieces than its tokens, which each has one of: it ran on, or was counted wrongly.
+    """Refuse an answer in more pieces than tokens. Each piece has a token, so it ran on, or was counted wrongly.
 
-    One more may bring what was held back of half a character.
+    One further piece is allowed: it may complete a character of which a half was held back.
 
     Raises:
-        CellRefusedError: It came in more.
+        CellRefusedError: The answer came in more pieces.
     """
     if num_pieces > output_tokens + 1:
         raise CellRefusedError(f"the server sent {num_pieces} pieces of text for {output_tokens} output tokens.")
 
 
 def check_usage(usage: Usage | None, *, asked_output_tokens: int, num_chunks: int) -> tuple[int, int]:
-    """(prompt tokens, output tokens) of an answer, if they can be true.
+    """Return (prompt tokens, output tokens) of an answer, if they are plausible.
 
     Args:
-        usage: As the server states them.
-        asked_output_tokens: Most that it was to generate.
-        num_chunks: Chunks with text that arrived; 0 if the answer was not streamed.
+        usage: Token counts that the server states.
+        asked_output_tokens: Largest number of output tokens that was asked for.
+        num_chunks: Number of received chunks with text; 0 if the answer was not streamed.
 
     Raises:
-        CellRefusedError: It states none, or such as contradict what was asked for or what arrived.
+        CellRefusedError: The server states no counts, or counts that contradict the request or the received chunks.
     """
     if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
         raise CellRefusedError(

@@ -1,7 +1,7 @@
-"""What a server says of itself: its engine, version, dtype and context limit, and the stack that is named after them.
+"""Ask a server for its engine, version, dtype and context limit, and name its stack after them.
 
-Every engine says it elsewhere: vLLM and SGLang in `/v1/models` and `/version`, llama.cpp in `/props`, TGI in `/info`.
-Whatever is not said, or not in the expected form, is unknown; nothing is guessed from an address.
+Each engine states them at another address: vLLM and SGLang in `/v1/models` and `/version`, llama.cpp in `/props`, TGI
+in `/info`. A fact that is missing, or not in the expected form, is unknown; nothing is guessed from an address.
 """
 
 import platform
@@ -25,15 +25,15 @@ _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri/renderD128", "/dev/habanal
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What is known of a server.
+    """Known facts of a server.
 
     Attributes:
-        model: The model's name at the server; empty if it serves none or several.
-        engine: Such as `vllm`; empty if unknown.
-        version: Of the engine; empty if unknown.
-        dtype: Of the weights; empty if unknown.
-        accelerator: `cpu` for a server on this machine where there is no other; else `unknown`.
-        max_tokens: Most tokens that a prompt and its output may have together; None if unknown.
+        model: Name of the model at the server; empty if it serves no model or several.
+        engine: Name of the engine, such as `vllm`; empty if unknown.
+        version: Version of the engine; empty if unknown.
+        dtype: Dtype of the weights; empty if unknown.
+        accelerator: `cpu` for a server on this machine if it has no accelerator; otherwise `unknown`.
+        max_tokens: Largest number of tokens of a prompt and its output together; None if unknown.
     """
 
     model: str = ""
@@ -44,7 +44,7 @@ class ServerFacts:
     max_tokens: int | None = None
 
     def stack(self) -> Stack:
-        """The stack, named after what is known.
+        """Return the stack, named after the known facts.
 
         >>> ServerFacts("m", "vllm", "0.32.0", "bf16", "cpu").stack().name
         'cpu-vllm-0.32.0-bf16'
@@ -55,7 +55,7 @@ class ServerFacts:
         return Stack(name, self.accelerator, engine=self.engine, engine_version=self.version, dtype=self.dtype)
 
     def with_given(self, *, accelerator: str, engine: str, dtype: str) -> "ServerFacts":
-        """The same, but for what the user says."""
+        """Return the same facts, replaced by those that the user states."""
         return replace(
             self,
             accelerator=accelerator or self.accelerator,
@@ -66,10 +66,10 @@ class ServerFacts:
 
 
 def ask_server(endpoint: Endpoint, model: str) -> ServerFacts:
-    """Ask a server what it is.
+    """Ask a server for the facts about itself.
 
     Args:
-        endpoint: A connection.
+        endpoint: Connection to the server.
         model: The model's name at the server; empty for the only one it serves.
     """
     listed = _read(endpoint, "/models", _Models, versioned=True)
@@ -147,7 +147,7 @@ def _llama_cpp(endpoint: Endpoint, entry: _Model) -> ServerFacts:
 
 
 def _unnamed(endpoint: Endpoint, entry: _Model) -> ServerFacts:
-    """Servers whose list of models does not name the engine."""
+    """Recognize a server whose list of models does not name the engine, by its pages."""
     props = _read(endpoint, "/props", _Props)
     if props and props.build_info:
         return _llama_cpp(endpoint, entry)
@@ -156,7 +156,7 @@ def _unnamed(endpoint: Endpoint, entry: _Model) -> ServerFacts:
         return _facts("tgi", info.version, info.model_dtype, info.max_total_tokens)
     pages = _read(endpoint, "/openapi.json", _OpenApi)
     if pages and {"/load_model", "/reset", "/v1/completions"} <= set(pages.paths or ()):
-        return _facts("transformers-serve", None, "", None)  # which says neither its version nor a limit
+        return _facts("transformers-serve", None, "", None)  # it states neither its version nor a limit
     return _facts("", None, "", entry.max_model_len)
 
 
@@ -164,7 +164,7 @@ _OF_OWNER = {"vllm": _vllm, "sglang": _sglang, "llamacpp": _llama_cpp}
 
 
 def _facts(engine: str, version: str | None, dtype: str | None, max_tokens: int | None) -> ServerFacts:
-    """Facts in our words; a limit that is none is unknown."""
+    """Return facts in our spelling; a limit of 0 or less means unknown."""
     named = _word(dtype or "").lower().removeprefix("torch.").removeprefix("all-")
     limit = max_tokens if max_tokens and max_tokens > 0 else None
     return ServerFacts(
@@ -173,12 +173,12 @@ def _facts(engine: str, version: str | None, dtype: str | None, max_tokens: int 
 
 
 def _word(text: str) -> str:
-    """What a name may hold, of text from a server."""
+    """Return the part of a server's text that a name may hold."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")[:30]
 
 
 def _read(endpoint: Endpoint, path: str, form: type[Any], *, versioned: bool = False) -> Any:
-    """What a page of a server holds; None if there is none of this form."""
+    """Return the decoded content of a page of a server; None if it is missing or has another form."""
     content = endpoint.page(path, versioned=versioned)
     try:
         return None if content is None else msgspec.json.decode(content, type=form)
@@ -187,7 +187,7 @@ def _read(endpoint: Endpoint, path: str, form: type[Any], *, versioned: bool = F
 
 
 def _stored_dtype(root: str, engine: str) -> str:
-    """Dtype of the weights in a folder of this machine, where the engine runs them as they are stored."""
+    """Return the dtype of the weights in a folder of this machine, if the engine runs them as they are stored."""
     if not engine or not (Path(root) / "config.json").is_file():
         return ""
     try:
@@ -195,9 +195,9 @@ def _stored_dtype(root: str, engine: str) -> str:
     except (InputError, ProfilingError, OSError):
         return ""
     dtype = _DTYPES.get(str(config.get("dtype") or config.get("torch_dtype") or ""), "")
-    return "" if engine == "vllm" and dtype == "fp32" else dtype  # which it runs in 16 bits, of one kind or the other
+    return "" if engine == "vllm" and dtype == "fp32" else dtype  # vLLM runs fp32 weights in bf16 or fp16
 
 
 def is_cpu_only() -> bool:
-    """Whether this machine has nothing but CPUs to run a model on."""
+    """Return whether this machine has nothing but CPUs to run a model on."""
     return platform.system() == "Linux" and not any(Path(file).exists() for file in _GPU_FILES)

@@ -1,7 +1,8 @@
-"""Times cells at an endpoint: unique prompts, rounds of requests, the server's own token counts.
+"""Time cells at an endpoint with unique prompts, rounds of requests, and the server's own token counts.
 
-A cell of several rows is a round: so many requests are sent together, and it ends with the last byte of the last one.
-A server that batches runs them as one batch; another one after the other. Either way it is what a batch takes there.
+A cell of several rows is timed as a round: one request per row is sent at the same time, and the round ends with the
+last byte of the last answer. A server that batches runs them as one batch; another server runs them one after the
+other. Either way, the round shows how long a batch takes on that server.
 """
 
 import statistics
@@ -21,14 +22,14 @@ from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_frac
 _CALIBRATION_WORDS = (16, 112)
 
 _MOST_WARMUPS = 5
-"""A server compiles for one shape or for a few; more would be another trouble."""
+"""Largest number of further warm-ups. A server compiles for a few shapes; needing more would mean another problem."""
 
 _COMPILING = 1.5
-"""A request this many times as slow as the next one of its kind was not only slow by chance: repetitions on a busy
-machine differ by 10 to 30 %, compiling takes seconds."""
+"""Ratio of a request's time to that of the next equal one, above which the first was not slow by chance: repetitions on
+a busy machine differ by 10 to 30 %, and compiling takes seconds."""
 
 _NOTABLE_S = 0.25
-"""Less is not worth a line."""
+"""Smallest difference (s) of a warm-up that is worth a note."""
 
 _MOST_ROUNDS = 3
 
@@ -36,15 +37,15 @@ Round = tuple[Reply, ...]
 
 
 class EndpointTimer:
-    """Times cells at one endpoint: call it with a cell."""
+    """Timer of one endpoint: call it with a cell to time the cell."""
 
     def __init__(self, endpoint: Endpoint, *, repetitions: Repetitions, shared_prompts: bool = False) -> None:
-        """Take what to ask and how often.
+        """Keep the endpoint and the settings; the server is not asked yet.
 
         Args:
-            endpoint: The server.
-            repetitions: How often each cell is timed.
-            shared_prompts: Whether prompts repeat, so that prefix caches are used; else no two begin alike.
+            endpoint: Connection to the server.
+            repetitions: Number of warm-ups and repetitions of each cell.
+            shared_prompts: True to repeat prompts, so that prefix caches are used; otherwise each begins differently.
         """
         self._endpoint = endpoint
         self._repetitions = repetitions
@@ -53,11 +54,11 @@ class EndpointTimer:
         self._clock = EngineClock(endpoint)
 
     def __call__(self, cell: Cell) -> CellResult:
-        """Time one cell: warm-ups, repetitions, and more of these if they disagree.
+        """Time one cell: warm-ups, repetitions, and further repetitions if these disagree.
 
         Raises:
             InputError: The cell is out of range.
-            CellRefusedError: The server refuses this cell, or answers what cannot be used.
+            CellRefusedError: The server refuses this cell, or sends an unusable answer.
             BudgetSpentError: The budget ended.
             ProfilingError: The server cannot be reached, refuses everything, or does not count tokens.
         """
@@ -96,9 +97,9 @@ class EndpointTimer:
         )
 
     def _round(self, cell: Cell, prompts: PromptMaker) -> Round:
-        """Replies to so many requests sent together, their counts checked.
+        """Return the replies to the requests of one round, sent at the same time, with their counts checked.
 
-        A round in which the server turned some away was none: these ran later than the others.
+        A round in which the server turned a request away does not count, because that one ran later than the others.
         """
         for _ in range(_MOST_ROUNDS):
             wanted = [prompts.prompt(cell.prompt_tokens) for _ in range(cell.batch_size)]
@@ -111,7 +112,7 @@ class EndpointTimer:
 
 
 def warm_up(ask: Callable[[], Round], num_warmups: int) -> str:
-    """Ask as often as wanted, and on while the server becomes faster; what there is to say of it."""
+    """Ask `num_warmups` times, and further while the server becomes faster; return a note, or an empty text."""
     seconds = [_seconds(ask()) for _ in range(num_warmups)]
     while seconds and len(seconds) < num_warmups + _MOST_WARMUPS:
         seconds.append(_seconds(ask()))
@@ -126,7 +127,7 @@ def warm_up(ask: Callable[[], Round], num_warmups: int) -> str:
 
 
 def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
-    """A maker of prompts that has asked the server twice how it counts tokens.
+    """Return a maker of prompts, calibrated on the server's token counts of two prompts.
 
     Raises:
         ProfilingError: The server cannot be reached, refuses, or does not count tokens.
@@ -141,12 +142,12 @@ def calibrated_prompts(endpoint: Endpoint, *, shared: bool) -> PromptMaker:
 
 
 def _seconds(replies: Round) -> float:
-    """From sending the first of a round to the last byte of the last one."""
+    """Return the time from sending a round's first request to the last byte of its last answer (s)."""
     return max(reply.sent_s + reply.seconds for reply in replies) - min(reply.sent_s for reply in replies)
 
 
 def _measurement(replies: Round) -> Measurement:
-    """A round as one batch: all rows have their first token when the last one has it."""
+    """Return a round as the measurement of one batch; its first token comes when the last row has its first token."""
     firsts = [reply.sent_s + reply.ttft_s for reply in replies if reply.ttft_s is not None]
     return Measurement(
         round(statistics.fmean(reply.prompt_tokens for reply in replies)),
@@ -158,12 +159,12 @@ def _measurement(replies: Round) -> Measurement:
 
 
 def _chunks_are_tokens(reply: Reply) -> bool:
-    """Whether gaps between chunks are gaps between tokens."""
+    """Return whether gaps between chunks are gaps between tokens."""
     return reply.ttft_s is not None and len(reply.gaps_s) == reply.output_tokens - 1
 
 
 def _notes(cell: Cell, replies: Sequence[Reply]) -> list[str]:
-    """What a reader should know about how the server answered."""
+    """Return notes for the reader on how the server answered."""
     notes = []
     short = [reply.output_tokens for reply in replies if reply.output_tokens < cell.output_tokens]
     if short:

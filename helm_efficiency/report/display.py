@@ -59,15 +59,17 @@ def display(
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the part before the slash, where they stay distinct.
+    """Return names for labels: the model, then its provider where there is more than one.
 
-    >>> short_names(["openai/davinci", "ai21/j1-large"])
-    ['davinci', 'j1-large']
-    >>> short_names(["together/llama", "groq/llama"])
-    ['together/llama', 'groq/llama']
+    >>> short_names(["groq/llama3-8b", "together/Llama-3-8b"])
+    ['llama3-8b · groq', 'Llama-3-8b · together']
+    >>> short_names(["openai/davinci", "openai/curie"])
+    ['davinci', 'curie']
     """
-    last = [name.rpartition("/")[2] or name for name in names]
-    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+    split = [name.partition("/") for name in names]
+    if len({provider for provider, slash, _ in split if slash}) < 2:
+        return [model or name for name, (_, _, model) in zip(names, split, strict=True)]
+    return [f"{model} · {provider}" if model else name for name, (provider, _, model) in zip(names, split, strict=True)]
 
 
 def has_numbers(part: pd.DataFrame, name: str) -> bool:

@@ -23,7 +23,7 @@ from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import printable
 from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
-from helm_efficiency.report.display import display, front_axis, has_numbers
+from helm_efficiency.report.display import display, front_axis, has_numbers, short_names
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.tables import Tables
@@ -174,6 +174,7 @@ def _data(board: Leaderboard) -> dict[str, Any]:
     ]
     return {
         "names": [printable(name) for name in names],
+        "labels": [printable(name) for name in short_names(names)],
         "evidence": [printable(text) for text in evidence],
         "measures": {name: {"label": MEASURES[name].axis_label} for name in measures},
         "axes": axes,

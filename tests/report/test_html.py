@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import matplotlib
@@ -9,6 +10,8 @@ import pytest
 from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency import __version__
+from helm_efficiency.core.tier import Tier
+from helm_efficiency.errors import printable
 from helm_efficiency.report import html
 from helm_efficiency.report.board import Options
 from helm_efficiency.report.leaderboard import build
@@ -65,7 +68,7 @@ def page():
 
 def test_every_number_is_in_the_page_without_scripts(page):
     cells = _Page(page).cells
-    for text in ("org/large", "api/<b>_new|$", "2= (1–2)", "0.900", "— (0/10)", "● 100%"):
+    for text in ("org/large", "api/<b>_new|$", "2 (1–2)", "0.850 (0.750–0.950)", "— (0/10)", "● 100%"):
         assert text in [cell.strip() for cell in cells]
 
 
@@ -86,9 +89,14 @@ def test_nothing_from_outside_becomes_markup():
     page = _Page(text)
     assert not [tag for tag, _ in page.tags if tag in ("img", "b", "i")]
     assert [tag for tag, _ in page.tags].count("script") == 2
-    assert set(NASTY) <= set(page.cells)
+    names = {printable(name) for name in NASTY}
+    assert names <= set(page.cells)
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
-    assert set(data["names"]) == set(NASTY)
+    assert set(data["names"]) == names
+
+
+def test_every_tier_is_explained(page):
+    assert all(f"{tier}: {tier.meaning}." in unescape(page) for tier in Tier)
 
 
 def test_the_same_page_for_the_same_input(page):
@@ -198,6 +206,45 @@ def test_hovering_a_point_shows_all_its_numbers(opened):
     assert re.search(r"Score 0\.333 0\.\d+ – 0\.\d+", tip.text)
     ActionChains(opened).move_to_element(opened.find_element("tag name", "h1")).perform()
     assert not tip.is_displayed()
+
+
+@pytest.mark.browser
+def test_intervals_are_drawn_over_the_halos_of_names(opened):
+    order = opened.execute_script(
+        "return [...document.querySelectorAll('#scatter .halo, #scatter .bar')].map((e) => e.classList[0])"
+    )
+    assert {*order} == {"halo", "bar"}
+    assert order == sorted(order, reverse=True)  # all names come before all intervals
+
+
+@pytest.mark.browser
+def test_a_legend_tells_providers_by_colour(opened):
+    items = opened.find_elements("css selector", "#providers li")
+    assert [item.text for item in items] == ["org", "other"]
+    swatches = [item.find_element("css selector", ".swatch").value_of_css_property("border-color") for item in items]
+    points = {
+        point.get_attribute("data-name").partition("/")[0]: point.value_of_css_property("stroke")
+        for point in opened.find_elements("css selector", "#scatter circle")
+    }
+    assert swatches == [points["org"], points["other"]]
+
+
+@pytest.mark.browser
+def test_a_phone_scrolls_the_tables_and_not_the_page(start_browser, tmp_path):
+    names = [f"mmlu:subject=high_school_government_{at},method=multiple_choice_joint" for at in range(2)]
+    board, found = board_and_tables(["organization/model-one-instruct", "other/model-two-instruct"], names)
+    path = tmp_path / "phone.html"
+    path.write_text(html.to_html(board, provenance=html.provenance(found)), encoding="utf-8")
+    phone = start_browser()
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    phone.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    phone.get(path.as_uri())
+    assert phone.execute_script("return document.documentElement.scrollWidth") == 390
+    region = phone.find_element("css selector", ".scroll")
+    assert phone.execute_script("arguments[0].scrollLeft = 200; return arguments[0].scrollLeft", region) > 100
+    name = phone.find_element("css selector", "#table-1 tbody th")
+    left = "return arguments[0].getBoundingClientRect().left"
+    assert phone.execute_script(left, name) == phone.execute_script(left, region)  # the name stays in view
 
 
 @pytest.mark.browser

@@ -109,8 +109,8 @@ def test_of_many_models_the_likeliest_on_the_front_are_named():
     axes = plots.tradeoff(part)
     assert len(names(axes)) == 40
     shown = {text.get_text() for text in names(axes)}
-    on_front = part[part["idealized_s_front"]]["deployment"].str.partition("/")[2]
-    assert set(on_front) <= shown
+    on_front = part[part["idealized_s_front"]]["deployment"].str.split("/")
+    assert {f"{model} · {provider}" for provider, model in on_front} <= shown
     assert "Only 40 models are named." in axes.get_figure().get_supxlabel()
 
 

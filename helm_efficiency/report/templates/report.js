@@ -69,12 +69,15 @@
 
   if (!data.parts.length) return;
   const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C"];
-  const BOX = { left: 64, right: 860, top: 14, bottom: 430 };
+  const WIDEST = 880, HEIGHT = 480;
+  const BOX = { left: 64, right: WIDEST - 20, top: 14, bottom: HEIGHT - 50 };
   const MOST_NAMES = 40;
   const svg = byId("scatter");
   const tip = byId("tip");
   const owner = (name) => (name.includes("/") ? name.split("/")[0] : "");
   const owners = [...new Set(data.names.map(owner))].sort();
+  // Each of the first six providers has a colour of its own; all others share the last one, grey.
+  const colourOf = (provider) => COLOURS[Math.min(owners.indexOf(provider), COLOURS.length - 1)];
 
   function element(tag, attributes, text) {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -112,12 +115,13 @@
     const margin = (most - least) * 0.05 || 0.1 * Math.abs(most) || 0.5;
     const start = least - margin, end = most + margin;
     const at = (value) => low + ((to(value) - start) / (end - start)) * (high - low);
-    return { at, log, ticks: log ? logTicks(start, end) : linearTicks(start, end) };
+    const room = Math.max(2, Math.abs(high - low) / 100); // labels of about 100 pixels each
+    return { at, log, ticks: log ? logTicks(start, end, room) : linearTicks(start, end, room) };
   }
 
-  function logTicks(start, end) {
+  function logTicks(start, end, room) {
     const ticks = [];
-    const steps = end - start < 2.5 ? [1, 2, 5] : [1];
+    const steps = (end - start) * 3 <= room ? [1, 2, 5] : [1];
     for (let power = Math.floor(start); power <= end; power++)
       for (const step of steps) {
         const value = step * 10 ** power;
@@ -126,8 +130,8 @@
     return ticks;
   }
 
-  function linearTicks(start, end) {
-    const rough = (end - start) / 6, power = 10 ** Math.floor(Math.log10(rough));
+  function linearTicks(start, end, room) {
+    const rough = (end - start) / Math.min(6, room), power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
     const ticks = [];
     for (let index = Math.ceil(start / step); index * step <= end; index++) ticks.push(Number((index * step).toPrecision(10)));
@@ -141,10 +145,13 @@
     const x = byId("x").value, y = byId("y").value;
     const xs = part.columns[x] || [], ys = part.columns[y] || [];
     const models = part.models.map((_, row) => row).filter((row) => finite(xs[row]) && finite(ys[row]));
+    const width = Math.max(300, Math.min(WIDEST, byId("chart").clientWidth));
+    BOX.right = width - 20; // as many units as pixels, so that text keeps its size on a phone
+    svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     svg.replaceChildren();
     hide();
     if (!models.length) {
-      svg.append(element("text", { x: 440, y: 220, "text-anchor": "middle" }, "No model has both numbers."));
+      svg.append(element("text", { x: width / 2, y: 220, "text-anchor": "middle" }, "No model has both numbers."));
       return;
     }
     const across = scale(models.map((row) => xs[row]), BOX.left, BOX.right);
@@ -154,14 +161,16 @@
     const clampY = (value) => Math.min(Math.max(up.at(value), BOX.top), BOX.bottom) || BOX.bottom;
     const likely = (part.front[x] || {}).likely || [];
     const on = new Set((part.front[x] || {}).on || []);
+    const names = element("g", {}); // below the bars, so that the halo of a name never covers an interval
+    svg.append(names);
+    const bars = [];
     for (const row of models) {
       const [vx, lx, hx] = xs[row], [vy, ly, hy] = ys[row];
       const px = across.at(vx), py = up.at(vy);
-      if (typeof lx === "number" && typeof hx === "number")
-        svg.append(element("line", { class: "bar", x1: clampX(lx), x2: clampX(hx), y1: py, y2: py }));
-      if (typeof ly === "number" && typeof hy === "number")
-        svg.append(element("line", { class: "bar", x1: px, x2: px, y1: clampY(ly), y2: clampY(hy) }));
+      if (typeof lx === "number" && typeof hx === "number") bars.push([clampX(lx), py, clampX(hx), py]);
+      if (typeof ly === "number" && typeof hy === "number") bars.push([px, clampY(hy), px, clampY(ly)]);
     }
+    for (const [x1, y1, x2, y2] of bars) svg.append(element("line", { class: "bar", x1, y1, x2, y2 }));
     const front = models.filter((row) => on.has(row)).sort((a, b) => xs[a][0] - xs[b][0] || ys[a][0] - ys[b][0]);
     const lines = [];
     if (y === "score" && front.length) {
@@ -176,7 +185,7 @@
     }
     const order = models.slice().sort((a, b) => xs[a][0] - xs[b][0]);
     order.forEach((row, index) => drawPoint(part, row, across.at(xs[row][0]), up.at(ys[row][0]), likely[row] || 0, index === 0));
-    drawNames(part, models, likely, lines, (row) => [across.at(xs[row][0]), up.at(ys[row][0])]);
+    drawNames(names, part, models, likely, lines, bars, (row) => [across.at(xs[row][0]), up.at(ys[row][0])]);
     filter();
   }
 
@@ -198,7 +207,7 @@
 
   function drawPoint(part, row, px, py, likely, first) {
     const name = data.names[part.models[row]];
-    const colour = COLOURS[owners.indexOf(owner(name)) % COLOURS.length];
+    const colour = colourOf(owner(name));
     const point = element("circle", {
       class: "point", cx: px, cy: py, r: 6, stroke: colour, fill: colour, "fill-opacity": likely, tabindex: first ? 0 : -1,
       role: "img", "aria-label": describe(part, row).map((line) => line.filter(Boolean).join(" ")).join("; "),
@@ -224,26 +233,42 @@
     next.focus();
   });
 
-  function drawNames(part, models, likely, lines, place) {
+  function drawNames(group, part, models, likely, lines, bars, place) {
     const taken = models.map((row) => { const [px, py] = place(row); return [px - 7, py - 7, px + 7, py + 7]; }).concat(lines);
     const first = models.slice().sort((a, b) => (likely[b] || 0) - (likely[a] || 0)).slice(0, MOST_NAMES);
     for (const row of first) {
-      const name = data.names[part.models[row]], short = name.includes("/") ? name.slice(name.indexOf("/") + 1) : name;
+      const name = data.names[part.models[row]], short = data.labels[part.models[row]];
       const [px, py] = place(row);
       const text = element("text", { class: "halo", x: px, y: py }, short);
       text.dataset.name = name;
-      svg.append(text);
+      group.append(text);
       const width = text.getComputedTextLength();
-      const spots = [[px + 10, py + 4], [px - 10 - width, py + 4], [px - width / 2, py - 11], [px - width / 2, py + 20], [px + 9, py - 8], [px + 9, py + 16], [px - 9 - width, py - 8], [px - 9 - width, py + 16]];
-      const spot = spots.find(([sx, sy]) => {
+      const spots = [[px + 10, py + 4], [px - 10 - width, py + 4], [px - width / 2, py - 11], [px - width / 2, py + 20], [px + 9, py - 8], [px + 9, py + 16], [px - 9 - width, py - 8], [px - 9 - width, py + 16], [px + 9, py - 20], [px - 9 - width, py - 20], [px + 9, py + 28], [px - 9 - width, py + 28]];
+      const isFree = ([sx, sy], others) => {
         const box = [sx, sy - 10, sx + width, sy + 3];
-        const inside = box[0] >= BOX.left && box[2] <= 878 && box[1] >= 0 && box[3] <= BOX.bottom;
-        return inside && !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
-      });
+        const inside = box[0] >= BOX.left && box[2] <= BOX.right + 18 && box[1] >= 0 && box[3] <= BOX.bottom;
+        return inside && !others.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
+      };
+      // clear of everything, or else across an interval, which is drawn over the name
+      const spot = spots.find((at) => isFree(at, [...taken, ...bars])) || spots.find((at) => isFree(at, taken));
       if (!spot) { text.remove(); continue; } // its tooltip has it
       text.setAttribute("x", spot[0]);
       text.setAttribute("y", spot[1]);
       taken.push([spot[0], spot[1] - 10, spot[0] + width, spot[1] + 3]);
+    }
+  }
+
+  function drawLegend() {
+    if (owners.length < 2) return;
+    const own = owners.slice(0, COLOURS.length - 1), rest = owners.length - own.length;
+    const entries = own.map((provider) => [colourOf(provider), provider || "no provider"]);
+    if (rest) entries.push([COLOURS[COLOURS.length - 1], rest === 1 ? owners[owners.length - 1] : `${rest} others`]);
+    for (const [colour, text] of entries) {
+      const item = document.createElement("li"), swatch = document.createElement("span");
+      swatch.className = "swatch";
+      swatch.style.borderColor = colour;
+      item.append(swatch, text);
+      byId("providers").append(item);
     }
   }
 
@@ -275,7 +300,7 @@
     tip.replaceChildren(table);
     tip.classList.add("on");
     const frame = svg.getBoundingClientRect(), chart = byId("chart").getBoundingClientRect();
-    const ratio = frame.width / 880;
+    const ratio = frame.width / svg.viewBox.baseVal.width;
     const left = frame.left - chart.left + px * ratio + 14, top = frame.top - chart.top + py * ratio + 14;
     const flip = left + tip.offsetWidth > chart.width;
     tip.style.left = `${flip ? Math.max(0, left - tip.offsetWidth - 28) : left}px`;
@@ -291,5 +316,7 @@
   options(byId("y"), data.heights.map((key) => [key, data.measures[key].label]), data.heights[0]);
   byId("chart").hidden = false;
   byId("figure").hidden = true;
+  drawLegend();
   draw();
+  window.addEventListener("resize", draw);
 })();

@@ -280,7 +280,7 @@ def test_no_error_and_no_request_but_for_the_file(opened):
     assert of_the_page == []  # on a busy machine Chromium says of its own start page that the network is slow
     events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "chrome"}  # its own start page
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "chrome", "chrome-untrusted"}  # its start page
     assert any(url.endswith("report.html") for url in asked)
 
 

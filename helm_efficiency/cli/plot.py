@@ -21,7 +21,10 @@ from helm_efficiency.cli.progress import working
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from helm_efficiency.report.board import Leaderboard
+    from helm_efficiency.report.plots import Look
 
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -48,12 +51,19 @@ def plot(
     x: Annotated[str, typer.Option("--x", help="Measure on the horizontal axis.")] = "idealized_s",
     y: Annotated[str, typer.Option("--y", help="Measure on the vertical axis.")] = "score",
     scenario: ScenarioOption = None,
-    each: Annotated[bool, typer.Option("--each", help="A panel for each scenario.")] = False,
+    each: Annotated[bool, typer.Option("--each", help="A panel for each scenario, 12 a page.")] = False,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="With --each: only so many, where scores differ most.")
+    ] = None,
     stack: Annotated[list[str] | None, typer.Option("--stack", help="On which; two for --kind stacks.")] = None,
     deployment: Annotated[str | None, typer.Option("--deployment", help="Whose fit, for --kind fit.")] = None,
     score: ScoreOption = None,
     lower_is_better: LowerOption = False,
     available: AvailableOption = False,
+    title: Annotated[str | None, typer.Option("--title", help="Title; by default what a trade-off shows.")] = None,
+    width: Annotated[float | None, typer.Option("--width", min=2, max=50, help="Inches, of a trade-off.")] = None,
+    dpi: Annotated[int | None, typer.Option("--dpi", min=30, max=1200, help="Pixels an inch of a PNG; 150.")] = None,
+    caption: Annotated[bool, typer.Option(help="Small print below a trade-off on how to read it.")] = True,
 ) -> None:
     """Draw capability against cost, providers, stacks, contention or a fit.
 
@@ -69,12 +79,13 @@ def plot(
         raise InputError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}.")
     axes = find_measure(x), find_measure(y)
     stacks = stack or []
+    written = [output]
     if kind is Kind.fit:
         figure, source = _fit_figure(folder, deployment, stacks)
-        plots.save_and_close(figure, output, source=source)
+        plots.save_and_close(figure, output, source=source, dpi=dpi)
     elif kind is Kind.contention:
         tables = load_scored(folder)
-        plots.save_and_close(plots.contention(tables.requests), output, source=tables.source)
+        plots.save_and_close(plots.contention(tables.requests), output, source=tables.source, dpi=dpi)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
@@ -82,31 +93,45 @@ def plot(
         with working("Comparing models"):
             board = build(load_scored(folder, score, scenario), options)
         with working("Drawing"):
-            figure = _figure(board, kind, axes, scenarios=chosen_scenarios(board, each=each), stacks=stacks)
-            plots.save_and_close(figure, output, source=board.source)
-    note(f"Wrote {output}.")
+            scenarios = chosen_scenarios(board, each=each)
+            if kind is Kind.tradeoff:
+                look = plots.Look(title, width, caption)
+                parts = [board.part(name, stacks[0] if stacks else None) for name in scenarios]
+                figures = _tradeoffs(parts, axes, look, top)
+                written = plots.save_pages(figures, output, source=board.source, dpi=dpi)
+            else:
+                figure = _figure(board, kind, axes[0], scenario=scenarios[0], stacks=stacks)
+                plots.save_and_close(figure, output, source=board.source, dpi=dpi)
+    note(f"Wrote {', '.join(map(str, written))}.")
 
 
-def _figure(board: "Leaderboard", kind: Kind, xy: tuple[str, str], *, scenarios: list[str], stacks: list[str]) -> Any:
+def _figure(board: "Leaderboard", kind: Kind, measure: str, *, scenario: str, stacks: list[str]) -> Any:
     from helm_efficiency.report import plots
 
     names = stacks or board.stacks
-    if kind is Kind.stacks:
-        if len(names) < 2:
-            raise InputError(f"--kind stacks compares two stacks; there is only {', '.join(names) or 'none'}.")
-        return plots.stacks(board.part(scenarios[0], names[0]), board.part(scenarios[0], names[1]), measure=xy[0])
-    parts = [board.part(name, names[0] if names else None) for name in scenarios]
     if kind is Kind.providers:
-        return plots.providers(parts[0])
+        return plots.providers(board.part(scenario, names[0] if names else None))
+    if len(names) < 2:
+        raise InputError(f"--kind stacks compares two stacks; there is only {', '.join(names) or 'none'}.")
+    return plots.stacks(board.part(scenario, names[0]), board.part(scenario, names[1]), measure=measure)
+
+
+def _tradeoffs(parts: "list[pd.DataFrame]", xy: tuple[str, str], look: "Look", top: int | None) -> list[Any]:
+    """Return the figures of one table, or those of all but the first, which is over all scenarios."""
+    from helm_efficiency.report import plots
+
+    x, y = xy
     shown = parts[:1] if len(parts) == 1 else parts[1:]
-    if not any((part[xy[0]].notna() & part[xy[1]].notna()).any() for part in shown if {*xy} <= set(part)):
+    if not any((part[x].notna() & part[y].notna()).any() for part in shown if {*xy} <= set(part)):
+        names = ", ".join(str(part["scenario"].iloc[0]) for part in parts[:3] if len(part))
         raise InputError(
-            f"Nothing to draw: no model has both {xy[0]} and {xy[1]} in {', '.join(scenarios[:3])}. --each draws every "
+            f"Nothing to draw: no model has both {x} and {y} in {names}. --each draws every "
             "scenario, --available compares each model on what it has."
         )
     if len(parts) == 1:
-        return plots.tradeoff(parts[0], x=xy[0], y=xy[1])
-    return plots.tradeoff_by_scenario(parts[1:], x=xy[0], y=xy[1])
+        return [plots.tradeoff(parts[0], x=x, y=y, look=look).get_figure(root=True)]
+    chosen = shown if top is None else plots.most_different(shown, top)
+    return plots.tradeoff_pages(chosen, x=x, y=y, look=look)
 
 
 def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[Any, str]:

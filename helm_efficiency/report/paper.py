@@ -22,7 +22,7 @@ from helm_efficiency.report.display import display
 from helm_efficiency.report.estimates import Estimates, with_ratios
 from helm_efficiency.report.formats import to_markdown
 from helm_efficiency.report.notes import ALL, Note
-from helm_efficiency.report.plots import providers, save_and_close, stacks, tradeoff_by_scenario
+from helm_efficiency.report.plots import providers, save_and_close, stacks, tradeoff_pages
 from helm_efficiency.report.rows import columns_of, stack_rows
 
 TITLE = "Ten models of 2023: capability and efficiency"
@@ -189,7 +189,7 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
         for measure in FIGURES:
             if MEASURES[measure].is_on_stack or stack == board.stacks[0]:
                 name = f"paper_{measure}_{stack}.png" if MEASURES[measure].is_on_stack else f"paper_{measure}.png"
-                paths.append(save_and_close(tradeoff_by_scenario(parts, x=measure), folder / name))
+                paths.append(save_and_close(tradeoff_pages(parts, x=measure)[0], folder / name))
     return paths + _runtime_figures(board, folder)
 
 

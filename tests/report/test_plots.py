@@ -11,6 +11,7 @@ from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import InputError
 from helm_efficiency.report import plots
+from helm_efficiency.report.board import Options
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.paper import leaderboard as paper_leaderboard
 from helm_efficiency.report.plots.style import COLOURS, MARKERS
@@ -99,9 +100,71 @@ def test_names_do_not_overlap(num_models):
 
 @pytest.mark.parametrize("measure", ["observed_s", "idealized_usd"])
 def test_names_of_the_papers_figures_do_not_overlap(paper, measure):
-    figure = plots.tradeoff_by_scenario([paper.part(scenario) for scenario in paper.scenarios], x=measure)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == paper.scenarios
+    (figure,) = plots.tradeoff_pages([paper.part(scenario) for scenario in paper.scenarios], x=measure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "boolq",
+        "imdb",
+        "raft: terms of service",
+        "mmlu: college chemistry",
+    ]
     assert [overlaps(axes) for axes in figure.axes] == [0, 0, 0, 0]
+
+
+def pages_of(num_scenarios):
+    rows = [
+        request(f"{provider}/m", f"mmlu:subject=topic_{at},method=joint", index, float(index < at), idealized_s=seconds)
+        for at in range(num_scenarios)
+        for provider, seconds in (("groq", 1.0 + at), ("together", 2.0))
+        for index in range(3)
+    ]
+    board = build(from_arrow(*tables(rows)), Options(num_draws=100))
+    return [board.part(name) for name in board.scenarios]
+
+
+def test_scenarios_are_drawn_twelve_a_page_with_shared_axes():
+    first, second = plots.tradeoff_pages(pages_of(14))
+    assert [axes.get_title(loc="left") for axes in second.axes if axes.get_visible()] == ["topic 12", "topic 13"]
+    assert len(first.axes) == 12
+    assert len({axes.get_xlim() for axes in first.axes} | {axes.get_ylim() for axes in first.axes}) == 2
+    assert [text.get_text() for text in first.legends[0].texts] == ["m · groq", "m · together"]
+
+
+def test_pages_are_one_pdf_or_numbered_pictures(tmp_path):
+    (pdf,) = plots.save_pages(plots.tradeoff_pages(pages_of(13)), tmp_path / "each.pdf")
+    assert pdf.read_bytes().count(b"/Type /Page ") == 2
+    pictures = plots.save_pages(plots.tradeoff_pages(pages_of(13)), tmp_path / "each.png", dpi=40)
+    assert [path.name for path in pictures] == ["each-1.png", "each-2.png"]
+    assert all(path.exists() for path in pictures)
+
+
+def test_the_scenarios_that_tell_models_apart_come_first():
+    def spread(low, high):
+        return build(from_arrow(*tables([request("a", "s", 0, low), request("b", "s", 0, high)]))).part()
+
+    parts = [spread(0.4, 0.5), spread(0.1, 0.9), spread(0.2, 0.6)]
+    assert plots.most_different(parts, 2) == [parts[1], parts[2]]
+
+
+def test_the_title_says_what_is_shown_unless_one_is_given(board):
+    figure = plots.tradeoff(board.part("boolq")).get_figure()
+    assert " ".join(figure.get_suptitle().split()) == (
+        "Score against idealized runtime: 3 models, boolq; on a100-80gb×1 megatron fp16, measured"
+    )
+    mine = plots.tradeoff(board.part("boolq"), look=plots.Look(title="Mine", width=5, caption=False)).get_figure()
+    assert (mine.get_suptitle(), mine.get_supxlabel(), mine.get_figwidth()) == ("Mine", "", 5)
+
+
+def test_where_a_low_score_is_better_the_arrow_points_down():
+    rows = [request(name, "s", 0, score, idealized_s=1.0) for name, score in (("a", 0.2), ("b", 0.9))]
+    axes = plots.tradeoff(build(from_arrow(*tables(rows)), Options(lower_is_better=True)).part())
+    arrow = next(text for text in axes.texts if text.get_gid() == "better")
+    assert arrow.xy[1] < 0.1
+    assert axes.get_ylabel() == "Score (exact_match), less is better"
+
+
+def test_captions_break_no_percentage(board):
+    text = plots.tradeoff(board.part("boolq"), look=plots.Look(width=2.2)).get_figure().get_supxlabel()
+    assert "90\N{NO-BREAK SPACE}%" in text
 
 
 def test_of_many_models_the_likeliest_on_the_front_are_named():

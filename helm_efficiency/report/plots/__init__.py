@@ -2,17 +2,20 @@
 
 from helm_efficiency.report.plots.fit import fit_quality
 from helm_efficiency.report.plots.runtimes import contention, providers, stacks
-from helm_efficiency.report.plots.style import save, save_and_close, to_bytes
-from helm_efficiency.report.plots.tradeoff import tradeoff, tradeoff_by_scenario
+from helm_efficiency.report.plots.style import save, save_and_close, save_pages, to_bytes
+from helm_efficiency.report.plots.tradeoff import Look, most_different, tradeoff, tradeoff_pages
 
 __all__ = [
+    "Look",
     "contention",
     "fit_quality",
+    "most_different",
     "providers",
     "save",
     "save_and_close",
+    "save_pages",
     "stacks",
     "to_bytes",
     "tradeoff",
-    "tradeoff_by_scenario",
+    "tradeoff_pages",
 ]

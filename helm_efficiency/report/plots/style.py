@@ -3,7 +3,7 @@
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -29,7 +30,12 @@ INK, MUTED, FAINT = "#222222", "#666666", "#D9D9D9"
 
 _LOG_FROM, _FEW_DECADES = 8, 500
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
-_CHARACTERS_PER_INCH = 17
+_CHARACTERS_PER_INCH, _BOLD_CHARACTERS_PER_INCH = 17, 10
+_TITLE_SIZE = 11
+_TITLE_LINE_INCHES, _TOP_INCHES = 1.3 * _TITLE_SIZE / 72, 0.06
+_LEGEND_INCHES = 2.6
+"""Width of an entry of a figure's legend: the longest names of models in use."""
+LEGEND = {"borderpad": 0, "borderaxespad": 0.4, "handletextpad": 0.1, "columnspacing": 1.2}
 
 _SOFTWARE = f"helm-efficiency {__version__}"
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -105,20 +111,34 @@ def plain_ticks(axis: Any, *, few: bool) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def heading(figure: Any, text: str, handles: Sequence[Any] = ()) -> None:
+    """Write the title above everything, wrapped to the width of the figure, and a legend of `handles` below it."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(text, int(width * _BOLD_CHARACTERS_PER_INCH))
+    columns = max(1, min(len(handles), int(width / _LEGEND_INCHES)))
+    if handles:
+        top = 1 - (_TITLE_LINE_INCHES * len(lines) + _TOP_INCHES) / height
+        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, top), ncols=columns, **LEGEND)
+    room = [" "] * -(-len(handles) // columns)  # the layout leaves no room for a legend below a title
+    figure.suptitle("\n".join([*lines, *room]), x=0.01, ha="left", fontsize=_TITLE_SIZE, fontweight="bold")
+
+
 def caption(figure: Any, text: str) -> None:
-    """Small print below everything, wrapped to the width of the figure."""
+    """Write small print below everything, wrapped to the width of the figure but never between a number and its %."""
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     width = int(figure.get_figwidth() * _CHARACTERS_PER_INCH)
     size = {"fontsize": 7.5, "color": MUTED, "linespacing": 1.35}
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
 
 
-def save(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
+def save(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int | None = None) -> Path:
     """Write a figure, or that of some axes, as PNG, SVG or PDF; no date is in it.
 
     Args:
         drawn: A figure, or axes of one.
         path: Where; its ending says the format.
         source: What its numbers are traced back by; written into the metadata, beside the version of this package.
+        dpi: Pixels an inch of a PNG; None for 150.
 
     Returns:
         The path.
@@ -136,16 +156,38 @@ def save(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
     kind = path.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: figures are written as {', '.join(FORMATS)}.")
-    write_file(path, to_bytes(drawn, kind, source=source))
+    write_file(path, to_bytes(drawn, kind, source=source, dpi=dpi))
     return path
 
 
-def save_and_close(drawn: Axes | Figure, path: Path | str, *, source: str = "") -> Path:
-    """As `save`, of a figure that nobody will look at: pyplot keeps all others."""
+def save_and_close(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int | None = None) -> Path:
+    """Write a figure as `save` does, then close it: pyplot keeps all others."""
     try:
-        return save(drawn, path, source=source)
+        return save(drawn, path, source=source, dpi=dpi)
     finally:
         plt.close(_figure_of(drawn))
+
+
+def save_pages(figures: Sequence[Figure], path: Path, *, source: str = "", dpi: int | None = None) -> list[Path]:
+    """Write figures as the pages of one PDF, or as numbered files of another format; then close them.
+
+    Returns:
+        The files written: `path`, or `name-1.png`, `name-2.png` … beside it.
+    """
+    if len(figures) == 1:
+        return [save_and_close(figures[0], path, source=source, dpi=dpi)]
+    if path.suffix.lower() != ".pdf":
+        names = [path.with_stem(f"{path.stem}-{page}") for page in range(1, len(figures) + 1)]
+        return [
+            save_and_close(figure, name, source=source, dpi=dpi) for figure, name in zip(figures, names, strict=True)
+        ]
+    buffer = io.BytesIO()
+    with style(), PdfPages(buffer, metadata=_METADATA["pdf"] | {_DESCRIPTION["pdf"]: source or None}) as pages:
+        for figure in figures:
+            pages.savefig(figure)
+            plt.close(figure)
+    write_file(path, buffer.getvalue())
+    return [path]
 
 
 def _figure_of(drawn: Any) -> Figure:
@@ -153,10 +195,15 @@ def _figure_of(drawn: Any) -> Figure:
     return figure
 
 
-def to_bytes(drawn: Any, kind: str, *, source: str = "") -> bytes:
-    """The same in memory; `kind` is one of `FORMATS`."""
+def to_bytes(drawn: Any, kind: str, *, source: str = "", dpi: int | None = None) -> bytes:
+    """Return the bytes that `save` would write; `kind` is one of `FORMATS`."""
     figure = _figure_of(drawn)
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format=kind, metadata=_METADATA[kind] | {_DESCRIPTION[kind]: source or None})
+        figure.savefig(
+            buffer,
+            format=kind,
+            dpi=dpi or _STYLE["savefig.dpi"],
+            metadata=_METADATA[kind] | {_DESCRIPTION[kind]: source or None},
+        )
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Capability against what it costs, with the Pareto front and how sure each model's place on it is."""
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,36 +9,56 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
-from matplotlib.lines import Line2D
 
-from helm_efficiency.core.arrays import FloatArray, IntArray
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
-from helm_efficiency.metrics.measure import Measure
 from helm_efficiency.metrics.measures import COSTS, MEASURES
-from helm_efficiency.report.display import short_names
-from helm_efficiency.report.plots.labels import plain, write_names
-from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, caption, log_if_wide, style
+from helm_efficiency.report.notes import ALL
+from helm_efficiency.report.plots import panel as panels
+from helm_efficiency.report.plots.labels import plain
+from helm_efficiency.report.plots.panel import MOST_NAMES, View, with_both
+from helm_efficiency.report.plots.style import LEGEND, caption, heading, log_if_wide, style
+from helm_efficiency.report.scenario_names import scenario_titles
 
-_MOST_NAMES = 40
-_MOST_OWNERS = 8
+PANELS_A_PAGE = 12
+_MOST_NAMED_PANELS = 6
+"""Panels of a page up to which names fit beside the points; a legend of the models takes their place."""
+_UNNAMED_COLUMNS = 4
+_FRAME_INCHES = 1.0
+"""Height of the title, legend and caption of a page."""
 _LEGEND_COLUMNS = 5
-_LEGEND = {"borderpad": 0, "borderaxespad": 0.4, "handletextpad": 0.1, "columnspacing": 1.2}
-_BARS = "#C4C4C4"
+_TITLE_CHARACTERS_PER_INCH = 8
 
 
-def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", axes: Axes | None = None) -> Axes:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a figure is framed.
+
+    Attributes:
+        title: Title of the figure; None for one that says what is shown, "" for none.
+        width: Width in inches; None for the usual one.
+        caption: Whether the small print below tells how to read the figure.
+    """
+
+    title: str | None = None
+    width: float | None = None
+    caption: bool = True
+
+
+def tradeoff(
+    part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", axes: Axes | None = None, look: Look | None = None
+) -> Axes:
     """Scatter of one leaderboard table: a point a model, bars for 90 % intervals, steps for the front.
 
-    The likelier a model is on the front, the fuller its point; colour and shape say whose model it is. With more than
+    The likelier a model is on the front, the fuller its point; colour and shape say who provides it. With more than
     40 models only those likeliest on the front are named.
 
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
         x: Measure on the horizontal axis.
         y: Measure on the vertical axis. The front is that of x against the score.
-        axes: Where to draw, without caption; None for a figure of its own.
+        axes: Where to draw, titled by the scenario and without caption; None for a figure of its own.
+        look: Title, width and caption of a figure of its own; None for the usual ones.
 
     Returns:
         The axes.
@@ -50,191 +71,177 @@ def tradeoff(part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", ax
         >>> plot_tradeoff(paper_leaderboard().part(), x="idealized_usd").get_xlabel()
         'Idealized cost ($ per 1,000 requests), less is better'
     """
+    _check_measures(part, x, y)
+    look = look or Look()
+    with style():
+        panel: Axes = _figure(1, 1, (7.2, 4.8), look)[1][0, 0] if axes is None else axes
+        shown = with_both(part, x, y)
+        view = panels.view_of(part["deployment"], x, y, names=True)
+        lines = _draw([panel], [shown], view)[0]
+        handles = panels.legend_handles(view)
+        if axes is not None or shown.empty:
+            panel.set_title(plain(str(shown["scenario"].iloc[0])) if len(shown) else "Nothing to show", pad=8)
+        if handles:
+            columns = min(len(handles), _LEGEND_COLUMNS)
+            panel.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **LEGEND)
+            panel.set_title(panel.get_title(loc="left"), pad=9 + 15 * -(-len(handles) // columns))
+        if axes is None:
+            _frame(panel.get_figure(), [part], (x, y), look)
+        panels.name_points(panel, shown, view, lines)
+    return panel
+
+
+def tradeoff_pages(
+    parts: Sequence[pd.DataFrame], *, x: str = "idealized_s", y: str = "score", look: Look | None = None
+) -> list[Any]:
+    """Draw several tables beside each other, such as one a scenario: figures of at most 12 panels with the same axes.
+
+    Panels are titled by what differs between their scenarios. On pages of more than six, points have no names: colour
+    and shape say which model it is, where there are at most eight.
+
+    Returns:
+        The figures.
+
+    Raises:
+        InputError: The tables have no such measure.
+    """
+    titles = scenario_titles([_scenario(part) for part in parts])
+    named = len(parts) <= _MOST_NAMED_PANELS
+    for part in parts:
+        _check_measures(part, x, y)
+    view = panels.view_of(pd.concat(parts)["deployment"], x, y, names=named)
+    pages = [slice(start, start + PANELS_A_PAGE) for start in range(0, len(parts), PANELS_A_PAGE)]
+    return [_page(parts[page], titles[page], view, look or Look(), named=named) for page in pages]
+
+
+def most_different(parts: Sequence[pd.DataFrame], count: int) -> list[pd.DataFrame]:
+    """Return the tables whose models differ most in score, first those where they differ most."""
+    spread = [float(np.nan_to_num(part["score"].max() - part["score"].min())) for part in parts]
+    return [parts[at] for at in np.argsort(-np.array(spread), kind="stable")[:count]]
+
+
+def _page(parts: Sequence[pd.DataFrame], titles: list[str], view: View, look: Look, *, named: bool) -> Any:
+    with style():
+        columns = min(len(parts), 2 if len(parts) <= 4 else 3) if named else _UNNAMED_COLUMNS
+        width, height = (5.4, 3.5) if named else (3.0, 2.2)
+        rows = -(-len(parts) // columns)
+        figure, grid = _figure(rows, columns, (width * columns, height * rows + _FRAME_INCHES), look)
+        shown = [with_both(part, view.x.key, view.y.key) for part in parts]
+        lines = _draw(list(grid.flat), shown, view)
+        width = int(figure.get_figwidth() / columns * _TITLE_CHARACTERS_PER_INCH)
+        for axes, title in zip(grid.flat, titles, strict=False):
+            axes.set_title(textwrap.fill(plain(title), width), pad=6, fontsize=11 if named else 9.5)
+        for at, axes in enumerate(grid.flat):
+            axes.set_visible(at < len(parts))
+            is_lowest = at + columns >= len(parts)
+            axes.tick_params(labelbottom=is_lowest)
+            axes.set(ylabel="")
+            axes.set_xlabel(axes.get_xlabel() if is_lowest else "", fontsize=9.5 if named else 8.5)
+        figure.supylabel(panels.axis_label(view.y, shown), fontsize=9.5)
+        _frame(figure, parts, (view.x.key, view.y.key), look, panels.legend_handles(view))
+        if named:
+            for axes, points, line in zip(grid.flat, shown, lines, strict=False):  # the layout is settled only now
+                panels.name_points(axes, points, view, line)
+    return figure
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], look: Look) -> tuple[Any, Any]:
+    """Return a figure and its grid of panels with the same axes; the height stays when a width is asked for."""
+    size = (look.width or size[0], size[1])
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    return figure, grid
+
+
+def _draw(grid: Sequence[Any], shown: Sequence[pd.DataFrame], view: View) -> list[list[FloatArray]]:
+    """Draw all panels but for the names, and return the lines of each that names should keep off."""
+    log_if_wide(grid[0], pd.concat(list(shown))[view.x.key].to_numpy(dtype=float) * view.x.scale)
+    pairs = list(zip(grid, shown, strict=False))
+    lines = [panels.draw(axes, points, view) for axes, points in pairs]
+    for axes, points in pairs:  # the limits are those of all panels only now
+        panels.extend_front(axes, points, view)
+        axes.set(xlabel=panels.axis_label(view.x, [points]), ylabel=panels.axis_label(view.y, [points]))
+    panels.point_to_better(*pairs[0], view)
+    return lines
+
+
+def _frame(
+    figure: Any, parts: Sequence[pd.DataFrame], xy: tuple[str, str], look: Look, handles: Sequence[Any] = ()
+) -> None:
+    """Write title and legend above all and the caption below all."""
+    title = _title(parts, *xy) if look.title is None else look.title
+    if title or handles:
+        heading(figure, plain(title), handles)
+    if look.caption:
+        caption(figure, _caption(parts, *xy))
+
+
+def _check_measures(part: pd.DataFrame, x: str, y: str) -> None:
     for name in (x, y):
         if name not in MEASURES or name not in part:
             known = ", ".join(name for name in MEASURES if name in part)
             raise InputError(f"No measure {name!r} to plot. There are: {known}.")
-    with style():
-        alone = axes is None
-        panel: Axes = plt.subplots()[1] if axes is None else axes
-        shown = _with_both(part, x, y)
-        view = _View(MEASURES[x], MEASURES[y], _owners(part["deployment"]))
-        lines = _draw(panel, shown, view)
-        handles = _owner_handles(view.owners, shown["deployment"])
-        if handles:
-            columns = min(len(handles), _LEGEND_COLUMNS)
-            panel.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **_LEGEND)
-            panel.set_title(panel.get_title(loc="left"), pad=9 + 15 * -(-len(handles) // columns))
-        if alone:
-            caption(panel.get_figure(), _caption([part], x, y))
-        _name(panel, shown, view, lines)
-    return panel
 
 
-def tradeoff_by_scenario(parts: Sequence[pd.DataFrame], *, x: str = "idealized_s", y: str = "score") -> Any:
-    """The same for several tables beside each other, such as one a scenario.
-
-    Returns:
-        The figure.
-    """
-    with style():
-        columns = min(len(parts), 2)
-        rows = -(-len(parts) // columns)
-        figure, grid = plt.subplots(rows, columns, figsize=(5.4 * columns, 3.7 * rows), squeeze=False)
-        for axes in grid.flat[len(parts) :]:
-            axes.set_visible(False)
-        shown = [_with_both(part, x, y) for part in parts]
-        view = _View(MEASURES[x], MEASURES[y], _owners(pd.concat(parts)["deployment"]))
-        lines = [_draw(axes, points, view) for axes, points in zip(grid.flat, shown, strict=False)]
-        for axes in grid[:, 1:].flat:
-            axes.set_ylabel("")
-        handles = _owner_handles(view.owners, pd.concat(shown)["deployment"])
-        if handles:
-            figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), **_LEGEND)
-        caption(figure, _caption(parts, x, y))
-        for axes, points, line in zip(grid.flat, shown, lines, strict=False):  # the layout is settled only now
-            _name(axes, points, view, line)
-    return figure
+def _scenario(part: pd.DataFrame) -> str:
+    return str(part["scenario"].iloc[0]) if len(part) else "nothing to show"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What is on the axes, and all owners that colours are for."""
-
-    x: Measure
-    y: Measure
-    owners: list[str]
-
-
-def _with_both(part: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    finite = np.isfinite(part[x].astype(float)) & np.isfinite(part[y].astype(float))
-    return part[finite].reset_index(drop=True)
-
-
-def _draw(axes: Any, shown: pd.DataFrame, view: _View) -> list[FloatArray]:
-    """Draw all but the names; return the lines that these should keep off."""
-    log_if_wide(axes, shown[view.x.key].to_numpy(dtype=float) * view.x.scale)
-    lines = [*_bars(axes, shown, view), *_front(axes, shown, view)]
-    _marks(axes, shown, view)
-    axes.set(xlabel=_axis_label(view.x, shown), ylabel=_axis_label(view.y, shown))
-    title = str(shown["scenario"].iloc[0]) if len(shown) else "Nothing to show"
-    axes.set_title(plain(title), pad=8)
-    return lines
+def _title(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
+    """Return what the figure shows: measures, models, scenarios, stack and evidence."""
+    shown = with_both(pd.concat(list(parts)), x, y)
+    if shown.empty:
+        return ""
+    models = shown["deployment"].nunique()
+    names = list(dict.fromkeys(_scenario(part) for part in parts))
+    if names == [ALL]:
+        scenarios = f"mean of {shown['num_scenarios'].max():.0f} scenarios"
+    else:
+        scenarios = scenario_titles(names)[0] if len(names) == 1 else f"{len(names)} scenarios"
+    what = f"{MEASURES[y].name} against {MEASURES[x].name}"
+    text = f"{what[:1].upper()}{what[1:]}: {models} {'model' if models == 1 else 'models'}, {scenarios}"
+    details, tiers = _stack(parts, shown), sorted(shown["tier"].dropna().unique())
+    if not details or not (MEASURES[x].is_on_stack or MEASURES[y].is_on_stack):
+        return text
+    return f"{text}; on {details}, {' and '.join(tiers)}"
 
 
-def _name(axes: Any, shown: pd.DataFrame, view: _View, lines: list[FloatArray]) -> None:
-    names = short_names([str(name) for name in shown["deployment"]])
-    named = _worth_naming(shown, view)
-    points = _points(shown, view)
-    write_names(axes, points[named], [names[index] for index in named], lines=lines, others=points)
-
-
-def _points(shown: pd.DataFrame, view: _View) -> FloatArray:
-    return np.column_stack([shown[view.x.key] * view.x.scale, shown[view.y.key] * view.y.scale]).astype(float)
-
-
-def _bars(axes: Any, shown: pd.DataFrame, view: _View) -> list[FloatArray]:
-    """Draw the intervals on both axes and return them as lines, each of shape (2, 2)."""
-    lines = []
-    for axis, measure in enumerate((view.x, view.y)):
-        for end in ("low", "high"):
-            to = _points(shown, view)
-            to[:, axis] = shown[f"{measure.key}_{end}"].where(np.isfinite, shown[measure.key]) * measure.scale
-            lines.append(np.stack([_points(shown, view), to], axis=1))
-    segments = np.concatenate(lines)
-    axes.add_collection(LineCollection(list(segments), colors=_BARS, linewidths=0.8, zorder=2))
-    return list(segments)
-
-
-def _front(axes: Any, shown: pd.DataFrame, view: _View) -> Iterator[FloatArray]:
-    """Draw the front as steps and yield it as a line."""
-    if view.x.key not in COSTS or view.y.key != "score" or not shown[f"{view.x.key}_front"].any():
-        return
-    front = shown[shown[f"{view.x.key}_front"]].sort_values([view.x.key, view.y.key])
-    x, y = front[view.x.key].to_numpy() * view.x.scale, front[view.y.key].to_numpy() * view.y.scale
-    # right to the next cost, then up to what it buys
-    line = np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]])
-    axes.plot(*line.T, color=INK, lw=1.1, zorder=2.5, gid="front", solid_joinstyle="miter")
-    yield line
-
-
-def _marks(axes: Any, shown: pd.DataFrame, view: _View) -> None:
-    points = _points(shown, view)
-    likely = shown.get(f"{view.x.key}_front_probability", pd.Series(1.0, shown.index)).fillna(0)
-    owner = shown["deployment"].astype(str).map(_owner)
-    for index, name in enumerate(view.owners):
-        at = owner.eq(name).to_numpy(dtype=bool)
-        if not at.any():  # none of this owner's models has both numbers
-            continue
-        colour = COLOURS[index % len(COLOURS)]
-        look = {"marker": MARKERS[index % len(MARKERS)], "s": 64, "edgecolors": colour, "linewidths": 1.4, "zorder": 4}
-        fills = [(*to_rgb(colour), share) for share in likely[at]]
-        axes.scatter(*points[at].T, facecolors="white", **look)
-        axes.scatter(*points[at].T, facecolors=fills, gid="marks", **look)
-
-
-def _owner(deployment: str) -> str:
-    return deployment.partition("/")[0] if "/" in deployment else ""
-
-
-def _owners(deployments: pd.Series) -> list[str]:
-    return sorted({_owner(str(name)) for name in deployments})
-
-
-def _owner_handles(owners: list[str], shown: pd.Series) -> list[Line2D]:
-    """Legend of the colours and shapes that are shown; none where it would tell nothing apart, or too much."""
-    present = _owners(shown)
-    if not 1 < len(present) <= min(_MOST_OWNERS, shown.nunique() - 1):
-        return []
-    look: dict[str, Any] = {"ls": "none", "ms": 8, "mfc": "white", "mew": 1.4}
-    return [
-        Line2D([], [], marker=MARKERS[at % len(MARKERS)], mec=COLOURS[at % len(COLOURS)], label=plain(name), **look)
-        for at, name in enumerate(owners)
-        if name in present
-    ]
-
-
-def _worth_naming(shown: pd.DataFrame, view: _View) -> IntArray:
-    if len(shown) <= _MOST_NAMES or view.x.key not in COSTS:
-        return np.arange(min(len(shown), _MOST_NAMES))
-    order = shown.sort_values([f"{view.x.key}_front", f"{view.x.key}_front_probability"], ascending=False)
-    return np.sort(order.index[:_MOST_NAMES].to_numpy())
-
-
-def _axis_label(measure: Measure, shown: pd.DataFrame) -> str:
-    """Name, unit and direction; the score is called by its name where it has one."""
-    names = shown["score_name"].dropna().unique()
-    name = f"Score ({plain(str(names[0]))})" if measure.key == "score" and len(names) == 1 else measure.axis_label
-    return name + {True: ", more is better", False: ", less is better", None: ""}[measure.higher_is_better]
+def _stack(parts: Sequence[pd.DataFrame], shown: pd.DataFrame) -> str:
+    """Return the stack of the models in words; what differs between them is said."""
+    details = sorted(shown["stack_detail"].dropna().unique())
+    if len(details) < 2:
+        return details[0] if details else ""
+    return f"{parts[0]['stack'].iloc[0]} ({_differ(details)})"
 
 
 def _caption(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
-    """Stack, evidence, what is compared, how to read the marks, what is not shown."""
-    part = pd.concat(parts)
+    """Return stack, evidence, what is compared, how to read the marks, what is not shown."""
+    part = pd.concat(list(parts))
     if part.empty:
         return "The table has no rows."
-    shown = _with_both(part, x, y)
-    details, tiers = sorted(shown["stack_detail"].dropna().unique()), sorted(shown["tier"].dropna().unique())
+    shown = with_both(part, x, y)
     sentences = []
     if MEASURES[x].is_as_observed:
         sentences.append("As observed: not comparable between providers.")
-    elif details and (MEASURES[x].is_on_stack or MEASURES[y].is_on_stack):
-        stack = details[0] if len(details) == 1 else f"{part['stack'].iloc[0]} ({_differ(details)})"
-        sentences.append(f"Stack: {stack}. Evidence: {', '.join(tiers)}.")
-    counts = ", ".join(str(count) for count in part["num_instances"].drop_duplicates())
-    sentences.append(f"{counts} instances. Bars: 90 % intervals.")
+    elif (stack := _stack(parts, shown)) and (MEASURES[x].is_on_stack or MEASURES[y].is_on_stack):
+        sentences.append(f"Stack: {stack}. Evidence: {', '.join(sorted(shown['tier'].dropna().unique()))}.")
+    counts = sorted(part["num_instances"].unique())
+    of = "a scenario" if len(parts) > 1 else ""
+    span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    sentences.append(f"{' '.join(filter(None, [span, 'instances', of]))}. Bars: 90 % intervals.")
     if x in COSTS and y == "score":
         sentences.append("Line: Pareto front; the fuller a point, the likelier its model is on it.")
     if len(shown) < len(part):
         absent = sorted(set(part["deployment"]) - set(shown["deployment"]))
-        sentences.append(f"Without both numbers, not shown: {', '.join(absent[:3])}{' …' if len(absent) > 3 else ''}.")
-    if max(map(len, parts)) > _MOST_NAMES:
-        sentences.append(f"Only {_MOST_NAMES} models are named.")
+        if absent:
+            few = f"{', '.join(absent[:3])}{' …' if len(absent) > 3 else ''}"
+            sentences.append(f"Without both numbers, not shown: {few}.")
+    if max(map(len, parts)) > MOST_NAMES:
+        sentences.append(f"Only {MOST_NAMES} models are named.")
     return plain(" ".join(sentences))
 
 
 def _differ(details: Sequence[str]) -> str:
-    """What stays the same in the details of a stack: the software; how many accelerators differs."""
+    """Return what stays the same in the details of a stack: the software; how many accelerators differs."""
     software = {detail.partition(" ")[2] for detail in details}
     same = f"{software.pop()}, " if len(software) == 1 else ""
     return f"{same}number of accelerators differs by model"

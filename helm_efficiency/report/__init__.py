@@ -1,4 +1,4 @@
-"""Scored tables -> leaderboards, figures and one-file reports.
+"""Turn scored tables into leaderboards, figures and one-file reports.
 
 The usual way:
 

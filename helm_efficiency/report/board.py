@@ -1,4 +1,4 @@
-"""What a leaderboard is: options, rows, notes."""
+"""The parts of a leaderboard: options, rows, notes."""
 
 from dataclasses import dataclass
 
@@ -21,18 +21,18 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a leaderboard compares, and how.
+    """Options of a leaderboard.
 
     Attributes:
-        by: What a row is: `deployment` or `model`.
-        stack: Only this stack; None for a table each.
+        by: Subject of a row: `deployment` or `model`.
+        stack: Only stack to show; None for one table per stack.
         sort: Measure to sort by.
-        common: Compare on the instances that all models answered; else each model on those it answered.
-        perturbed: Whether perturbed copies of instances count.
-        all_splits: Whether instances of all splits count; else only those of the test split, where a scenario has one,
-            as on HELM's own leaderboards.
+        common: True to compare on the instances that all models answered; False to compare each model on its own ones.
+        perturbed: True to count perturbed copies of instances.
+        all_splits: True to count instances of all splits; False to count only those of the test split if a scenario has
+            one, as on HELM's own leaderboards.
         lower_is_better: Direction of the score.
-        num_draws: Bootstrap draws; fewer where there are thousands of models.
+        num_draws: Number of bootstrap draws; fewer are made for thousands of models.
 
     Example:
         >>> from helm_efficiency import LeaderboardOptions, build_leaderboard, load_tables
@@ -53,14 +53,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A leaderboard and what must be said beside it.
+    """A leaderboard and its notes.
 
     Attributes:
-        table: One row a stack, scenario and model, best first; see `build`.
-        notes: What was left out, mixed or missing.
-        options: How it was made, with the number of draws that were.
-        draws: What the intervals come from.
-        source: What a number is traced back by; see `Tables`.
+        table: One row for each stack, scenario and model, best first; see `build`.
+        notes: Notes on left-out, mixed or missing data.
+        options: Options that the leaderboard was made with, with the actual number of draws.
+        draws: Name of the draws that the intervals come from.
+        source: Provenance of the numbers; see `Tables`.
 
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
@@ -76,7 +76,7 @@ class Leaderboard:
     source: str = f"helm-efficiency {__version__}"
 
     def part(self, scenario: str = ALL, stack: str | None = None) -> pd.DataFrame:
-        """The rows of one scenario (by default of all together) and stack (by default the first)."""
+        """Return the rows of one scenario (by default of all together) and one stack (by default the first)."""
         table = self.table[self.table["scenario"] == scenario]
         if stack is None and len(table):
             stack = str(table["stack"].iloc[0])
@@ -89,5 +89,5 @@ class Leaderboard:
 
     @property
     def stacks(self) -> list[str]:
-        """Names of the stacks; one empty name where nothing was idealized."""
+        """Names of the stacks; one empty name if nothing was idealized."""
         return list(self.table["stack"].drop_duplicates())

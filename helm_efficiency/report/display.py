@@ -1,4 +1,4 @@
-"""A leaderboard as people read it: which columns, in which words, with which marks. Formats are laid over this."""
+"""A leaderboard as people read it: its columns, headings and marks, before they are written in a format."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,17 +13,17 @@ from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.text import Column, Display
 
 SHOWN = tuple(key for key, measure in MEASURES.items() if measure.priority is not None)
-"""Measures in print unless others are asked for; the data formats hold all."""
+"""Measures in print by default; the data formats hold all measures."""
 
 _MEASURED = (Tier.measured, Tier.shared)
-"""Tiers whose means may lose their intervals in a narrow terminal; those of estimates never do."""
+"""Tiers of which a narrow terminal may hide the intervals of means; intervals of estimates are never hidden."""
 
 ON_FRONT = "●"
 LOWER_BOUND = "≥ "
 UPPER_BOUND = "≤ "
 _UNLIKELY = 0.05
 _ASKED_FOR = 4
-"""Priority of a measure that is printed only because somebody asked for it."""
+"""Priority of a measure that is printed on request only."""
 
 
 def display(
@@ -33,16 +33,16 @@ def display(
     stack: str | None = None,
     measures: Sequence[str] | None = None,
 ) -> Display:
-    """One table of a leaderboard, for reading.
+    """Return one table of a leaderboard, for reading.
 
     Args:
-        board: From `leaderboard.build`.
+        board: Leaderboard that `leaderboard.build` returned.
         scenario: One of its scenarios; by default all together.
         stack: One of its stacks; by default the first.
-        measures: Columns; None for the usual ones that have any number.
+        measures: Measures to show as columns; None for the usual ones that have any number.
 
     Raises:
-        InputError: There is no such scenario or measure.
+        InputError: The scenario or the measure does not exist.
     """
     part = board.part(scenario, stack)
     if part.empty and len(board.table):
@@ -73,7 +73,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def has_numbers(part: pd.DataFrame, name: str) -> bool:
-    """Whether any model has this measure."""
+    """Return whether any model has this measure."""
     return name in part and bool(part[name].notna().any())
 
 
@@ -84,15 +84,15 @@ def is_shown(part: pd.DataFrame, name: str) -> bool:
 
 
 def usual_measures(part: pd.DataFrame, board: Leaderboard) -> list[str]:
-    """The measures to show: those that have any number, and what is sorted by."""
+    """Return the measures to show: those with any number, including the one that the table is sorted by."""
     names = dict.fromkeys((*SHOWN, board.options.sort))
     if not part["scenario"].eq(ALL).all() and board.options.sort != "win_rate":
-        names.pop("win_rate", None)  # within one scenario it says what the rank says
+        names.pop("win_rate", None)  # within one scenario it repeats the rank
     return [name for name in names if is_shown(part, name)]
 
 
 def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
-    """The cost that the front is drawn against: what is sorted by, else the fairest one there is."""
+    """Return the cost that the front is drawn against: the measure sorted by if it is one, else the fairest one."""
     for name in (sort, "idealized_s", "denoised_s", "observed_s", "api_usd"):
         if name in COSTS and has_numbers(part, name):
             return MEASURES[name]
@@ -100,7 +100,7 @@ def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
 
 
 def rank_text(part: pd.DataFrame, name: str) -> list[str]:
-    """Ranks with their intervals: `2= (1–4)` is second, in a tie, and anything from first to fourth is plausible."""
+    """Return ranks with their intervals: `2= (1–4)` is second in a tie; ranks from first to fourth are plausible."""
     ranks = part[f"{name}_rank"]
     ties = ranks.duplicated(keep=False)
     texts = []
@@ -114,7 +114,7 @@ def rank_text(part: pd.DataFrame, name: str) -> list[str]:
 
 
 def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
-    """Values in print; how many requests (instances, for the score) a mean is over, where that is not all."""
+    """Return values in print, with the number of requests (score: instances) of a mean if it does not cover all."""
     texts = bounded_text(part, measure)
     if f"{measure.key}_known" not in part:
         return texts
@@ -126,7 +126,7 @@ def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
 
 
 def bounded_text(part: pd.DataFrame, measure: Measure) -> list[str]:
-    """Return values in print, with a mark before bounds: of token counts too low, of services never seen alone."""
+    """Return values in print; bounds have a mark: from token counts that are too low, or services never seen alone."""
     values, mark = part[measure.key], LOWER_BOUND
     is_bound = pd.Series(False, part.index)
     bound = measure.lower_bound or measure.upper_bound
@@ -140,14 +140,14 @@ def bounded_text(part: pd.DataFrame, measure: Measure) -> list[str]:
 
 
 def interval_text(part: pd.DataFrame, measure: Measure) -> list[str]:
-    """90 % intervals to stand behind values; empty where there is none."""
+    """Return 90 % intervals to print behind values; empty for a value without an interval."""
     ends = zip(part[f"{measure.key}_low"], part[f"{measure.key}_high"], strict=True)
     texts = [(measure.text(low), measure.text(high)) for low, high in ends]
     return [f" ({low}–{high})" if low != high else "" for low, high in texts]
 
 
 def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
-    """A mark for those on the front, and in how many of the draws they are; blank below 5 %."""
+    """Return a mark for models on the front, with the share of draws in which they are on it; blank below 5 %."""
     texts = []
     for on_front, share in zip(part[f"{axis.key}_front"], part[f"{axis.key}_front_probability"], strict=True):
         likely = f"{100 * share:.0f}%" if share >= _UNLIKELY or on_front else ""
@@ -175,7 +175,7 @@ def _columns(part: pd.DataFrame, board: Leaderboard, measures: Sequence[str]) ->
 
 
 def _measure_column(part: pd.DataFrame, measure: Measure, priority: int) -> Column:
-    """Return a column of values; an estimate that was not measured keeps its interval however narrow the table is."""
+    """Return a column of values; estimates keep their intervals even in a narrow table, measured values do not."""
     plain = value_text(part, measure)
     if measure.key == "idealized_s":
         marks = [" †" if count else "" for count in part["num_out_of_domain"]]

@@ -1,4 +1,4 @@
-"""From requests to means with paired bootstrap draws, one scenario at a time.
+"""Turn requests into means with paired bootstrap draws, one scenario at a time.
 
 Shapes: M models, C clusters (an instance with its perturbed copies and trials is one cluster, drawn as one), R draws.
 A quantity is a mean over requests, the score a mean over instances.
@@ -21,23 +21,23 @@ from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT, QUANTITIES
 from helm_efficiency.report.resampling import FITTED, Resampling
 
 _OF_FACTOR = {"denoised_s": "denoised_of_factor_s", "idealized_s": "idealized_of_factor_s"}
-"""Means over the requests that have both and no doubtful count: a factor is of the same tokens of the same requests."""
+"""Means over the requests that have both and no doubtful count, so that a factor compares the same tokens."""
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """All measures of all models in one scenario, or over all scenarios.
+    """Estimates of all measures of all models in one scenario, or over all scenarios.
 
     Attributes:
-        values: By measure, shape (M,); NaN where missing.
-        draws: By measure, shape (R, M), models drawn jointly.
-        known: By quantity, how many requests (score: instances) the mean is over, shape (M,).
+        values: Values by measure, shape (M,); NaN if missing.
+        draws: Draws by measure, shape (R, M); models are drawn jointly.
+        known: Number of requests (score: instances) that a mean covers, by quantity, shape (M,).
         score_answered: Mean score over all instances that the model answered, compared or not, shape (M,).
         moments: Moments of cost and score by quantity of `PER_CORRECT`, for the interval of a correct answer's cost.
-        num_requests: Requests compared, shape (M,).
-        num_instances: Instances compared, shape (M,).
-        num_answered: Instances that the model answered, compared or not, shape (M,).
-        num_scenarios: Scenarios that the model answered any instance of, shape (M,).
+        num_requests: Number of compared requests, shape (M,).
+        num_instances: Number of compared instances, shape (M,).
+        num_answered: Number of instances that the model answered, compared or not, shape (M,).
+        num_scenarios: Number of scenarios of which the model answered any instance, shape (M,).
         score_names: Names of the scores.
         lower_is_better: Direction of the score.
     """
@@ -57,7 +57,7 @@ class Estimates:
     def cost_interval(self, quantity: str) -> tuple[FloatArray, FloatArray]:
         """Return the 90 % interval of the cost of a correct answer, shape (M,) each.
 
-        It holds which instances were drawn and the error of the predicted runtime.
+        The interval includes the sampling error of the instances and the error of the predicted runtime.
         """
         value = self.values[f"{quantity}_per_correct"]
         root = MEASURES[quantity].fitted_to
@@ -70,13 +70,13 @@ class Estimates:
 
 
 def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int, how: Resampling) -> Estimates:
-    """Estimates of one scenario on one stack.
+    """Return the estimates of one scenario on one stack.
 
     Args:
         requests: Rows of the requests table.
         models: Index of the model of each row.
-        num_models: M.
-        how: Draws and comparison.
+        num_models: Number of models, M.
+        how: Settings of the draws and of the comparison.
     """
     instances = requests.groupby(["instance_id", "train_trial", "perturbation"], dropna=False, observed=True).ngroup()
     instance = instances.to_numpy()
@@ -88,7 +88,7 @@ def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int
     present = answered.any(axis=1)
     compared = _compared(answered) if how.common else answered
 
-    # an instance asked in several requests (one for each choice) carries its score on each of them: counted once
+    # all requests of an instance (for example one per choice) carry its score, which is counted once
     score = requests["score"].to_numpy(dtype=float)
     share = 1 / np.maximum(np.bincount(cell, ~np.isnan(score), asked.size), 1)[cell]
     rows = compared[models, instance]
@@ -131,12 +131,12 @@ def scenario_estimates(requests: pd.DataFrame, models: IntArray, num_models: int
 
 
 STRAY_SHARE = 0.1
-"""A model that answered no more than this share of what the most complete one did is not compared: a run of a single
-instance would leave one instance for all. At 5 % or 20 % the same runs of the archives in the tests are left out."""
+"""Share of the most complete model's answers, up to which a model is not compared: a run of a single instance would
+leave one instance for all. At 5 % or 20 % the same runs of the archives in the tests are left out."""
 
 
 def _compared(answered: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which answers are compared, shape (M, instances): those that all models but stray ones gave."""
+    """Return which answers are compared, shape (M, instances): those that all models except stray ones gave."""
     numbers = answered.sum(axis=1)
     is_stray = numbers <= STRAY_SHARE * numbers.max(initial=0)
     compared: npt.NDArray[np.bool_] = answered & answered[~is_stray].all(axis=0) & ~is_stray[:, np.newaxis]
@@ -145,14 +145,14 @@ def _compared(answered: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Means:
-    """Means by model with their draws: `at` is the flat (model, cluster) position of each row."""
+    """Means by model with their draws; `at` is the flat (model, cluster) index of each row."""
 
     at: IntArray
     shape: tuple[int, int]
     weights: FloatArray
 
     def of(self, column: FloatArray, share: FloatArray | None = None) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Mean (M,), draws (R, M) and number of known (M,) of a column, each row counting `share`."""
+        """Return mean (M,), draws (R, M) and number of known values (M,) of a column; each row counts `share`."""
         is_known = ~np.isnan(column)
         count = is_known if share is None else is_known * share
         sums = self._by_cluster(np.where(is_known, column, 0) * count)
@@ -165,11 +165,11 @@ class _Means:
         return values, draws, counts.sum(axis=1).round().astype(np.int64)
 
     def counts(self, share: FloatArray) -> FloatArray:
-        """Return how many units each cluster has, shape (M, C); each row counts `share` of one."""
+        """Return the number of units of each cluster, shape (M, C); each row counts `share` of one unit."""
         return self._by_cluster(share)
 
     def per_unit(self, column: FloatArray, units: FloatArray) -> FloatArray:
-        """Return the mean over the units of each cluster, shape (M, C); NaN where a row is unknown or none is there."""
+        """Return the mean over the units of each cluster, shape (M, C); NaN if a row is unknown or missing."""
         total = self._by_cluster(column)
         result: FloatArray = np.divide(total, units, out=np.full(units.shape, np.nan), where=units > 0)
         return result
@@ -186,7 +186,7 @@ def _request_means(
     for name in QUANTITIES:
         values[name], draws[name], known[name] = means.of(_reals(requests, name))
     for name, bound in (("api_usd", "api_usd_at_least"), ("denoised_s", "denoised_s_at_most")):
-        is_bound = known[bound] > known[name]  # a mean over the other requests would be of other requests
+        is_bound = known[bound] > known[name]  # the two means must cover the same requests
         for table in (values, draws):
             table[name] = np.where(is_bound, np.nan, table[name])
     errors: dict[str, FloatArray] = {}
@@ -216,9 +216,9 @@ def _reals(requests: pd.DataFrame, column: str) -> FloatArray:
 def with_ratios(
     means: Mapping[str, FloatArray], requests_per_instance: npt.NDArray[Any], *, lower_is_better: bool = False
 ) -> dict[str, FloatArray]:
-    """Means by quantity, with what follows from them: win rate, provider factor, cost of a correct answer.
+    """Return means by quantity, with the win rate, the provider factor and the cost of a correct answer added.
 
-    Also with `X_per_instance` for each quantity of `PER_CORRECT`, from which ratios over several scenarios follow.
+    `X_per_instance` is added for each quantity of `PER_CORRECT` too; it is the base of ratios over several scenarios.
     """
     table = dict(means)
     table["win_rate"] = _win_rates(table["score"], lower_is_better=lower_is_better)
@@ -227,7 +227,7 @@ def with_ratios(
 
 
 def ratios(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Return provider factor and costs of a correct answer out of means."""
+    """Return the provider factor and the costs of a correct answer, computed from means."""
     correct = table.get("correct", table["score"])  # published results are accuracies
     correct = np.where((correct >= 0) & (correct <= 1), correct, np.nan)
     per_correct = {
@@ -240,7 +240,7 @@ def ratios(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 
 def _win_rates(score: FloatArray, *, lower_is_better: bool) -> FloatArray:
-    """Share of the other models beaten, ties counting half; NaN for a model that is alone or has no score."""
+    """Return the share of other models beaten; a tie counts half. NaN for a model that is alone or has no score."""
     known = ~np.isnan(score)
     num_known = known.sum(axis=-1, keepdims=True)
     # models without a score take the lowest ranks, which are then not counted
@@ -250,7 +250,7 @@ def _win_rates(score: FloatArray, *, lower_is_better: bool) -> FloatArray:
 
 
 def ratio(top: FloatArray, bottom: FloatArray, *, inf: bool = False) -> FloatArray:
-    """Return a quotient; where the bottom is 0, NaN or (if `inf`) infinity."""
+    """Return a quotient; if the bottom is 0, it is NaN or (with `inf`) infinity."""
     shape = np.broadcast_shapes(top.shape, bottom.shape)
     out = np.full(shape, np.inf if inf else np.nan)
     result: FloatArray = np.divide(top, bottom, out=out, where=np.broadcast_to(bottom != 0, shape))

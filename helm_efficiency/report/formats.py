@@ -1,7 +1,7 @@
-"""Leaderboards as Markdown, LaTeX and text for a terminal (for reading), as CSV and JSON (for programs).
+"""Write leaderboards as Markdown, LaTeX and text for a terminal (for reading), or as CSV and JSON (for programs).
 
-Programs get every column and row with nine significant digits; a missing number is empty in CSV and null in JSON, an
-infinite one (the cost of a correct answer where there is none) is the text `inf`, since JSON has no infinity.
+Programs get every column and row with nine significant digits. A missing number is empty in CSV and null in JSON. An
+infinite one (the cost of a correct answer if a model has none) is the text `inf`, since JSON has no infinity.
 """
 
 import json
@@ -33,7 +33,7 @@ _LATEX = {
 
 
 def to_markdown(table: Display) -> str:
-    """A GitHub table with its title above and its legend below; nothing in it is taken for markup."""
+    """Return a GitHub table with its title above and its legend below; all markup in its texts is escaped."""
     lines = [
         f"**{_markdown(table.title)}**",
         "",
@@ -56,7 +56,7 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(table: Display) -> str:
-    """A `table` for booktabs, its legend in the caption."""
+    """Return a LaTeX `table` for booktabs, with the legend in the caption."""
     lines = [
         r"\begin{table}",
         r"  \centering",
@@ -82,9 +82,9 @@ def _latex(text: str) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Return all rows and columns, and in each row what it is traced back by.
+    """Return all rows and columns as CSV; each row has its provenance.
 
-    Names are written as they are but for what is not printable: a cell may begin with = or @, as some names do.
+    Only unprintable characters of names are replaced: a cell may begin with = or @, as some names do.
     """
     table = _rounded(board.table).assign(made_with=board.source)
     texts = table.select_dtypes(exclude="number").columns
@@ -97,7 +97,7 @@ def _csv_text(value: Any) -> Any:
 
 
 def to_records(board: Leaderboard) -> list[dict[str, Any]]:
-    """All rows and columns as plain JSON values, and in each row what it is traced back by."""
+    """Return all rows and columns as plain JSON values; each row has its provenance."""
     table = _rounded(board.table).assign(made_with=board.source).astype(object)
     return [
         {str(name): _plain(value) for name, value in row.items()}
@@ -106,7 +106,7 @@ def to_records(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def to_json(board: Leaderboard) -> str:
-    """All rows and columns as a list of objects."""
+    """Return all rows and columns as a JSON list of objects."""
     return json.dumps(to_records(board), indent=2, allow_nan=False) + "\n"
 
 
@@ -117,7 +117,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Nine significant digits: more would differ between processors."""
+    """Round numbers to nine significant digits: further digits differ between processors."""
     reals = table.select_dtypes("float")
     rounded = reals.map(lambda value: float(f"{value:.9g}"))
     return table.assign(**{str(name): rounded[name] for name in reals})

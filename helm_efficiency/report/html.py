@@ -1,8 +1,8 @@
-"""A leaderboard as one HTML file that needs no network: tables for everybody, a plot that answers the mouse and keys.
+"""Write a leaderboard as one HTML file that needs no network: tables, and a plot that responds to mouse and keys.
 
-The tables and a static plot are in the page itself, so they are there without JavaScript. Whatever comes from outside
+The tables and a static plot are in the page itself, so they are visible without JavaScript. All text from outside
 (names of models, scenarios, scores) is escaped by the template or set as text; a content security policy forbids all
-requests and every script but the report's own.
+requests and every script except the report's own.
 """
 
 import base64
@@ -61,7 +61,7 @@ METHOD = (
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """The tables of one stack."""
+    """Tables of one stack."""
 
     stack: str
     overall: Display
@@ -71,12 +71,12 @@ class _Board:
 def to_html(
     board: Leaderboard, *, title: str = "Capability and efficiency", provenance: dict[str, str] | None = None
 ) -> str:
-    """The whole report.
+    """Return the whole report as one HTML page.
 
     Args:
-        board: What to show: all its stacks and scenarios.
+        board: Leaderboard to show, with all its stacks and scenarios.
         title: Heading of the page.
-        provenance: What the numbers come from, as term and meaning; see `provenance`.
+        provenance: Origin of the numbers, as terms and their meanings; see `provenance`.
 
     Returns:
         HTML that needs no network.
@@ -110,7 +110,7 @@ def to_html(
 
 
 def _shown(value: Any) -> Any:
-    """Return what the template writes: text without what is not printable; markup of our own as it is."""
+    """Return a value as the template writes it: text without unprintable characters, and our own markup unchanged."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -123,7 +123,7 @@ def _template_text(name: str) -> str:
 
 
 def _names(board: Leaderboard) -> list[str]:
-    """Every table of a stack: over all scenarios where there are several, then each."""
+    """Return the tables of a stack by name: if it has several scenarios, the one over all; then each scenario."""
     return [ALL, *board.scenarios] if len(board.scenarios) != 1 else board.scenarios
 
 
@@ -146,7 +146,7 @@ def _summary(board: Leaderboard) -> str:
 
 
 def _figure(board: Leaderboard) -> str:
-    """The static plot of the first table, as SVG to stand in a page."""
+    """Return the static plot of the first table, as SVG to embed in a page."""
     part = board.part(_names(board)[0])
     axis = front_axis(part, board.options.sort)
     axes = tradeoff(part, x="idealized_s" if axis is None else axis.key)
@@ -156,7 +156,7 @@ def _figure(board: Leaderboard) -> str:
 
 
 def _data(board: Leaderboard) -> dict[str, Any]:
-    """What the plot needs, as JSON values: each table column by column, numbers with four significant digits."""
+    """Return the data of the plot as JSON values: each table by columns, numbers with four significant digits."""
     names = sorted(board.table[board.options.by].astype(str).unique())
     measures = [name for name in MEASURES if has_numbers(board.table, name)]
     evidence = sorted(_evidence(board.table).unique())
@@ -201,14 +201,14 @@ def _part(part: pd.DataFrame, names: list[str], measures: list[str], evidence: l
 
 
 def _evidence(part: pd.DataFrame) -> pd.Series:
-    """Stack and tier of each row in words."""
+    """Return the stack and the tier of each row in words."""
     return (part["stack_detail"].fillna("").astype(str) + ", " + part["tier"].fillna(Tier.none).astype(str)).str.strip(
         ", "
     )
 
 
 def _column(part: pd.DataFrame, name: str) -> list[list[Any]]:
-    """Value, low and high of each row in the unit of print; the value alone where there is no interval."""
+    """Return value, low and high of each row in the unit of print; the value alone if it has no interval."""
     cells = part[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float) * MEASURES[name].scale
     texts = [(_json(value), _json(low, 3), _json(high, 3)) for value, low, high in cells]
     return [[value] if low == high else [value, low, high] for value, low, high in texts]
@@ -224,7 +224,7 @@ def _json(value: float, digits: int = 4) -> float | int | str | None:
 
 
 def provenance(tables: Tables) -> dict[str, str]:
-    """What the numbers of scored tables come from, as term and meaning."""
+    """Return the origin of the numbers of scored tables, as terms and their meanings."""
     requests, runs = tables.requests, tables.runs
     harnesses = ", ".join(sorted(runs["harness"].dropna().unique())) or "none"
     facts = {

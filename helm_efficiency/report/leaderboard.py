@@ -1,7 +1,7 @@
-"""Leaderboards: capability and efficiency of every model, by scenario and over all, with intervals and ranks.
+"""Build leaderboards: capability and efficiency of every model, by scenario and over all, with intervals and ranks.
 
-Models are compared on the instances that all of them answered, on one stack at a time. Whatever that leaves out is said
-in the leaderboard's notes.
+Models are compared on the instances that all of them answered, on one stack at a time. The leaderboard's notes list
+everything that this leaves out.
 """
 
 from collections.abc import Iterator
@@ -32,17 +32,17 @@ _MAX_DRAWN, _FEWEST_DRAWS = 1_000_000, 100
 def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     """Rank all models of scored tables; the columns are those of `rows`.
 
-    Intervals are of instances drawn anew and of the error of each model's predicted runtime.
+    Intervals cover the sampling of instances (bootstrap) and the error of each model's predicted runtime.
 
     Args:
-        tables: As `load_tables` reads them.
-        options: What is compared, and how; None for the defaults.
+        tables: Tables that `load_tables` returned.
+        options: Options of the leaderboard; None for the defaults.
 
     Returns:
-        One row a stack, scenario and model, best first; seconds, dollars and joules for one request.
+        One row for each stack, scenario and model, best first; seconds, dollars and joules for one request.
 
     Raises:
-        InputError: There is no such stack or measure.
+        InputError: The stack or the measure does not exist.
 
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
@@ -66,7 +66,7 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
 
 
 def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """The requests that count: see `Options.perturbed` and `Options.all_splits`."""
+    """Return the requests that count: see `Options.perturbed` and `Options.all_splits`."""
     if not options.perturbed:
         requests = requests[requests["perturbation"].astype(object).fillna("").eq("")]
     if not options.all_splits:
@@ -77,13 +77,13 @@ def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:
 
 
 def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, pd.DataFrame]]:
-    """For each stack the rows of every run: those on the stack, else any other's with the idealized numbers blanked."""
+    """Yield each stack with the rows of every run: those on the stack, else others with blank idealized numbers."""
     stacks = sorted(requests["stack"].dropna().unique())
     if stack is not None and stack not in stacks:
         raise InputError(f"No request is scored on stack {stack!r}. There are: {', '.join(stacks) or 'none'}.")
     run = requests.groupby(["suite", "run"], dropna=False, observed=True).ngroup()
     its_stack = requests["stack"].astype(object)
-    # of a run that is not on the stack, one copy of each request: on whichever stack comes first, or on none
+    # a run that is not on the stack gives one copy of each request: that of its first stack, or of none
     first = its_stack.groupby(run).transform("first")
     is_copy = its_stack.eq(first) | first.isna()
     for name in [stack] if stack is not None else stacks or [""]:
@@ -93,7 +93,7 @@ def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, 
 
 
 def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note]]:
-    """All scenarios, and all of them together, on one stack."""
+    """Return the rows of one stack, over all scenarios and for each, and their notes."""
     if requests.empty:
         return no_rows(ESTIMATED), []
     codes, index = pd.factorize(requests[options.by].astype(str), sort=True)
@@ -116,14 +116,14 @@ def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.Dat
 
 
 def _predicted(requests: pd.DataFrame, names: list[str], by: str) -> Predicted:
-    """Return where the idealized runtime of each model comes from, in order of `names`."""
+    """Return the coefficients and tiers of each model's idealized runtime, in the order of `names`."""
     known = requests[[by, "coefficients", "tier"]].astype(object).dropna(subset="coefficients").drop_duplicates(by)
     first = known.set_index(known[by].astype(str)).reindex(names)
     return Predicted(list(first["coefficients"].fillna("")), list(first["tier"].fillna(Tier.none)))
 
 
 def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame:
-    """Who each model is and how much of it is doubtful, in order of `names`; NaN for those without any request."""
+    """Return each model's identity and doubtful requests, in the order of `names`; NaN for models without requests."""
     row_name = requests[by].astype(str)
     identity = {
         "num_failed": requests["success"].eq(False).groupby(row_name).sum(),

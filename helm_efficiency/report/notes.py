@@ -1,4 +1,4 @@
-"""What must be said beside a leaderboard: left out, mixed, repeated, missing."""
+"""Notes of a leaderboard on left-out, mixed, repeated and missing data."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One sentence, and the scenario whose table it belongs to (`ALL` for the one over all)."""
+    """One sentence, and the scenario of the table that it belongs to (`ALL` for the table over all)."""
 
     scenario: str
     text: str
 
 
 def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
-    """Notes on the tables themselves: repeated runs, scores of several names, reasons for missing numbers."""
+    """Return notes on the tables themselves: repeated runs, several score names, reasons for missing numbers."""
     notes = []
     pairs = requests[["scenario", "deployment", "suite", "run"]].drop_duplicates()
     repeated = pairs.groupby(["scenario", "deployment"], observed=True).size()
@@ -39,7 +39,7 @@ def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
 
 
 def _scores_text(names: list[str]) -> str:
-    """Say how scores of several names are averaged."""
+    """Return a sentence on how scores with several names are averaged."""
     if have_one_scale(names):
         return f"The score is a mean of different scores ({', '.join(names)}); the win rate does not mix them."
     without = [name for name in names if (scale := score_scale(name)) is None or scale.kind is ScoreKind.open]
@@ -57,13 +57,13 @@ def _scores_text(names: list[str]) -> str:
 def comparison_notes(
     scenarios: Mapping[str, Estimates], overall: Estimates, names: list[str], *, common: bool
 ) -> list[Note]:
-    """Notes on what models are compared on.
+    """Return notes on the instances and scenarios that models are compared on.
 
     Args:
         scenarios: Estimates by scenario.
-        overall: Over all of them.
-        names: Of the models, in the order of the estimates.
-        common: Whether they are compared on the instances that all answered.
+        overall: Estimates over all scenarios.
+        names: Names of the models, in the order of the estimates.
+        common: True if models are compared on the instances that all of them answered.
     """
     notes = [
         Note(scenario, text)
@@ -81,7 +81,7 @@ def comparison_notes(
 def _scenarios_text(
     scenarios: Mapping[str, Estimates], overall: Estimates, names: list[str], *, common: bool
 ) -> str | None:
-    """Say which scenarios are compared over all, and who is left out."""
+    """Return a sentence on the scenarios that are compared over all, and on the models that are left out."""
     lacking = [
         f"{name} ({have} of {len(scenarios)})"
         for name, have in zip(names, overall.num_scenarios, strict=True)
@@ -123,7 +123,7 @@ def _instances_text(found: Estimates, names: list[str], *, common: bool) -> str 
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first few, and how many more."""
+    """Return the first few names, and how many more there are."""
     items = list(names)
     more = len(items) - _SHOWN
     return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""From estimates of each scenario to those over all: which models and scenarios are compared, and their means."""
+"""Turn the estimates of each scenario into those over all: choose the compared models and scenarios, and average."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from helm_efficiency.report.estimates import Estimates, ratio, ratios
 
 
 class SharedScenarios(NamedTuple):
-    """What is compared over all.
+    """Scenarios and models that are compared over all scenarios.
 
     Attributes:
-        scenarios: Indices of the scenarios.
-        models: Whether each model is compared, shape (M,).
+        scenarios: Indices of the compared scenarios.
+        models: Flags of the compared models, shape (M,).
     """
 
     scenarios: npt.NDArray[np.intp]
@@ -25,10 +25,10 @@ class SharedScenarios(NamedTuple):
 
 
 def shared_scenarios(parts: Sequence[Estimates]) -> SharedScenarios:
-    """Return the models and the scenarios that all of these have, as many of both as there are.
+    """Return the largest choice of models and scenarios in which all of these models have all of these scenarios.
 
-    Of the most complete models, as many are taken as make the largest number of models times scenarios: one run of a
-    stray model leaves that model out, and not the scenarios that it lacks.
+    Models are taken from the most complete one on, as many as maximize the number of models times scenarios. So one run
+    of a stray model leaves that model out, and not the scenarios that it lacks.
     """
     has = np.array([part.num_instances > 0 for part in parts])
     order = np.argsort(-has.sum(axis=0), kind="stable")
@@ -42,14 +42,15 @@ def shared_scenarios(parts: Sequence[Estimates]) -> SharedScenarios:
 
 
 def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estimates:
-    """Return the mean over scenarios, each counting the same.
+    """Return the mean over scenarios; each scenario counts the same.
 
-    Scores of different scales are mapped to 0 (worst) to 1 (best) first; where the catalog does not know a scale, there
-    is no mean score.
+    Scores of different scales are first mapped to 0 (worst) to 1 (best). If the catalog does not know a scale, the mean
+    score is missing.
 
     Args:
-        scenarios: At least one.
-        common: Compare on the scenarios that all models but stray ones share; else each model on those it has.
+        scenarios: Estimates of at least one scenario.
+        common: True to compare on the scenarios that all models except stray ones share; False to compare each model on
+            its own scenarios.
     """
     parts = list(scenarios)
     all_parts = parts

@@ -1,7 +1,7 @@
 """The ten models of Narayanan et al., NeurIPS 2023, as a leaderboard of this package.
 
-Only means over instances were published, so the instances cannot be drawn anew: the intervals are those of a binomial
-number of correct answers, each model on its own, and say nothing about the runtimes.
+Only means over instances were published, so the instances cannot be resampled. The intervals are those of a binomial
+number of correct answers, for each model on its own; they do not cover the runtimes.
 """
 
 from collections.abc import Callable
@@ -31,16 +31,16 @@ FIGURES = ("observed_s", "denoised_s", "idealized_s", "idealized_usd", "flops", 
 
 
 def leaderboard(options: Options | None = None) -> Leaderboard:
-    """Ten models, four scenarios, two stacks, from the catalog's figures.
+    """Return the leaderboard of ten models, four scenarios and two stacks, from the catalog's figures.
 
     Args:
-        options: As for `build_leaderboard`; None for the defaults.
+        options: Options of `build_leaderboard`; None for the defaults.
 
     Returns:
         Seconds, dollars and FLOPs for one request.
 
     Raises:
-        InputError: The paper has no such stack.
+        InputError: The paper does not have the stack.
 
     Example:
         >>> from helm_efficiency import paper_leaderboard
@@ -68,7 +68,7 @@ def _scenarios(paper: PaperResults) -> list[str]:
 
 
 def _identity(paper: PaperResults, stack: str) -> pd.DataFrame:
-    """One row a model, in order of label, which is what the figures call it."""
+    """Return one row for each model, in the order of their labels in the figures."""
     models = sorted(paper.models.values(), key=lambda model: model.label)
     accelerator, _, software = paper.stacks[stack].detail.partition(" ")
     has_any = {result.model for result in paper.results if stack in result.idealized_s}
@@ -134,9 +134,9 @@ def _column(results: list[PaperResult], of: Callable[[PaperResult], float | None
 
 
 def differences() -> pd.DataFrame:
-    """The published figures beside means over instances: idealized runtime (s) and cost ($) on A100.
+    """Compare the published figures with means over instances: idealized runtime (s) and cost ($) on A100.
 
-    Columns: scenario, model, published_s, mean_s, published_usd, mean_usd, and how far off the published ones are (%).
+    Columns: scenario, model, published_s, mean_s, published_usd, mean_usd, and the errors of the published ones (%).
     """
     paper = paper_2023()
     stack = paper.stacks["a100"]
@@ -162,7 +162,7 @@ def differences() -> pd.DataFrame:
 
 
 def provenance() -> dict[str, str]:
-    """What the numbers come from, as term and meaning."""
+    """Return the origin of the numbers, as terms and their meanings."""
     paper = paper_2023()
     prices = "; ".join(
         f"{name}: ${stack.usd_per_accelerator_hour} an hour ({stack.price_source})"
@@ -175,7 +175,7 @@ def write_all(board: Leaderboard, folder: Path) -> list[Path]:
     """Write the leaderboards, the differences and all figures into a folder.
 
     Returns:
-        The files, in the order written.
+        Paths of the files, in the order in which they were written.
     """
     paths = []
     for name, text in (
@@ -204,7 +204,7 @@ def _runtime_figures(board: Leaderboard, folder: Path) -> list[Path]:
 
 
 def markdown(board: Leaderboard) -> str:
-    """Every table of the leaderboard, stack by stack."""
+    """Return every table of the leaderboard, stack by stack."""
     return "\n".join(
         to_markdown(display(board, scenario=scenario, stack=stack))
         for stack in board.stacks

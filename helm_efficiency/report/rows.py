@@ -1,9 +1,9 @@
-"""From estimates to the rows of a leaderboard: intervals, ranks, fronts.
+"""Turn estimates into the rows of a leaderboard, with intervals, ranks and fronts.
 
-For each measure M of `MEASURES` that was estimated a table has `M`, `M_low`, `M_high` (90 % interval), `M_known`
-(requests that the mean is over; instances for the score), `M_rank`, `M_rank_low`, `M_rank_high`; for each of `COSTS`
-also `M_front` and `M_front_probability`, of the front of M against the score; and `score_answered`, the mean score over
-all that a model answered, compared or not. Missing is NaN.
+For each measure M of `MEASURES` that was estimated, a table has `M`, `M_low`, `M_high` (90 % interval), `M_known`
+(number of requests in the mean; instances for the score), `M_rank`, `M_rank_low` and `M_rank_high`. For each of `COSTS`
+it also has `M_front` and `M_front_probability`, of the front of M against the score. `score_answered` is the mean score
+over all instances that a model answered, compared or not. Missing numbers are NaN.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,26 +24,27 @@ from helm_efficiency.report.overall import overall_estimates
 def stack_rows(
     estimates: Mapping[str, Estimates], identities: Mapping[str, pd.DataFrame], options: Options
 ) -> tuple[pd.DataFrame, Estimates]:
-    """Rows of all scenarios together, then of each.
+    """Return the rows of all scenarios together, then of each.
 
     Args:
-        estimates: By scenario, at least one, of the same models in the same order.
-        identities: By scenario and for `ALL`, one row a model in that order: the columns of `IDENTITY` but for scenario
-            and stack, `num_failed`, `num_out_of_domain` and `num_doubtful`; NaN for a model without any request.
-        options: How the leaderboard is made.
+        estimates: Estimates by scenario, at least one, of the same models in the same order.
+        identities: Tables by scenario and for `ALL`, with one row for each model in that order. Their columns are those
+            of `IDENTITY` except scenario and stack, and `num_failed`, `num_out_of_domain` and `num_doubtful`; NaN for a
+            model without any request.
+        options: Options of the leaderboard.
 
     Returns:
         The rows, best first within each scenario, and the estimates over all scenarios.
     """
     overall = overall_estimates(estimates.values(), common=options.common)
     parts = [_rows(name, found, identities[name], options) for name, found in estimates.items()]
-    # one scenario is all of them
+    # with a single scenario, its rows are those over all
     of_all = _rows(ALL, overall, identities[ALL], options) if len(parts) > 1 else parts[0].assign(scenario=ALL)
     return pd.concat([of_all, *parts], ignore_index=True), overall
 
 
 def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """One row for each model that was asked anything, best first."""
+    """Return one row for each model with any request, best first."""
     columns: dict[str, Any] = {
         "scenario": scenario,
         **{name: getattr(found, name) for name in COUNTS if hasattr(found, name)},
@@ -81,7 +82,7 @@ def _measure_columns(found: Estimates, *, lower_is_better: bool) -> dict[str, An
 
 
 def columns_of(measures: Iterable[str]) -> Iterator[str]:
-    """All columns of a table that has these measures, in order."""
+    """Yield all columns of a table with these measures, in order."""
     yield from IDENTITY
     yield from COUNTS
     for name in measures:
@@ -96,6 +97,6 @@ def columns_of(measures: Iterable[str]) -> Iterator[str]:
 
 
 def no_rows(measures: Iterable[str]) -> pd.DataFrame:
-    """A table with all columns and no row."""
+    """Return a table with all columns and no row."""
     names = columns_of(measures)
     return pd.DataFrame({name: pd.Series(dtype=object if name in IDENTITY else float) for name in names})

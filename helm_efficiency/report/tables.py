@@ -1,4 +1,4 @@
-"""Reads the folder that scoring wrote into data frames, and reads nothing else."""
+"""Read the folder that scoring wrote into data frames; this module reads nothing else."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _PARTS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Tables:
-    """Scored requests and runs, as scoring wrote them.
+    """Tables of requests and runs, as scoring wrote them.
 
     Attributes:
-        requests: One row a request and stack; the columns of `REQUEST_COLUMNS` with `scores` replaced by `score` and
-            `score_name`: the run's main score (or the one asked for). Text columns are categorical.
-        runs: One row a run and stack; the columns of `RUN_COLUMNS`.
-        source: What a number is traced back by: the version of this package, and the hash of the runs table, whose
-            metadata name the coefficients.
+        requests: One row for each request and stack; the columns of `REQUEST_COLUMNS` with `scores` replaced by `score`
+            and `score_name`: the run's main score (or the one asked for). Text columns are categorical.
+        runs: One row for each run and stack; the columns of `RUN_COLUMNS`.
+        source: Provenance of the numbers: the version of this package, and the hash of the runs table, which names the
+            coefficients in its metadata.
     """
 
     requests: pd.DataFrame
@@ -39,14 +39,14 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
     """Read a folder written by `rescore`.
 
     Args:
-        folder: Holds `runs.parquet` and `requests/*.parquet`.
+        folder: Folder with `runs.parquet` and `requests/*.parquet`.
         score: Name of the score to read; None for each run's main score.
 
     Returns:
         Both tables; seconds, dollars, joules.
 
     Raises:
-        InputError: There are no such tables, or no request has the score asked for.
+        InputError: The folder has no such tables, or no request has the score asked for.
         FileFormatError: A file is not a scored table.
 
     Example:
@@ -74,7 +74,7 @@ def _sha256(path: Path) -> str:
 
 
 def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) -> Tables:
-    """The same, from tables in memory.
+    """Make the same data frames as `load` from tables in memory.
 
     Raises:
         InputError: No request has the score asked for.
@@ -94,7 +94,7 @@ def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) 
 
 
 def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
-    """All parts as one table; many small ones are put together as they are read, as apart they take far more memory."""
+    """Read all parts as one table; small parts are joined while reading, because they take far more memory apart."""
     tables = [schema.empty_table()]
     for start in range(0, len(paths), _PARTS_AT_ONCE):
         some = [_read(path, schema) for path in paths[start : start + _PARTS_AT_ONCE]]
@@ -103,10 +103,10 @@ def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
 
 
 def _require_all(requests: pa.Table, runs: pa.Table, folder: Path) -> None:
-    """Refuse a folder that lacks requests of a run which its runs table lists, as where a part was deleted.
+    """Refuse a folder that lacks requests of a run in its runs table, for example because a part was deleted.
 
     Raises:
-        FileFormatError: It does.
+        FileFormatError: The folder lacks requests.
     """
     there = requests.group_by(_RUN_KEY).aggregate([([], "count_all")])
     listed = runs.group_by(_RUN_KEY).aggregate([("num_requests", "sum")])
@@ -120,7 +120,7 @@ def _require_all(requests: pa.Table, runs: pa.Table, folder: Path) -> None:
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    """One Parquet file, cast to the schema of the contract; further columns are left out."""
+    """Read one Parquet file, cast to the schema of the contract; further columns are left out."""
     try:
         with pq.ParquetFile(path) as file:
             return _checked(file.read(), path, schema)
@@ -136,18 +136,18 @@ def _checked(table: pa.Table, path: Path, schema: pa.Schema) -> pa.Table:
     if missing:
         raise FileFormatError(f"{path}: not a table of scored requests or runs: it lacks {', '.join(missing[:5])}.")
     table = table.select(schema.names).cast(schema)
-    table.validate(full=True)  # text that is not UTF-8, offsets that point elsewhere
+    table.validate(full=True)  # finds text that is not UTF-8 and offsets out of range
     if "scores" in schema.names:
         _require_amounts(table, path)
     return table
 
 
 _MOST = 1e15
-"""Seconds, dollars or joules that a request may take, so that sums stay numbers; real ones are below a million."""
+"""Largest seconds, dollars or joules of a request, so that sums stay finite; real ones are below a million."""
 
 
 def _require_amounts(table: pa.Table, path: Path) -> None:
-    """Refuse a requests table with a cost that is negative or no amount: it would be ranked first."""
+    """Refuse a requests table with a cost that is negative or not an amount: it would be ranked first."""
     for name in (field.name for field in table.schema if field.type == pa.float64()):
         ends = pc.min_max(table[name]).as_py()
         if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= _MOST:
@@ -155,14 +155,14 @@ def _require_amounts(table: pa.Table, path: Path) -> None:
 
 
 def _score_name_of_each(requests: pa.Table, runs: pd.DataFrame) -> pa.Array:
-    """Name of the score that the run of each request calls its main one."""
+    """Return for each request the name of its run's main score."""
     keys = requests.select(_RUN_KEY).to_pandas()
     names = runs.drop_duplicates(_RUN_KEY)[[*_RUN_KEY, "score_name"]]
     return pa.array(keys.merge(names, how="left", on=_RUN_KEY)["score_name"], pa.string(), from_pandas=True)
 
 
 def _look_up(scores: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
-    """The entry of each map that is named beside it; null where there is none."""
+    """Return from each map the entry with the name of the same index; null if the map lacks it."""
     result: pa.ChunkedArray = pa.chunked_array([pa.nulls(len(scores), pa.float64())])
     for name in sorted(pc.unique(names.drop_null()).to_pylist()):
         found = pc.map_lookup(scores, pa.scalar(name), "first")

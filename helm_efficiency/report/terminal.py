@@ -1,4 +1,4 @@
-"""A trade-off plot in plain text, for terminals and logs."""
+"""Draw a trade-off plot in plain text, for terminals and logs."""
 
 import string
 
@@ -18,16 +18,16 @@ _MARGIN = 7
 def text_plot(
     part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", width: int = 64, height: int = 16
 ) -> str:
-    """Scatter of one leaderboard table in characters: a letter a model, upper case on the front.
+    """Draw the scatter of one leaderboard table in characters: one letter for each model, upper case on the front.
 
-    Models beyond the 26th are dots; where several fall on one place, the best ranked is shown.
+    Models beyond the 26th are dots. If several models fall on one position, the best ranked is shown.
 
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
-        x: Measure on the horizontal axis, logarithmic where it spans about a decade or more.
+        x: Measure on the horizontal axis; the axis is logarithmic if it spans about a decade or more.
         y: Measure on the vertical axis.
-        width: Characters between the axes.
-        height: Lines between the axes.
+        width: Number of characters between the axes.
+        height: Number of lines between the axes.
     """
     finite = np.isfinite(part[x].astype(float)) & np.isfinite(part[y].astype(float))
     shown = part[finite].reset_index(drop=True)
@@ -57,7 +57,7 @@ def text_plot(
 
 
 def _places(values: FloatArray, count: int) -> IntArray:
-    """Index of the cell of each value, of so many between the least and the greatest."""
+    """Return the index of the cell of each value, with `count` cells between the least and the greatest value."""
     span = np.ptp(values)
     share = (values - values.min()) / span if span else np.full(len(values), 0.5)
     places: IntArray = np.rint(share * (count - 1)).astype(np.int64)

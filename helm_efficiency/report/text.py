@@ -1,7 +1,7 @@
-"""Tables for people: what a table shows, and how it is fitted to the width of a terminal.
+"""Tables for people, and how they are fitted to the width of a terminal.
 
-Every command and every leaderboard is shown by `to_text`. Where a table is too wide, the intervals go first, then the
-columns of the least weight; what was hidden is named below the table.
+All commands and leaderboards print with `to_text`. If a table is too wide, it hides the intervals first, then the
+least important columns; a line below the table names the hidden columns.
 """
 
 import io
@@ -14,13 +14,13 @@ from rich.cells import cell_len
 from helm_efficiency.errors import one_line
 
 PAGE_COLUMNS = 80
-"""Width of a table where the terminal's is not known: that of the narrowest terminals in use."""
+"""Width of a table if the terminal's is not known: that of the narrowest terminals in use (characters)."""
 
 _GAP = 2
 _USUAL_NAME = 36
-"""Characters that a name keeps while there are columns to hide: most names of deployments are no longer."""
+"""Number of characters that a name keeps while columns can be hidden: most names of deployments are not longer."""
 _SHORTEST_NAME = 16
-"""Characters that a name keeps at least when it is shortened: enough to tell most models apart."""
+"""Least number of characters of a shortened name: enough to distinguish most models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Column:
     """One column of text.
 
     Attributes:
-        heading: Words, then the unit in brackets.
-        cells: Cells with their intervals, one a row.
-        plain: The same cells for a narrow terminal, without intervals; empty where they are the same.
-        is_number: Whether the cells are set flush right.
-        priority: 0 is never hidden; of the others, the highest number is hidden first.
-        wraps: Whether long cells take several lines; else they lose their middle.
-        width: Characters to fold at; 0 where nothing is folded.
+        heading: Heading, with the unit in brackets at its end.
+        cells: Cells with their intervals, one for each row.
+        plain: Cells without intervals, for a narrow terminal; empty if they are the same.
+        is_number: True to align the cells to the right.
+        priority: Order of hiding: 0 is never hidden; of the others, the highest number is hidden first.
+        wraps: True to wrap long cells over several lines; False to cut their middle.
+        width: Number of characters to fold at; 0 for no folding.
     """
 
     heading: str
@@ -47,7 +47,7 @@ class Column:
 
     @property
     def short(self) -> tuple[str, ...]:
-        """Cells without intervals."""
+        """Cells without their intervals."""
         return self.plain or self.cells
 
 
@@ -56,10 +56,10 @@ class Display:
     """A table of text.
 
     Attributes:
-        title: What is shown; may be empty.
-        columns: From left to right.
-        legend: What the marks mean, one sentence each.
-        notes: What was left out, mixed or missing, one sentence each.
+        title: Title above the table; may be empty.
+        columns: Columns from left to right.
+        legend: Sentences that explain the marks.
+        notes: Sentences on left-out, mixed or missing data.
     """
 
     title: str
@@ -74,7 +74,7 @@ class Display:
 
     @property
     def is_number(self) -> tuple[bool, ...]:
-        """Whether each column is set flush right."""
+        """Flags of the columns that are aligned to the right."""
         return tuple(column.is_number for column in self.columns)
 
     @property
@@ -89,11 +89,11 @@ class Display:
 
 
 def to_text(table: Display, *, width: int | None = PAGE_COLUMNS) -> str:
-    """Write a table for terminals and logs, its legend below.
+    """Return a table as text for terminals and logs, with its legend below.
 
     Args:
-        table: What to write.
-        width: Characters of a line; None shows every column in full.
+        table: Table to write.
+        width: Number of characters of a line; None shows every column in full.
     """
     shown, hidden = (list(table.columns), []) if width is None else _fitted(table.columns, width)
     names = ", ".join(heading.partition(" (")[0] for heading in hidden)
@@ -104,7 +104,7 @@ def to_text(table: Display, *, width: int | None = PAGE_COLUMNS) -> str:
 
 
 def _lines(columns: Sequence[Column]) -> list[str]:
-    """Lay out columns that fit."""
+    """Return the lines of columns that fit."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -125,13 +125,13 @@ def _lines(columns: Sequence[Column]) -> list[str]:
         laid.add_row(*map(one_line, row))
     page = io.StringIO()
     total = sum(_width(column) + _GAP for column in columns) + _GAP
-    # Names are not markup: one that looks so would vanish, or raise.
+    # Names are not markup: rich would drop a name that looks like markup, or raise an error.
     Console(file=page, width=total, markup=False, emoji=False, highlight=False, color_system=None).print(laid)
     return [line.rstrip() for line in page.getvalue().splitlines()]
 
 
 def _width(column: Column) -> int:
-    """Characters that a column takes: its widest cell, or the widest word of its heading."""
+    """Return the number of characters that a column needs: its widest cell, or the widest word of its heading."""
     if column.width:
         return column.width
     lines = _heading_lines(column)
@@ -143,7 +143,7 @@ def _width(column: Column) -> int:
 
 
 def _heading_lines(column: Column) -> tuple[str, ...]:
-    """Return the lines of a heading: it is broken after a comma, else where rich does."""
+    """Return the lines of a heading: it is broken after a comma; otherwise rich breaks it."""
     before, comma, after = column.heading.partition(", ")
     return (f"{before},", after) if comma else (before,)
 
@@ -164,7 +164,7 @@ def _fitted(columns: Sequence[Column], width: int) -> tuple[list[Column], list[s
 
 
 def _shorten_names(shown: list[Column], width: int, least: int) -> None:
-    """Shorten columns of text until all fit a width, none below so many characters; those that fold come first."""
+    """Shorten columns of text, those that wrap first, until all fit a width; none gets less than `least` characters."""
     names = [index for index, column in enumerate(shown) if not column.is_number and _width(column) > least]
     for index in sorted(names, key=lambda index: (not shown[index].wraps, -_width(shown[index]))):
         excess = _total(shown) - width
@@ -181,7 +181,7 @@ def _without_intervals(column: Column) -> Column:
 
 
 def _shortened(column: Column, width: int) -> Column:
-    """Fold long cells, or take their middle out: both ends of a name tell it apart."""
+    """Fold long cells, or cut their middle: both ends of a name are needed to recognize it."""
     if column.wraps:
         return replace(column, width=width)
     cells = []

@@ -1,4 +1,4 @@
-"""Runs of one scenario that asked in different ways, which are no repetitions of each other."""
+"""Separate the runs of one scenario that asked in different ways: they do not repeat each other."""
 
 import pandas as pd
 
@@ -8,16 +8,16 @@ _RUN = ["suite", "run"]
 
 
 def with_variants(requests: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, list[Note]]:
-    """Make a scenario of each way in which one was asked, where a deployment was asked in several.
+    """Split a scenario by the settings of its requests, if one deployment was asked with several settings.
 
-    Models may be asked in different ways because HELM adapts prompts to them; these stay one scenario.
+    HELM adapts prompts to models, so different models may be asked in different ways; these stay one scenario.
 
     Args:
         requests: Rows of the requests table.
         runs: Rows of the runs table.
 
     Returns:
-        The requests, with the settings in the names of such scenarios, and a note for each of these.
+        The requests, with the settings in the names of split scenarios, and a note for each split scenario.
     """
     each = runs.drop_duplicates(_RUN)[[*_RUN, "scenario", "deployment", "settings"]].fillna({"settings": ""})
     ways = each.groupby(["scenario", "deployment"], observed=True)["settings"].nunique()

@@ -1,4 +1,4 @@
-"""Figures: functions that take a table and return the axes they drew on. Needs the extra `report`."""
+"""Draw figures: each function takes a table and returns the axes it drew on. The extra `report` is needed."""
 
 from helm_efficiency.report.plots.fit import fit_quality
 from helm_efficiency.report.plots.runtimes import contention, providers, stacks

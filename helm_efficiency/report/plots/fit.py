@@ -1,4 +1,4 @@
-"""How well coefficients fit what was measured: decode, prefill, residuals."""
+"""Draw how well coefficients fit the measurements: decode, prefill, residuals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,11 @@ _MOST_LINES, _MOST_POINTS = 5, 500
 
 
 def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
-    """Three panels: runtime against output tokens, prefill against prompt tokens with its knots, residuals.
+    """Draw three panels: runtime against output tokens, prefill against prompt tokens with its knots, residuals.
 
     Args:
         fit: Coefficients and their interval.
-        profile: What was measured, of the same deployment and stack.
+        profile: Measurements of the same deployment and stack.
 
     Returns:
         The three axes, in that order.

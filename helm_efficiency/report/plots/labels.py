@@ -1,8 +1,9 @@
-"""Names written beside their points, none over another.
+"""Write names next to their points, without overlaps.
 
-Each name tries places around its point, near ones first, and takes the one that hides least: other names and points
-weigh most, lines little. Names are placed in turn, and then a few times anew once all the others stand. (Force-directed
-placement, as in adjustText, gives no such guarantee: it left names over points and drew needlessly long lines.)
+Each name tries positions around its point, near ones first, and takes the one that hides least: other names and points
+weigh most, lines little. Names are placed in turn, and then a few times again with all other names in place.
+(Force-directed placement, as in adjustText, cannot guarantee this: it left names over points and drew needlessly long
+lines.)
 """
 
 import re
@@ -20,21 +21,21 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import printable
 from helm_efficiency.report.plots.style import INK, MUTED
 
-_DISTANCES = (7, 11, 16, 24, 35, 48, 64, 84)  # points between mark and name
+_DISTANCES = (7, 11, 16, 24, 35, 48, 64, 84)  # tried distances between mark and name (points)
 _ANGLES = np.deg2rad([0, 30, -30, 180, 150, -150, 90, -90, 60, -60, 120, -120])
 _LEADER_FROM = 17
 _SWEEPS = 4
 _SIZE = 8.5
-_SAMPLE = 4.0  # points between samples of a line
+_SAMPLE = 4.0  # distance between samples of a line (points)
 _NAME, _MARK, _OUTSIDE, _NEAR, _LINE = 1000.0, 400.0, 800.0, 80.0, 4.0
 
 
 _LONG_WORD = re.compile(r"(\S{50})\S{12,}(\S{20})")
-"""A name that would leave no room for anything else."""
+"""Pattern of a name so long that nothing else would have room."""
 
 
 def plain(name: str) -> str:
-    """Return a name that matplotlib does not take for mathematics, printable and of a length that can be drawn.
+    """Return a name that is printable, short enough to draw, and not read as mathematics by matplotlib.
 
     >>> plain("cheap$")
     'cheap\\\\$'
@@ -46,15 +47,15 @@ def plain(name: str) -> str:
 
 @dataclass
 class _Scene:
-    """What names must keep clear of, in points of the figure from the lower left corner of the axes.
+    """Obstacles of the names, in points of the figure from the lower left corner of the axes.
 
     Attributes:
         anchors: Points to name, shape (names, 2).
         sizes: Width and height of each name, shape (names, 2).
-        marks: All marks, shape (marks, 2).
+        marks: Positions of all marks, shape (marks, 2).
         lines: Samples of lines, shape (samples, 2).
         extent: Width and height of the axes.
-        boxes: Where each name stands (left, bottom, right, top), shape (names, 4); NaN until placed.
+        boxes: Box of each name (left, bottom, right, top), shape (names, 4); NaN until placed.
         leaders: Samples of the line from each mark to its name.
     """
 
@@ -79,16 +80,16 @@ def write_names(
     lines: Sequence[npt.ArrayLike] = (),
     others: npt.ArrayLike = (),
 ) -> list[Any]:
-    """Write each name near its point, with a thin line to it where it had to move away.
+    """Write each name near its point, with a thin line to the point if the name had to move away.
 
-    The figure is laid out first, and keeps that layout; so call it when all else is drawn.
+    The figure is laid out first and keeps that layout, so call this function when everything else is drawn.
 
     Args:
-        axes: Where the points are drawn.
-        points: Shape (names, 2), in data coordinates.
-        names: What to write.
-        lines: Polylines that names should keep off, each of shape (vertices, 2) in data coordinates.
-        others: Marks without a name that names should keep off, shape (marks, 2) in data coordinates.
+        axes: Axes on which the points are drawn.
+        points: Points to name, shape (names, 2), in data coordinates.
+        names: Names to write.
+        lines: Polylines that names should avoid, each of shape (vertices, 2) in data coordinates.
+        others: Marks without a name that names should avoid, shape (marks, 2) in data coordinates.
 
     Returns:
         The annotations.
@@ -97,7 +98,7 @@ def write_names(
     texts = [axes.text(0, 0, plain(name), fontsize=_SIZE, in_layout=False) for name in names]
     if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
         figure.draw_without_rendering()  # settles the layout, which transforms to points depend on
-        figure.set_layout_engine("none")  # and keeps it, or the names would stand beside other points
+        figure.set_layout_engine("none")  # keeps the layout, or the names would be next to other points
     scale = 72 / figure.dpi
     to_points = axes.transData.transform
     origin = axes.bbox.p0
@@ -122,7 +123,7 @@ def write_names(
 
 
 def _place(scene: _Scene, index: int) -> None:
-    """Put one name where it hides least, given where the others stand."""
+    """Put one name at the position where it hides least, given the positions of the others."""
     anchor, half = scene.anchors[index], scene.sizes[index] / 2
     distance, angle = (grid.ravel() for grid in np.meshgrid(_DISTANCES, _ANGLES, indexing="ij"))
     direction = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -143,7 +144,7 @@ def _place(scene: _Scene, index: int) -> None:
     best, least = 0, np.inf
     for candidate in np.argsort(cost, kind="stable"):
         if cost[candidate] >= least:
-            break  # what a line costs comes on top
+            break  # all further candidates cost at least this much, even without their lines
         leader = _leader(anchor, boxes[candidate], distance[candidate])
         total = (
             cost[candidate] + 10 * _LINE * _inside(others, leader).sum() + _NEAR * _near(scene.marks, leader, anchor)
@@ -155,14 +156,14 @@ def _place(scene: _Scene, index: int) -> None:
 
 
 def _leader(anchor: FloatArray, box: FloatArray, distance: float) -> FloatArray:
-    """Samples of the line from a mark to its name; none where the name is near."""
+    """Return samples of the line from a mark to its name; empty if the name is near."""
     if distance < _LEADER_FROM:
         return np.empty((0, 2))
     return _samples(np.array([anchor, np.clip(anchor, box[:2], box[2:])]))[1:]
 
 
 def _samples(line: FloatArray) -> FloatArray:
-    """Points along a polyline."""
+    """Return points along a polyline."""
     pieces = [
         start + np.linspace(0, 1, max(2, int(np.hypot(*(end - start)) / _SAMPLE)))[:, np.newaxis] * (end - start)
         for start, end in pairwise(line)
@@ -171,7 +172,7 @@ def _samples(line: FloatArray) -> FloatArray:
 
 
 def _overlaps(boxes: FloatArray, others: FloatArray, margin: float = 1.0) -> FloatArray:
-    """How many others each box overlaps."""
+    """Count the other boxes that each box overlaps."""
     a, b = boxes[:, np.newaxis], others[np.newaxis]
     apart = (a[..., :2] > b[..., 2:] + margin) | (a[..., 2:] < b[..., :2] - margin)
     counts: FloatArray = (~apart.any(axis=-1)).sum(axis=1).astype(float)
@@ -179,7 +180,7 @@ def _overlaps(boxes: FloatArray, others: FloatArray, margin: float = 1.0) -> Flo
 
 
 def _inside(boxes: FloatArray, points: FloatArray, margin: float = 0.0) -> FloatArray:
-    """How many points each box covers."""
+    """Count the points that each box covers."""
     p = points[np.newaxis]
     inside = (p > boxes[:, np.newaxis, :2] - margin) & (p < boxes[:, np.newaxis, 2:] + margin)
     counts: FloatArray = inside.all(axis=-1).sum(axis=1).astype(float)
@@ -187,7 +188,7 @@ def _inside(boxes: FloatArray, points: FloatArray, margin: float = 0.0) -> Float
 
 
 def _near(marks: FloatArray, line: FloatArray, own: FloatArray) -> float:
-    """How many marks other than the line's own it runs over."""
+    """Count the marks that a leader line crosses, apart from the one it leads to."""
     if not len(line):
         return 0.0
     distance = np.hypot(*np.moveaxis(marks[:, np.newaxis] - line[np.newaxis], -1, 0)).min(axis=1)

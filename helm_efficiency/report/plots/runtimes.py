@@ -1,4 +1,4 @@
-"""Runtimes against runtimes: what providers add or hide, one stack against another, how noisy services were."""
+"""Draw runtimes against runtimes: the time that providers add or hide, two stacks, the noise of services."""
 
 from typing import Any
 
@@ -32,13 +32,13 @@ _REQUEST = ["suite", "run", "instance_id", "train_trial", "perturbation", "reque
 
 
 def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
-    """For each model an arrow from its idealized to its observed runtime: what the provider adds or hides.
+    """Draw for each model an arrow from its idealized to its observed runtime: what the provider adds or hides.
 
-    The factor between them stands at the right; where a denoised runtime is known, it is marked.
+    The factor between them is written at the right; a denoised runtime is marked if it is known.
 
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
-        axes: Where to draw, without caption; None for a figure of its own.
+        axes: Axes to draw on, without caption; None for a new figure.
 
     Returns:
         The axes.
@@ -71,7 +71,7 @@ def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
 def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: float) -> None:
     colour = _SLOWER if observed >= idealized else _FASTER
     axes.annotate("", (observed, at), (idealized, at), arrowprops=_ARROW | {"color": colour}, zorder=2)
-    axes.plot(observed, at, alpha=0)  # an arrow alone does not move the limits
+    axes.plot(observed, at, alpha=0)  # an arrow alone does not extend the limits
     axes.plot(idealized, at, "o", ms=6.5, mfc="white", mec=INK, mew=1.3, zorder=4)
     if denoised > 0:
         axes.plot(denoised, at, "|", ms=10, mec=colour, mew=2, zorder=3)
@@ -82,13 +82,13 @@ def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: floa
 def stacks(
     first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealized_s", axes: Axes | None = None
 ) -> Axes:
-    """One stack against another: each model's number on the first across, on the second up, with lines of equal ratio.
+    """Draw one stack against another: the first across, the second up, with lines of equal ratio.
 
     Args:
         first: Rows of one scenario on one stack: `Leaderboard.part(scenario, stack)`.
-        second: The same scenario on another stack.
-        measure: What is compared.
-        axes: Where to draw, without caption; None for a figure of its own.
+        second: Rows of the same scenario on another stack.
+        measure: Measure to compare.
+        axes: Axes to draw on, without caption; None for a new figure.
 
     Returns:
         The axes.
@@ -121,7 +121,7 @@ def stacks(
 
 
 def _ratio_lines(axes: Any, points: FloatArray) -> list[FloatArray]:
-    """Square logarithmic axes around the points, with lines of equal ratio, which are returned."""
+    """Set square logarithmic axes around the points, draw lines of equal ratio, and return these lines."""
     low, high = points.min() / 1.4, points.max() * 1.4
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
     lines = []
@@ -139,13 +139,13 @@ def _ratio_lines(axes: Any, points: FloatArray) -> list[FloatArray]:
 
 
 def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
-    """Distribution of observed ÷ denoised runtime by deployment: how much contention and noise a service had.
+    """Draw the distribution of observed ÷ denoised runtime by deployment: contention and noise of each service.
 
     Boxes hold the middle half of the requests, whiskers 90 %, the line is the median.
 
     Args:
         requests: Rows of the requests table with `observed_s` and `denoised_s`.
-        axes: Where to draw, without caption; None for a figure of its own.
+        axes: Axes to draw on, without caption; None for a new figure.
 
     Returns:
         The axes.
@@ -162,7 +162,7 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
         'Observed ÷ denoised runtime'
     """
     known = requests[requests["observed_s"].gt(0) & requests["denoised_s"].gt(0)]
-    known = known.drop_duplicates(_REQUEST)  # each stack repeats it
+    known = known.drop_duplicates(_REQUEST)  # each stack repeats a request
     if known.empty:
         raise InputError(
             "No request has both an observed and a denoised runtime. For the latter: helm-efficiency denoise"
@@ -191,7 +191,7 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
 
 
 def _rows(count: int) -> Any:
-    """Axes of a figure that is as tall as so many rows need."""
+    """Return the axes of a figure that is tall enough for `count` rows."""
     return plt.subplots(figsize=(7.2, 1.5 + _ROW_INCHES * max(count, 3)))[1]
 
 

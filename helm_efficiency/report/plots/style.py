@@ -1,4 +1,4 @@
-"""How figures look, and how they are saved: colour-blind safe, readable in grey, the same bytes for the same input."""
+"""Style and save figures: colour-blind safe, readable in grey, the same bytes for the same input."""
 
 import io
 import textwrap
@@ -43,12 +43,12 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": _SOFTWARE},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": _SOFTWARE},
 }
-"""No dates, and no versions of others; `_DESCRIPTION` is added."""
+"""Metadata without dates and versions of other packages; `_DESCRIPTION` is added."""
 _DESCRIPTION = {"png": "Description", "svg": "Description", "pdf": "Subject"}
 FORMATS = tuple(_METADATA)
 
 _FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "Microsoft YaHei")
-"""For names in scripts that the first font lacks."""
+"""Fonts for names in scripts that the first font lacks."""
 
 _STYLE: dict[str, Any] = {
     "figure.figsize": (7.2, 4.8),
@@ -80,7 +80,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all figures of this package, without changing the caller's settings."""
+    """Apply the look of all figures of this package, without changing the caller's settings."""
     installed = set(get_font_names())
     fonts = ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
     with mpl.rc_context(_STYLE | {"font.family": fonts}), warnings.catch_warnings():
@@ -91,7 +91,7 @@ def style() -> Iterator[None]:
 
 
 def log_if_wide(axes: Any, values: npt.ArrayLike) -> None:
-    """A logarithmic horizontal axis where the values span about a decade or more."""
+    """Make the horizontal axis logarithmic if the values span about a decade or more."""
     array = np.asarray(values, dtype=float)
     positive = array[array > 0]
     if not len(positive) or positive.max() / positive.min() < _LOG_FROM:
@@ -99,13 +99,13 @@ def log_if_wide(axes: Any, values: npt.ArrayLike) -> None:
     if len(positive) == len(array):
         axes.set_xscale("log")
         plain_ticks(axes.xaxis, few=positive.max() / positive.min() < _FEW_DECADES)
-    else:  # a logarithm has no place for 0
+    else:  # 0 has no logarithm
         axes.set_xscale("symlog", linthresh=float(positive.min()))
         axes.xaxis.set_major_formatter(_PLAIN)
 
 
 def plain_ticks(axis: Any, *, few: bool) -> None:
-    """Label a logarithmic axis in plain numbers; where it spans few decades also at 2 and 5."""
+    """Label a logarithmic axis in plain numbers; if it spans few decades, also at 2 and 5."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     axis.set_major_formatter(_PLAIN)
     axis.set_minor_formatter(NullFormatter())
@@ -144,8 +144,8 @@ def save(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int |
         The path.
 
     Raises:
-        InputError: The name ends in something else.
-        OutputError: It cannot be written; an earlier one is as it was.
+        InputError: The name has another ending.
+        OutputError: The file cannot be written; an earlier file is unchanged.
 
     Example:
         >>> from helm_efficiency import paper_leaderboard, plot_tradeoff, save_figure

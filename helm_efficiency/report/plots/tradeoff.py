@@ -1,4 +1,4 @@
-"""Capability against what it costs, with the Pareto front and how sure each model's place on it is."""
+"""Draw capability against cost, with the Pareto front and how sure each model's position on it is."""
 
 import textwrap
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def tradeoff(
         The axes.
 
     Raises:
-        InputError: The table has no such measure.
+        InputError: The table does not have the measure.
 
     Example:
         >>> from helm_efficiency import paper_leaderboard, plot_tradeoff

@@ -26,6 +26,7 @@ from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.display import display, front_axis, has_numbers, short_names
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import to_bytes, tradeoff
+from helm_efficiency.report.scenario_table import scenario_table
 from helm_efficiency.report.tables import Tables
 from helm_efficiency.report.text import Display
 from helm_efficiency.version import __version__
@@ -133,7 +134,7 @@ def _boards(board: Leaderboard) -> list[_Board]:
         _Board(
             stack,
             display(board, scenario=first, stack=stack),
-            tuple(display(board, scenario=name, stack=stack) for name in others),
+            (scenario_table(board, stack),) if others else (),
         )
         for stack in board.stacks or [""]
     ]

@@ -305,8 +305,20 @@ def test_without_javascript_tables_and_plot_are_there(start_browser, tmp_path):
     assert all(row.is_displayed() for row in rows)
     assert plain.find_element("css selector", "#figure svg").is_displayed()
     assert not plain.find_element("id", "filter").is_displayed()
-    plain.find_element("css selector", "details summary").click()
-    assert plain.find_element("css selector", "details table").is_displayed()
+    assert plain.find_element("css selector", "table.scenarios").is_displayed()
+
+
+@pytest.mark.browser
+def test_scenarios_are_one_table_to_search(opened):
+    rows = opened.find_elements("css selector", "table.scenarios tbody tr")
+    assert [row.find_element("css selector", "th").text for row in rows] == ["s", "t"]
+    score = r"0\.500 \(0\.\d+–0\.\d+\); 0\.100 ●"
+    assert re.fullmatch(score, rows[0].find_element("css selector", "td").text)
+    opened.find_element("id", "search").send_keys("t")
+    assert [row.is_displayed() for row in rows] == [False, True]
+    assert opened.find_element("id", "found").text == "1 found"
+    opened.find_element("id", "search").send_keys("\ue003")  # Backspace
+    assert all(row.is_displayed() for row in rows)
 
 
 @pytest.mark.browser

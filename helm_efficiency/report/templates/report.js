@@ -63,7 +63,22 @@
 
   byId("filter").addEventListener("input", filter);
   document.querySelector("main > .controls").hidden = false;
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+
+  function search() {
+    const words = byId("search").value.toLowerCase().split(/\s+/);
+    const found = new Set();
+    for (const row of document.querySelectorAll("table.scenarios tbody tr")) {
+      const name = row.cells[0].textContent;
+      row.hidden = !words.every((word) => name.toLowerCase().includes(word));
+      if (!row.hidden) found.add(name);
+    }
+    byId("found").textContent = byId("search").value ? `${found.size} found` : "";
+  }
+
+  if (byId("search")) {
+    byId("search").addEventListener("input", search);
+    byId("search").closest(".controls").hidden = false;
+  }
 
   // ---- plot ---------------------------------------------------------------------------------------------------
 

@@ -1,1 +1,1 @@
-"""Predict the runtime of models that were not measured, from their architecture and a stack's profiles."""
+"""Predict the runtime of unmeasured models from their architecture and a stack's profiles."""

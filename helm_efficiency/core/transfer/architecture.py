@@ -1,7 +1,7 @@
-"""What a language model is made of, in the terms of a transformers config.
+"""Sizes of a language model, in the terms of a transformers config.
 
-Runtime does not depend on the values of the weights, only on these sizes; so they are what one measured model says
-about another. Counts are of matrices: biases and norms, below a thousandth of any model here, are left out.
+Runtime does not depend on the values of the weights, only on these sizes, so that one measured model is informative
+about another. Only matrices are counted: biases and norms, below a thousandth of any model here, are left out.
 """
 
 from collections.abc import Mapping
@@ -24,25 +24,26 @@ class Architecture:
     """Sizes of a decoder-only transformer.
 
     Attributes:
-        name: Such as `llama-3.1-8b`.
-        num_layers: Transformer blocks.
+        name: Name of the architecture, such as `llama-3.1-8b`.
+        num_layers: Number of transformer blocks.
         hidden_size: Width of the residual stream.
-        num_heads: Query heads.
-        num_kv_heads: Key-value heads: equal to `num_heads` for MHA, 1 for MQA, between for GQA.
+        num_heads: Number of query heads.
+        num_kv_heads: Number of key-value heads: equal to `num_heads` for MHA, 1 for MQA, between for GQA.
         head_size: Width of one query (and key) head.
         ffn_size: Inner width of one feed-forward network (of one expert, for MoE).
         vocab_size: Rows of the embedding, padding included.
-        gated_ffn: Three matrices in the feed-forward network (SwiGLU, GeGLU) rather than two.
-        num_experts: Experts a layer; 0 for a dense model.
-        num_active_experts: Experts a token goes through; 0 for a dense model.
+        gated_ffn: True for three matrices in the feed-forward network (SwiGLU, GeGLU), False for two.
+        num_experts: Experts per layer; 0 for a dense model.
+        num_active_experts: Experts per layer that a token goes through; 0 for a dense model.
         sliding_window: Attention window in tokens; 0 for full attention.
-        tied_embeddings: Whether input and output embeddings share weights.
+        tied_embeddings: True if input and output embeddings share weights.
         value_head_size: Width of one value head; 0 for that of the query head.
         num_full_attention_layers: Layers that attend to the whole context although there is a window.
         num_positions: Rows of a learned position embedding; 0 for rotary, ALiBi or none.
         num_dense_layers: Layers of a MoE model that have one feed-forward network and no experts.
         dense_ffn_size: Inner width of that network; 0 for that of an expert.
-        shared_ffn_size: Inner width that every token goes through beside its experts (shared experts, dense residual).
+        shared_ffn_size: Inner width that every token goes through in addition to its experts (shared experts, dense
+            residual).
         kv_lora_rank: MLA: width of the compressed keys and values, which is what is cached; 0 for no MLA.
         q_lora_rank: MLA: width of the compressed queries; 0 for uncompressed.
         rope_head_size: MLA: part of `head_size` with rotary positions, shared by all key heads and cached once.
@@ -102,7 +103,7 @@ class Architecture:
         return (self.dense_ffn_size if self.num_experts else 0) or self.ffn_size
 
     def attention_parameters(self) -> int:
-        """Weights of the attention of one layer."""
+        """Count the weights of the attention of one layer."""
         values = self.value_head_size or self.head_size
         output = self.num_heads * values * self.hidden_size
         if not self.kv_lora_rank:
@@ -116,7 +117,7 @@ class Architecture:
         return query + compress + expand + output
 
     def ffn_parameters(self, num_experts: float) -> float:
-        """Weights of all feed-forward networks together, counting `num_experts` experts in each layer that has some."""
+        """Count the weights of all feed-forward networks, with `num_experts` experts in each layer that has some."""
         matrices = (3 if self.gated_ffn else 2) * self.hidden_size
         experts = num_experts * self.ffn_size + self.shared_ffn_size
         layers = self.num_expert_layers
@@ -126,19 +127,19 @@ class Architecture:
         )
 
     def embedding_parameters(self) -> int:
-        """Weights of one embedding matrix: the input one, and the output one where it is not the same."""
+        """Count the weights of one embedding matrix: the input one, or the output one if it is separate."""
         return self.vocab_size * self.hidden_size
 
     def num_parameters(self) -> int:
-        """All weights: what has to fit into memory."""
+        """Count all weights, which have to fit into memory."""
         return self._parameters(self.num_experts)
 
     def num_active_parameters(self) -> int:
-        """Weights without the experts that a token does not go through, as publishers count active parameters."""
+        """Count the weights except experts that a token does not go through, as publishers count active parameters."""
         return self._parameters(self.num_active_experts)
 
     def num_multiplied_parameters(self, tokens: int = 1) -> float:
-        """Weights that a forward pass over some tokens reads: no input embedding, and only the experts they choose.
+        """Count the weights that a forward pass reads, without the input embedding and with only the chosen experts.
 
         With uniform routing, n tokens choose num_experts * (1 - (1 - active/num_experts)^n) different experts a layer.
 
@@ -150,15 +151,15 @@ class Architecture:
         return self.num_layers * self.attention_parameters() + self.ffn_parameters(chosen) + self.embedding_parameters()
 
     def kv_elements_per_token(self) -> int:
-        """Numbers cached for each token of context, over all layers, before any window is full."""
+        """Count the numbers cached for each token of context, over all layers, before any window is full."""
         return self.num_layers * self._kv_elements_per_layer()
 
     def kv_bytes(self, context_tokens: int, bytes_per_element: float = 2.0) -> float:
-        """Bytes of the key-value cache of one sequence; windowed layers keep no more than their window.
+        """Return the bytes of the key-value cache of one sequence; windowed layers keep at most their window.
 
         Args:
             context_tokens: Tokens in the context.
-            bytes_per_element: 2 for fp16 and bf16, 1 for fp8.
+            bytes_per_element: Bytes of one cached number: 2 for fp16 and bf16, 1 for fp8.
         """
         windowed = self.num_layers - self.num_full_attention_layers if self.sliding_window else 0
         tokens = (self.num_layers - windowed) * context_tokens + windowed * min(context_tokens, self.sliding_window)
@@ -181,12 +182,13 @@ class Architecture:
         """Read the sizes from a transformers config (`config.json`, or `PretrainedConfig.to_dict()`).
 
         Args:
-            config: As published with the weights. Of a multimodal model, the text part is read and `excluded` says so.
-            name: Of the architecture; by default the config's own `_name_or_path` or `model_type`.
+            config: Config published with the weights. If the model is multimodal, the text part is read and `excluded`
+                says so.
+            name: Name of the architecture; by default the config's own `_name_or_path` or `model_type`.
 
         Raises:
             InputError: A size is missing (the message names the key), or the model is an encoder, a diffusion model or
-                has state-space or linear-attention layers, whose runtime this package does not model.
+                has state-space or linear-attention layers; this package does not model their runtime.
         """
         own_name = name or str(config.get("_name_or_path") or config.get("model_type") or "unnamed")
         try:
@@ -207,6 +209,6 @@ class Architecture:
 
 
 def have_same_layers(one: Architecture, other: Architecture) -> bool:
-    """Return whether two architectures run alike: equal sizes of all layers, vocabularies within 5 % of each other."""
+    """Return whether two architectures run alike: equal sizes of all layers, vocabularies within 5 %."""
     a, b = ({key: value for key, value in asdict(each).items() if key not in _NOT_LAYERS} for each in (one, other))
     return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION

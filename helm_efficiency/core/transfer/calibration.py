@@ -1,9 +1,9 @@
-"""Calibrating a transfer model: from profiles to the terms of the formula, and to how far a new model may be off it.
+"""Calibrate a transfer model: from profiles to the terms of the formula, and to the deviation of a new model from it.
 
 Terms are most probable given their priors and the profiles. A profile's many cells share the model's own misfit, so
 they count as a few observations, and cells far off count less (pseudo-Huber). Random effects of a model (on its
 prefill, on prefill around a prompt length, on its decode, on a single cell) are then learned from the models left out
-in turn: the interval of a *new* model has to hold what sets models apart, which pooled residuals would understate.
+in turn: the interval of a *new* model has to cover the differences between models, which pooled residuals understate.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,23 +22,23 @@ from helm_efficiency.core.transfer.terms import TERM_NAMES, Term, Terms, pass_s,
 from helm_efficiency.core.transfer.workload import PassWork, pass_work
 from helm_efficiency.errors import InputError
 
-_MISFIT = 0.03  # how far a cell lies off the formula, typically
-_CELLS_PER_PROFILE = 5.0  # what a profile's many cells are worth
-_PREFILL_WEIGHT = 0.3  # weight of the cells with one output token among them
-_CORRELATION_TOKENS = 256.0  # over which the misfit of prefill changes
+_MISFIT = 0.03  # typical relative deviation of a cell from the formula
+_CELLS_PER_PROFILE = 5.0  # weight of a profile's many cells, in independent cells
+_PREFILL_WEIGHT = 0.3  # share of the cells with one output token in that weight
+_CORRELATION_TOKENS = 256.0  # prompt tokens over which the misfit of prefill changes
 _EFFECT_MEDIANS = np.array([0.04, 0.04, 0.04, 0.02])
 _EFFECT_LOG_SD = 0.7
-_GUESSED_HARDWARE = 3.0  # times the effects: the formula was made for accelerators that have a datasheet
+_GUESSED_HARDWARE = 3.0  # factor of the effects without a datasheet: the formula was made for accelerators with one
 
 
 class Effects(NamedTuple):
     """Random effects of a model on the logarithm of its seconds, as standard deviations.
 
     Attributes:
-        prefill: On all of its prefill.
-        prefill_shape: On prefill around a prompt length.
-        decode: On its decode.
-        cell: On a single cell.
+        prefill: Effect on all of its prefill.
+        prefill_shape: Effect on prefill around a prompt length.
+        decode: Effect on its decode.
+        cell: Effect on a single cell.
     """
 
     prefill: float
@@ -52,16 +52,16 @@ class Observed:
     """Cells of a profile and the work of the passes in them.
 
     Attributes:
-        stack: Where they were measured.
-        prompt_tokens: Of each cell.
-        output_tokens: Of each cell.
-        batch_size: Of each cell.
-        seconds: Median of each cell.
-        prompts: Distinct (prompt_tokens, batch_size), shape (prompts, 2).
-        prompt_of_cell: Which of them each cell has.
+        stack: Stack on which they were measured.
+        prompt_tokens: Prompt tokens of each cell.
+        output_tokens: Output tokens of each cell.
+        batch_size: Batch size of each cell.
+        seconds: Median seconds of each cell.
+        prompts: Distinct pairs of (prompt_tokens, batch_size), shape (prompts, 2).
+        prompt_of_cell: Index of each cell's pair in `prompts`.
         prefill: Work of the prompts.
         decode: Work of each cell's decode step halfway through its output.
-        weights: What each cell counts.
+        weights: Weight of each cell.
     """
 
     stack: Stack
@@ -77,21 +77,21 @@ class Observed:
 
     @property
     def is_misaligned(self) -> bool:
-        """Whether a matrix product has an odd size, as no well-made deployment has."""
+        """Whether a matrix product has an odd size, which well-made deployments avoid."""
         return any(layer.is_misaligned.any() for layer in self.prefill.layers)
 
     def parts_s(self, spec: AcceleratorSpec, terms: Terms) -> tuple[FloatArray, FloatArray]:
-        """Seconds of prefill and of decode of each cell, by the formula."""
+        """Return the seconds of prefill and of decode of each cell, by the formula."""
         prompts = prefill_s(self.prefill, self.stack, spec, terms, self.prompts.prod(axis=1))
         step = pass_s(self.decode, self.stack, spec, terms)
         return prompts[self.prompt_of_cell], (self.output_tokens - 1.0) * step
 
 
 def architecture_of(profile: Profile) -> Architecture:
-    """What a profile was measured of.
+    """Return the architecture of a profile's model.
 
     Raises:
-        InputError: The profile does not say, or has no measurement.
+        InputError: The profile does not state the architecture, or has no measurement.
     """
     if profile.architecture is None or not profile.measurements:
         raise InputError(
@@ -102,10 +102,10 @@ def architecture_of(profile: Profile) -> Architecture:
 
 
 def observe(profile: Profile, spec: AcceleratorSpec) -> Observed:
-    """Cells of a profile with their work.
+    """Return the cells of a profile with their work.
 
     Raises:
-        InputError: As `architecture_of`.
+        InputError: The profile does not state the architecture, or has no measurement.
     """
     architecture, stack = architecture_of(profile), profile.stack
     cells = profile.cell_seconds()
@@ -144,13 +144,13 @@ class Calibration:
 def calibrate(
     observed: Sequence[Observed], spec: AcceleratorSpec, prior: Sequence[Term], *, start: Calibration | None = None
 ) -> Calibration:
-    """Most probable terms given the profiles, with robust (pseudo-Huber) residuals.
+    """Find the most probable terms given the profiles, with robust (pseudo-Huber) residuals.
 
     Args:
-        observed: Profiles; none gives the prior.
-        spec: Of one accelerator.
-        prior: By the order of the terms.
-        start: Where to begin, such as the calibration on one profile more.
+        observed: Profiles; without any, the result is the prior.
+        spec: Peaks of one accelerator.
+        prior: Prior of each term, in the order of the terms.
+        start: Calibration to begin from, such as the one on one profile more.
     """
     medians = np.array([term.median for term in prior])
     log_sd = np.array([term.log_sd for term in prior])
@@ -177,16 +177,16 @@ def calibrate(
 
 
 def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibration: Calibration) -> Effects:
-    """Random effects, most probable given the residuals of each profile under the terms of all others.
+    """Find the most probable random effects given the residuals of each profile under the terms of all others.
 
-    Profiles with misaligned products are left out: what they are off is no measure for a well-made model.
+    Profiles with misaligned products are left out: their deviation does not apply to a well-made model.
     """
     aligned = [profile for profile in observed if not profile.is_misaligned]
     medians = _EFFECT_MEDIANS * (1.0 if spec.is_datasheet else _GUESSED_HARDWARE)
     folds = []
     for left_out in aligned:
         rest = [profile for profile in observed if profile is not left_out]
-        # a single profile has no others: what the formula leaves of it tells the least that a new model may be off
+        # a single profile has no others: its own residual is the least deviation to expect of a new model
         others = calibrate(rest, spec, calibration.prior, start=calibration) if rest else calibration
         folds.append(_residual_structure(left_out, spec, others))
 
@@ -208,7 +208,7 @@ def model_effects(observed: Sequence[Observed], spec: AcceleratorSpec, calibrati
 def _residual_structure(
     observed: Observed, spec: AcceleratorSpec, calibration: Calibration
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Log residuals of a profile's shortest and longest requests, their known covariance and that of each effect."""
+    """Return log residuals of a profile's shortest and longest requests, their known covariance and each effect's."""
     chosen = np.isin(observed.output_tokens, (observed.output_tokens.min(), observed.output_tokens.max()))
     prefill, decode = (part[chosen] for part in observed.parts_s(spec, calibration.terms()))
     residual = np.log(observed.seconds[chosen] / (prefill + decode))
@@ -231,7 +231,7 @@ def correlation(prompt_tokens: FloatArray) -> FloatArray:
 
 
 def sensitivity(calibration: Calibration, function: Callable[[Terms], FloatArray]) -> FloatArray:
-    """Derivative of a function of the terms by their logarithms, shape (values, terms)."""
+    """Return the derivative of a function of the terms by their logarithms, shape (values, terms)."""
     step = 1e-4
     columns = [
         (function(calibration.terms(shift)) - function(calibration.terms(-shift))) / (2.0 * step)

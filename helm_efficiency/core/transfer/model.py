@@ -1,8 +1,8 @@
-"""Predict the runtime of a model nobody measured on a stack from the models somebody measured there.
+"""Predict the runtime of an unmeasured model on a stack from the models that were measured there.
 
-The formula stands in `core.transfer_terms`. Its terms have priors; a profile moves those that it says something about
-and leaves the others at their prior, with the prior's uncertainty. How far a model may be off the formula is learned
-from the models that are left out in turn, as random effects of the model: on its prefill, on prefill along the prompt
+The formula is in `core.transfer.terms`. Its terms have priors; a profile updates the terms that it identifies and
+leaves the others at their prior, with the prior's uncertainty. The deviation of a model from the formula is learned
+from models that are left out in turn, as random effects of the model: on its prefill, on prefill along the prompt
 length, and on its decode. Both together make the interval of a *new* model, which pooled residuals would understate.
 
 Without any profile the same formula with its priors is the roofline tier.
@@ -38,7 +38,7 @@ from helm_efficiency.core.transfer.terms import TERM_NAMES, Terms, pass_s, prefi
 from helm_efficiency.core.transfer.workload import PassWork, pass_work
 from helm_efficiency.errors import InputError
 
-_FEWEST_DEGREES_OF_FREEDOM = 4  # what the priors of the effects are worth, in models
+_FEWEST_DEGREES_OF_FREEDOM = 4  # weight of the priors of the effects, in models
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _BATCHED_PROMPT_TOKENS = 256
@@ -49,20 +49,21 @@ _NOVELTY_LOG_SD = {
     "grouped queries": 0.05,
     "a gated feed-forward network": 0.05,
 }
-"""How much less is known of a model with something that no profiled model has: a judgement, as nothing measured it."""
+"""Added log deviation for a model with a trait that the profiled models lack: a judgement, without any measurement."""
 
 
 _SPLIT_LOG_SD = 0.1
-"""The same of each doubling of the ways that a model is split beyond what was profiled: engines differ most in how they
-synchronise. Chosen, like the prior of the all-reduces, so that Splitwise's table is nearly covered from datasheets."""
+"""Added log deviation for each doubling of the ways in which a model is split, beyond the profiled ones: engines differ
+most in how they synchronise. Chosen, like the prior of the all-reduces, so that predictions from datasheets nearly
+cover Splitwise's table."""
 
 
 class Parallel(NamedTuple):
-    """How a model is spread over accelerators.
+    """Division of a model over accelerators.
 
     Attributes:
-        tensor: Ways each layer is split.
-        pipeline: Stages the layers are split into.
+        tensor: Number of ways in which each layer is split.
+        pipeline: Number of stages into which the layers are split.
     """
 
     tensor: int = 1
@@ -77,13 +78,13 @@ class TransferModel:
     """Runtime on one stack as a function of the architecture.
 
     Attributes:
-        stack: Accelerator, engine and dtype; its parallel degree is that of no model in particular.
-        spec: Of one accelerator.
-        profiled: Deployments that it was calibrated on; empty for the roofline tier.
-        tensor_degrees: Their tensor-parallel degrees.
-        traits: What its architectures have of `_NOVELTY_LOG_SD`.
-        effects: How far a new model is off the formula.
-        domain: Union of what was measured.
+        stack: Accelerator, engine and dtype; its parallel degree is arbitrary.
+        spec: Peaks of one accelerator.
+        profiled: Deployments on which it was calibrated; empty for the roofline tier.
+        tensor_degrees: Tensor-parallel degrees of the profiled deployments.
+        traits: Keys of `_NOVELTY_LOG_SD` that the profiled architectures have.
+        effects: Deviations of a new model from the formula.
+        domain: Union of the measured ranges.
     """
 
     stack: Stack
@@ -97,7 +98,7 @@ class TransferModel:
 
     @property
     def tier(self) -> Tier:
-        """Tier of its predictions: `roofline` where nothing was measured."""
+        """Tier of its predictions: `roofline` without any measurement."""
         return Tier.transferred if self.profiled else Tier.roofline
 
     @property
@@ -106,15 +107,15 @@ class TransferModel:
         return self._calibration.terms()
 
     def prior(self, architecture: Architecture, parallel: Parallel = ALONE, *, batch_size: int = 1) -> RuntimePrior:
-        """What is believed about a model before any of its cells is measured.
+        """Return the belief about a model before any of its cells is measured.
 
         Args:
-            architecture: Of the model.
-            parallel: How it is spread.
+            architecture: Architecture of the model.
+            parallel: Division of the model over accelerators.
             batch_size: Rows in each pass.
 
         Raises:
-            InputError: A model is to be split, but the accelerator has no known link.
+            InputError: The model is to be split, but the link of the accelerator is unknown.
         """
         stack = self._stack(parallel)
         knots = _prior_knots(self.domain.max_prompt_tokens)
@@ -156,10 +157,10 @@ class TransferModel:
         output_tokens: ArrayLike,
         batch_size: int = 1,
     ) -> Prediction:
-        """Seconds of requests with the nominal 90 % interval of a model that was not measured.
+        """Predict the seconds of requests with the nominal 90 % interval of a model that was not measured.
 
         Raises:
-            InputError: As `prior`.
+            InputError: The link of the accelerator is unknown, as for `prior`.
         """
         return self.prior(architecture, parallel, batch_size=batch_size).predict(prompt_tokens, output_tokens)
 
@@ -171,16 +172,16 @@ class TransferModel:
         deployment: str = "",
         measurements: Sequence[Measurement] = (),
     ) -> Fit:
-        """Coefficients of a model that was not measured, or of which only a few cells were.
+        """Return coefficients of a model without measurements, or with only a few measured cells.
 
         Args:
-            architecture: Of the model.
-            parallel: How it is spread.
-            deployment: Whose coefficients these are; by default the architecture's name.
+            architecture: Architecture of the model.
+            parallel: Division of the model over accelerators.
+            deployment: Deployment that the coefficients describe; by default the architecture's name.
             measurements: Cells of the model itself, which sharpen the prediction.
 
         Raises:
-            InputError: As `prior`.
+            InputError: The link of the accelerator is unknown, as for `prior`.
         """
         coefficients = self.prior(architecture, parallel).updated(measurements).coefficients()
         stack = self._stack(parallel)
@@ -209,7 +210,7 @@ class TransferModel:
     def _decode_line(
         self, architecture: Architecture, stack: Stack, contexts: FloatArray, step: PassWork
     ) -> tuple[float, float]:
-        """Seconds of a decode step at an empty context and for each token of it, nowhere below what is possible."""
+        """Return the seconds of a decode step at an empty context and per context token, never below the possible."""
         seconds = pass_s(step, stack, self.spec, self.terms)
         slope, at_zero = np.polyfit(contexts, seconds, 1)
         slope = max(float(slope), 0.0)
@@ -220,7 +221,7 @@ class TransferModel:
     def _batch_knots(
         self, architecture: Architecture, stack: Stack, alone: RuntimeCoefficients
     ) -> tuple[tuple[int, float, float], ...]:
-        """Prefill of a batch relative to that of one prompt as long as all of its, and its decode step."""
+        """Return the prefill of a batch relative to one prompt of the same total length, and its decode step."""
         prompt = min(_BATCHED_PROMPT_TOKENS, alone.domain.max_prompt_tokens)
         rows = np.array(_BATCH_SIZES, dtype=np.float64)
         passes = pass_work(architecture, stack, self.spec, new_tokens=prompt, context_tokens=prompt, batch_size=rows)
@@ -229,14 +230,14 @@ class TransferModel:
         first, whole = (prefill_s(work, stack, self.spec, self.terms, prompt * rows) for work in (passes, as_one))
         of_context = alone.decode_s_per_context_token * rows * prompt
         step_s = pass_s(steps, stack, self.spec, self.terms) - of_context
-        step_s *= alone.decode_s_per_token / step_s[0]  # what its own cells said of one row holds for all
+        step_s *= alone.decode_s_per_token / step_s[0]  # its own cells' correction for one row is applied to all
         step_s = np.maximum.accumulate(step_s)
         return tuple(zip(_BATCH_SIZES, (first / whole).tolist(), step_s.tolist(), strict=True))
 
     def _light_s(
         self, architecture: Architecture, stack: Stack, prompt_tokens: FloatArray, output_tokens: int
     ) -> FloatArray:
-        """What no prediction may be below; 0 where the accelerator's figures are guesses."""
+        """Return the seconds that bound predictions from below; 0 if the accelerator's figures are guesses."""
         if not self.spec.is_datasheet:
             return np.zeros_like(prompt_tokens)
         return speed_of_light(
@@ -262,7 +263,7 @@ class TransferModel:
 
 
 def _prior_knots(max_prompt_tokens: int) -> FloatArray:
-    """Prompt lengths on both sides of every stair that tiles may make, coarser beyond what was measured."""
+    """Return prompt lengths on both sides of every step that tiles may make, coarser beyond the measured range."""
     stairs = [16, 32, *range(64, 1025, 64), *range(1152, 2049, 128), 2560, 3072, 3584, 4096, 6144, 8192, 16384, 32768]
     useful = [stair for stair in stairs if stair < max(16 * max_prompt_tokens, 4096)]
     return np.array(sorted({1, *useful, *(stair + 1 for stair in useful)}), dtype=np.float64)
@@ -283,12 +284,14 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
     """Calibrate a stack's transfer model on the models that were profiled there.
 
     Args:
-        profiles: Of one stack (by name), each with its architecture; none for the roofline tier. Batch size 1.
-        spec: Of one accelerator of that stack.
-        stack: Needed where there is no profile.
+        profiles: Profiles of one stack (by name) at batch size 1, each with its architecture; empty for the roofline
+            tier.
+        spec: Peaks of one accelerator of that stack.
+        stack: Stack of the model; needed only without profiles.
 
     Raises:
-        InputError: Several stacks, an unknown dtype, a profile without architecture, or neither profile nor stack.
+        InputError: The profiles are of several stacks, a profile lacks its architecture, the dtype is unknown, or
+            neither profiles nor a stack are given.
     """
     names = sorted({profile.stack.name for profile in profiles})
     if len(names) > 1:
@@ -313,7 +316,7 @@ def fit_transfer(profiles: Sequence[Profile], spec: AcceleratorSpec, *, stack: S
 
 
 def _domain(observed: Sequence[Observed]) -> Domain:
-    """Union of what the profiles cover; without any, requests of up to 4096 prompt and 512 output tokens."""
+    """Return the union of the profiles' ranges; without profiles, up to 4096 prompt and 512 output tokens."""
     if not observed:
         return Domain(1, 4096, 1, 512)
     p = np.concatenate([profile.prompt_tokens for profile in observed])

@@ -1,4 +1,4 @@
-"""How many accelerators a model needs, by one stated rule.
+"""Find the number of accelerators that a model needs, by one stated rule.
 
     weights   = parameters * bytes of the stack's dtype, split evenly over all accelerators
     kv_cache  = key-value cache of `batch_size` sequences of `context_tokens`, split over the accelerators of a node by
@@ -6,9 +6,9 @@
                 nodes by layer
     workspace = a tenth of each accelerator: activations, kernels, communication buffers, fragmentation
 
-The smallest count for which the three fit is taken: a power of two inside one node (tensor parallel), whole nodes
+The rule takes the smallest count for which the three fit: a power of two inside one node (tensor parallel), whole nodes
 above (pipeline parallel over the nodes). vLLM's default `gpu_memory_utilization` of 0.9 leaves the same tenth. The
-paper wrote no rule down; its own counts are kept by name in the catalog (`catalog.paper`).
+paper does not state a rule; its own counts are kept by name in the catalog (`catalog.reference_results`).
 """
 
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ WORKSPACE_FRACTION = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a model has to be served with.
+    """Conditions under which a model is served.
 
     Attributes:
-        dtype: Of the weights, a key of `BYTES_PER_PARAMETER`.
-        context_tokens: Prompt and output together, of the longest request.
+        dtype: Precision of the weights, a key of `BYTES_PER_PARAMETER`.
+        context_tokens: Prompt and output tokens of the longest request together.
         batch_size: Sequences cached at once.
-        kv_bytes_per_element: 2 for fp16 and bf16, 1 for fp8.
+        kv_bytes_per_element: Bytes of one cached number: 2 for fp16 and bf16, 1 for fp8.
     """
 
     dtype: str = "bf16"
@@ -65,10 +65,10 @@ class Placement:
     Attributes:
         tensor_parallel: Accelerators of a node that share each layer.
         pipeline_parallel: Nodes that share the layers.
-        weights_bytes: Of one accelerator.
-        kv_cache_bytes: Of one accelerator.
-        workspace_bytes: Of one accelerator.
-        memory_bytes: Capacity of one accelerator.
+        weights_bytes: Weights on one accelerator.
+        kv_cache_bytes: Key-value cache on one accelerator.
+        workspace_bytes: Workspace on one accelerator.
+        memory_bytes: Memory capacity of one accelerator.
     """
 
     tensor_parallel: int
@@ -80,12 +80,12 @@ class Placement:
 
     @property
     def num_accelerators(self) -> int:
-        """All that one instance of the model occupies."""
+        """Number of accelerators that one instance of the model occupies."""
         return self.tensor_parallel * self.pipeline_parallel
 
     @property
     def margin_bytes(self) -> float:
-        """What is left of each accelerator; negative if the model does not fit."""
+        """Free memory of each accelerator; negative if the model does not fit."""
         return self.memory_bytes - self.weights_bytes - self.kv_cache_bytes - self.workspace_bytes
 
 
@@ -93,16 +93,16 @@ def place_model(architecture: Architecture, serving: Serving, *, memory_bytes: f
     """Find the fewest accelerators that hold a model.
 
     Args:
-        architecture: The model.
-        serving: What it is served with.
-        memory_bytes: Capacity of one accelerator.
+        architecture: Architecture of the model.
+        serving: Conditions under which the model is served.
+        memory_bytes: Memory capacity of one accelerator.
         node_size: Accelerators in one node.
 
     Returns:
         The smallest placement with a margin of 0 or more.
 
     Raises:
-        InputError: It fits on no number of nodes up to one for each layer.
+        InputError: The model does not fit on any number of nodes up to one for each layer.
     """
     for tensor, pipeline in _counts(node_size, architecture.num_layers):
         placement = place_on(architecture, serving, memory_bytes, (tensor, pipeline))
@@ -117,7 +117,7 @@ def place_model(architecture: Architecture, serving: Serving, *, memory_bytes: f
 
 
 def _counts(node_size: int, most_nodes: int) -> Iterator[tuple[int, int]]:
-    """(tensor_parallel, pipeline_parallel) from small to large."""
+    """Yield pairs of (tensor_parallel, pipeline_parallel) from small to large."""
     tensor = 1
     while tensor < node_size:
         yield tensor, 1
@@ -127,12 +127,12 @@ def _counts(node_size: int, most_nodes: int) -> Iterator[tuple[int, int]]:
 
 
 def place_on(architecture: Architecture, serving: Serving, memory_bytes: float, ways: tuple[int, int]) -> Placement:
-    """Return a model on stated accelerators, whether it fits or not.
+    """Return the placement of a model on given accelerators, whether it fits or not.
 
     Args:
-        architecture: The model.
-        serving: What it is served with.
-        memory_bytes: Capacity of one accelerator.
+        architecture: Architecture of the model.
+        serving: Conditions under which the model is served.
+        memory_bytes: Memory capacity of one accelerator.
         ways: Accelerators of a node that share each layer, and nodes that share the layers.
     """
     tensor, pipeline = ways

@@ -1,7 +1,7 @@
-"""What is believed about a runtime before, or with a few, measurements: a Gaussian over log seconds.
+"""Belief about a runtime before, or with a few, measurements: a Gaussian over log seconds.
 
 The unknowns are log prefill_s at some knots and log decode_s. A request takes prefill_s + decode_s, so the log of its
-seconds moves by their shares of it; with that linearisation measured requests update the belief in closed form.
+seconds changes by their shares; with that linearisation measured requests update the belief in closed form.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, Prediction, RuntimeCoefficients
 from helm_efficiency.errors import InputError
 
-_SMALLEST_NOISE = 0.005  # what remains between two honest measurements of one cell
+_SMALLEST_NOISE = 0.005  # relative difference that remains between two careful measurements of one cell
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class RuntimePrior:
 
     Attributes:
         prompt_tokens: Knots of prefill, ascending; shape (n,).
-        prefill_s: Expected seconds there; shape (n,).
+        prefill_s: Expected prefill seconds at the knots; shape (n,).
         decode_s_per_token: Expected seconds of a decode step at an empty context.
         decode_s_per_context_token: Further seconds of a step for each token of its context.
-        log_covariance: Of (log prefill_s at the knots, log decode_s), shape (n + 1, n + 1).
-        noise_fraction: Standard deviation of one measured cell around prefill and decode, relative.
-        degrees_of_freedom: Models behind the covariance: how far its tails reach.
-        domain: What was measured, of other models.
+        log_covariance: Covariance of (log prefill_s at the knots, log decode_s), shape (n + 1, n + 1).
+        noise_fraction: Relative standard deviation of one measured cell around prefill and decode.
+        degrees_of_freedom: Number of models behind the covariance, which sets the width of its tails.
+        domain: Ranges that were measured on other models.
     """
 
     prompt_tokens: FloatArray
@@ -48,7 +48,7 @@ class RuntimePrior:
     def predict(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, *, batch_size: ArrayLike | None = None
     ) -> Prediction:
-        """Expected seconds of requests with their nominal 90 % interval.
+        """Return the expected seconds of requests with their nominal 90 % interval.
 
         Args:
             prompt_tokens: Tokens fed to prefill; any shape.
@@ -56,7 +56,7 @@ class RuntimePrior:
             batch_size: Rows in one forward pass; the belief is about its own batch size only, which is the default.
 
         Raises:
-            InputError: Another batch size.
+            InputError: The batch size differs from that of the belief.
         """
         if batch_size is not None and np.any(np.asarray(batch_size) != self.domain.max_batch_size):
             raise InputError(f"A belief about batches of {self.domain.max_batch_size} was asked about {batch_size}.")
@@ -68,10 +68,10 @@ class RuntimePrior:
         return expected._replace(low_s=expected.seconds * np.exp(-half), high_s=expected.seconds * np.exp(half))
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
-        """The belief after some cells of the model itself were measured, in this batch size.
+        """Return the belief after some cells of the model itself were measured, in this batch size.
 
         Args:
-            measurements: Each an independent observation; average repetitions of a cell before.
+            measurements: Independent observations; average repetitions of a cell before.
         """
         if not measurements:
             return self
@@ -94,9 +94,9 @@ class RuntimePrior:
         )
 
     def coefficients(self) -> RuntimeCoefficients:
-        """The expected runtime, to predict and to score with.
+        """Return the expected runtime as coefficients, for predicting and scoring.
 
-        Its intervals are those of prefill, of decode and of a single cell, taken as independent of each other.
+        Its intervals are those of prefill, of decode and of a single cell, assumed to be independent of each other.
         """
         wide = float(student_t.ppf(0.95, self.degrees_of_freedom))
         sd = np.sqrt(np.diag(self.log_covariance))
@@ -112,7 +112,7 @@ class RuntimePrior:
         )
 
     def _shares(self, p: FloatArray, o: FloatArray) -> FloatArray:
-        """Share of each request's seconds that each unknown has, shape (requests, n + 1)."""
+        """Return the share of each unknown in each request's seconds, shape (requests, n + 1)."""
         coefficients = self.coefficients()
         prefill, decode = coefficients.prefill_s(p), coefficients.decode_s(p, o)
         shares = np.zeros((len(p), len(self.prompt_tokens) + 1))

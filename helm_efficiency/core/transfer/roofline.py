@@ -1,8 +1,8 @@
-"""What a forward pass must compute and move, and the least time that takes: the speed of light.
+"""Least work of a forward pass in FLOPs and bytes, and the least time that it takes: the speed of light.
 
-A multiply-add is 2 FLOPs. A bound counts what any implementation has to do: each weight that is used is read once a
-pass, each cached key and value once a step, causal attention over half of the scores, logits for one position. Real
-stacks also launch kernels, round tiles up and talk to each other; `core.transfer` adds that.
+A multiply-add is 2 FLOPs. A bound counts the work that any implementation has to do: each weight that is used is read
+once per pass, each cached key and value once per step, causal attention over half of the scores, logits for one
+position. Real stacks also launch kernels, round tiles up and communicate; `core.transfer` adds that.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from helm_efficiency.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorSpec:
-    """What an accelerator's datasheet promises.
+    """Peak figures from an accelerator's datasheet.
 
     Attributes:
-        flop_per_s: Dense peak at the stack's dtype.
-        bandwidth_bytes_per_s: Peak of its memory.
-        link_bytes_per_s: Peak to its neighbours in one direction; 0 for none.
-        num_processors: Streaming multiprocessors or compute units, among which the tiles of a matrix product are dealt
-            out; 0 if unknown.
+        flop_per_s: Dense peak FLOP/s at the stack's dtype.
+        bandwidth_bytes_per_s: Peak bandwidth of the memory.
+        link_bytes_per_s: Peak bandwidth to other accelerators of the node in one direction; 0 without a link.
+        num_processors: Streaming multiprocessors or compute units, over which the tiles of a matrix product are
+            distributed; 0 if unknown.
         node_size: Accelerators that share the fast link.
-        is_datasheet: False where the figures are guesses, as for an unknown CPU.
+        is_datasheet: False if the figures are guesses, as for an unknown CPU.
     """
 
     flop_per_s: float
@@ -48,11 +48,11 @@ class AcceleratorSpec:
 
 @dataclass(frozen=True, slots=True)
 class SpeedOfLight:
-    """Least seconds of a request, and what of it.
+    """Least seconds of a request, with its operations and bytes.
 
     Attributes:
-        prefill_s: Of processing the prompt and emitting the first token.
-        decode_s: Of all further tokens.
+        prefill_s: Least seconds of processing the prompt and emitting the first token.
+        decode_s: Least seconds of all further tokens.
         flops: Floating-point operations of the whole request.
         bytes: Bytes of weights and cache that the whole request reads.
     """
@@ -69,10 +69,10 @@ class SpeedOfLight:
 
 
 def weight_bytes(dtype: str) -> float:
-    """Bytes of one weight.
+    """Return the bytes of one weight.
 
     Raises:
-        InputError: An unknown dtype.
+        InputError: The dtype is unknown.
     """
     try:
         return BYTES_PER_PARAMETER[dtype]
@@ -81,21 +81,22 @@ def weight_bytes(dtype: str) -> float:
 
 
 def activation_bytes(dtype: str) -> float:
-    """Bytes of one activation or cached number: quantized weights still compute in 16 bits.
+    """Return the bytes of one activation or cached number: quantized weights still compute in 16 bits.
 
     Raises:
-        InputError: An unknown dtype.
+        InputError: The dtype is unknown.
     """
     return max(weight_bytes(dtype), 2.0)
 
 
 def pass_flops(architecture: Architecture, new_tokens: ArrayLike, context_tokens: ArrayLike) -> FloatArray:
-    """FLOPs of a forward pass over `new_tokens` at the end of a context, with logits for the last one.
+    """Return the FLOPs of a forward pass over `new_tokens` at the end of a context, with logits for the last one.
 
-    2 a weight and token (of the active experts), and 4 * heads * head size a pair of tokens that attend to each other.
+    The count is 2 per weight (of the active experts) and token, and 4 * heads * head size per pair of tokens that
+    attend to each other.
 
     Args:
-        architecture: Whose.
+        architecture: Architecture of the model.
         new_tokens: Tokens in the pass.
         context_tokens: Tokens attended to by the last of them, itself included; broadcast against `new_tokens`.
     """
@@ -122,12 +123,12 @@ def speed_of_light(
     prompt_tokens: ArrayLike,
     output_tokens: ArrayLike,
 ) -> SpeedOfLight:
-    """Least seconds of one request alone on a stack: no pass is faster than its FLOPs at peak or its bytes at peak.
+    """Return the least seconds of one request alone on a stack: each pass takes at least its FLOPs or bytes at peak.
 
     Args:
-        architecture: Whose.
-        stack: Its tensor-parallel degree divides the work; its pipeline stages run one after the other.
-        spec: Of one accelerator.
+        architecture: Architecture of the model.
+        stack: Stack; its tensor-parallel degree divides the work, its pipeline stages run one after the other.
+        spec: Peaks of one accelerator.
         prompt_tokens: Tokens fed to prefill; any shape.
         output_tokens: Tokens generated; broadcast against `prompt_tokens`.
 
@@ -156,16 +157,16 @@ def speed_of_light(
 def utilization(
     light: SpeedOfLight, stack: Stack, spec: AcceleratorSpec, seconds: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
-    """Fractions of peak FLOP/s (MFU) and of peak bytes/s (MBU) that a request reaches.
+    """Return the fractions of peak FLOP/s (MFU) and of peak bytes/s (MBU) that a request reaches.
 
     Args:
-        light: What the request has to do.
-        stack: Where it ran.
-        spec: Of one accelerator.
-        seconds: How long it took, end to end.
+        light: Least work of the request.
+        stack: Stack on which it ran.
+        spec: Peaks of one accelerator.
+        seconds: End-to-end seconds of the request.
 
     Returns:
-        mfu_fraction and mbu_fraction over all accelerators of the tensor-parallel group.
+        The mfu_fraction and mbu_fraction over all accelerators of the tensor-parallel group.
     """
     t = np.asarray(seconds, dtype=np.float64) * stack.tensor_parallel
     return np.asarray(light.flops / (t * spec.flop_per_s)), np.asarray(light.bytes / (t * spec.bandwidth_bytes_per_s))

@@ -1,6 +1,6 @@
-"""The formula of the transfer model: seconds of a pass from its work and a handful of terms.
+"""The formula of the transfer model: seconds of a pass from its work and a few terms.
 
-A pass over m new tokens at context c takes, with the quantities of `core.workload` and the terms below,
+A pass over m new tokens at context c takes, with the quantities of `core.transfer.workload` and the terms below,
 
     pass_s    = call_s * stages + sum over layers of max8(launch_s, gpu_s) + logits
     gpu_s     = hypot(tiles / flops, weights / bandwidth) + (elementwise + cache) / bandwidth + attention / flops
@@ -8,8 +8,8 @@ A pass over m new tokens at context c takes, with the quantities of `core.worklo
     prefill_s = pass_s(m = p, c = p) + layers * prefill_launch_s_per_layer + p * prompt_token_s
     decode    = pass_s(m = 1, c)
 
-max8(a, b) is (a^8 + b^8)^(1/8): the host launches kernels while the accelerator still computes the ones before, so a
-layer takes the longer of the two. Terms are positive; priors and fits are of their logarithms.
+max8(a, b) is (a^8 + b^8)^(1/8): the host launches kernels while the accelerator still computes earlier ones, so a layer
+takes the longer of the two. Terms are positive; priors and fits are of their logarithms.
 """
 
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ _EAGER_ENGINES = ("megatron", "transformers-eager")
 _OVERLAP_POWER = 8.0
 
 _QUANTIZED_LAUNCH: Mapping[str, tuple[float, float]] = {"int8": (2.9e-3, 0.4), "int4": (2.5e-3, 1.0)}
-"""Host time of a layer of an eager engine whose weights are unpacked by extra kernels, and its spread. Medians of the
-LLM-Perf leaderboard (transformers, batch 1, 2024), with the weights read at 80 % of the bandwidth: bitsandbytes takes
-2.9 ms in 8 bits and 1.7 to 1.8 ms in 4 on A10 and A100, GPTQ 4 to 9 ms, AWQ 0.7 to 35 ms by kernel."""
+"""Host time of a layer of an eager engine that unpacks weights by extra kernels, and its spread. The values are medians
+of the LLM-Perf leaderboard (transformers, batch 1, 2024), with the weights read at 80 % of the bandwidth: bitsandbytes
+takes 2.9 ms in 8 bits and 1.7 to 1.8 ms in 4 on A10 and A100, GPTQ 4 to 9 ms, AWQ 0.7 to 35 ms by kernel."""
 
 
 class Term(NamedTuple):
@@ -42,21 +42,21 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a stack's profiles calibrate.
+    """Terms of the formula that a stack's profiles calibrate.
 
     Attributes:
         launch_s_per_layer: Host time to launch the kernels of a layer.
-        parallel_launch_ratio: The same with tensor parallelism, relative: all-reduces are launched too.
+        parallel_launch_ratio: Host time with tensor parallelism ÷ without it: all-reduces are launched too.
         call_s: Host time of a pass outside its layers, for each pipeline stage.
         prefill_launch_s_per_layer: Further host time of a layer in prefill.
         prompt_token_s: Host time of each prompt token (tokenizing, copying).
-        bandwidth_fraction: Memory bandwidth reached.
-        flop_fraction: Peak FLOP/s reached by matrix products, waves and tile sizes aside.
+        bandwidth_fraction: Fraction of the memory bandwidth that is reached.
+        flop_fraction: Fraction of peak FLOP/s reached by matrix products, apart from waves and tile sizes.
         tile_penalty: Slowdown of small tiles: 1 + penalty * (1/rows + 1/columns).
         reduce_latency_s: Latency of the all-reduces of a layer.
-        link_fraction: Link bandwidth reached by all-reduces.
-        internode_fraction: The same across nodes, relative.
-        misaligned_fraction: Speed of matrix products of odd size, relative.
+        link_fraction: Fraction of the link bandwidth reached by all-reduces.
+        internode_fraction: Link bandwidth reached across nodes ÷ that within a node.
+        misaligned_fraction: Speed of matrix products of odd size ÷ that of others.
     """
 
     launch_s_per_layer: float
@@ -77,17 +77,17 @@ TERM_NAMES = tuple(Terms.__dataclass_fields__)
 
 
 def priors(engine: str, spec: AcceleratorSpec, dtype: str = "") -> Mapping[str, Term]:
-    """What is believed about the terms of a stack before anything is measured.
+    """Return the priors of the terms of a stack, before anything is measured.
 
-    Launching a layer takes an eager engine (a Python call for each kernel) about 0.6 ms, several times that where its
-    weights are quantized (bytes shrink, kernels become more), and an engine that replays recorded graphs about 0.03 ms.
-    Vendors' benchmarks reach 60-90 % of peak bandwidth and FLOP/s. The all-reduces of a layer take serving engines
-    0.1 ms, which brings two to eight accelerators of Splitwise's table about right. Widths say how far a first guess is
-    off: a factor of e^log_sd.
+    Launching a layer takes an eager engine (a Python call for each kernel) about 0.6 ms, several times that with
+    quantized weights (fewer bytes, more kernels), and an engine that replays recorded graphs about 0.03 ms. Vendors'
+    benchmarks reach 60-90 % of peak bandwidth and FLOP/s. The all-reduces of a layer take serving engines 0.1 ms, which
+    reproduces two to eight accelerators of Splitwise's table approximately. The width of a prior is the typical error
+    of a first guess: a factor of e^log_sd.
 
     Args:
-        engine: As in `Stack.engine`.
-        spec: Where its figures are guesses, the fractions of them reached may be anything.
+        engine: Engine, as in `Stack.engine`.
+        spec: Peaks of one accelerator; if they are guesses, the fractions that are reached have wide priors.
         dtype: Number format of the weights, as in `Stack.dtype`.
     """
     eager = engine in _EAGER_ENGINES
@@ -111,7 +111,7 @@ def priors(engine: str, spec: AcceleratorSpec, dtype: str = "") -> Mapping[str, 
 
 
 def pass_s(work: PassWork, stack: Stack, spec: AcceleratorSpec, terms: Terms) -> FloatArray:
-    """Seconds of forward passes, shape (passes,)."""
+    """Return the seconds of forward passes, shape (passes,)."""
     flop_per_s = terms.flop_fraction * spec.flop_per_s
     bytes_per_s = terms.bandwidth_fraction * spec.bandwidth_bytes_per_s
     seconds = terms.call_s * stack.pipeline_parallel + work.logit_flops / flop_per_s + work.logit_bytes / bytes_per_s
@@ -131,14 +131,14 @@ def pass_s(work: PassWork, stack: Stack, spec: AcceleratorSpec, terms: Terms) ->
 def prefill_s(
     work: PassWork, stack: Stack, spec: AcceleratorSpec, terms: Terms, prompt_tokens: FloatArray
 ) -> FloatArray:
-    """Seconds to process prompts (over all rows) and emit the first output tokens, shape (passes,)."""
+    """Return the seconds to process prompts (over all rows) and emit the first output tokens, shape (passes,)."""
     num_layers = sum(layer.num_layers for layer in work.layers)
     host_s = num_layers * terms.prefill_launch_s_per_layer + prompt_tokens * terms.prompt_token_s
     return pass_s(work, stack, spec, terms) + host_s
 
 
 def _product_flops(layer: LayerWork, slowdown: FloatArray, terms: Terms) -> FloatArray:
-    """FLOPs of the matrix products as if at full speed: the best tile for each, slow where misaligned."""
+    """Return the equivalent FLOPs at full speed of the matrix products: the best tile for each, more if misaligned."""
     best = (layer.tile_flops * slowdown[:, None, None]).min(axis=0)
     misaligned = 1.0 + layer.is_misaligned * (1.0 / terms.misaligned_fraction - 1.0)
     return np.asarray(misaligned @ best)
@@ -150,7 +150,7 @@ def _link_bytes_per_s(stack: Stack, spec: AcceleratorSpec, terms: Terms) -> floa
 
 
 def _overlapped(a: float, b: FloatArray) -> FloatArray:
-    """max8: the longer of two that overlap, a little more where they are close."""
+    """Return max8: the longer of two overlapping times, or slightly more if they are close."""
     longer = np.maximum(a, b)
     ratio = np.minimum(a, b) / longer
     return np.asarray(longer * (1.0 + ratio**_OVERLAP_POWER) ** (1.0 / _OVERLAP_POWER))

@@ -1,7 +1,8 @@
-"""Reading the sizes of a decoder-only transformer from a transformers config.
+"""Read the sizes of a decoder-only transformer from a transformers config.
 
 Publishers name the same size differently (`hidden_size`, `n_embd`, `d_model`), and defaults of a model type are not
-always written down. What cannot be read, or is not a decoder of plain attention layers, is refused with the reason.
+always written down. A config that cannot be read, or is not of a decoder with plain attention layers, is refused with
+the reason.
 """
 
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ _UNGATED_TYPES = {
     ),
 }
 _BOTH_HALVES_TYPES = {"qwen", "hf_olmo"}
-"""Model types whose width of a gated network counts gate and input together."""
+"""Model types that give the width of a gated network as the sum of gate and input."""
 
 _LEARNED_POSITION_TYPES = {"gpt2", "gpt_neo", "gpt_bigcode", "opt", "biogpt"}
 _TIED_BY_DEFAULT = {
@@ -67,10 +68,10 @@ _TIED_BY_DEFAULT = {
 
 
 def sizes_from_config(config: Config) -> dict[str, Any]:
-    """Sizes by the names of `Architecture`, without the model's name.
+    """Return the sizes by the names of `Architecture`, without the model's name.
 
     Raises:
-        InputError: A size is missing or the model is none that this package can describe.
+        InputError: A size is missing, or this package cannot describe the model.
     """
     text, excluded = _text_part(config)
     _refuse_other_models(config, text)
@@ -101,7 +102,7 @@ def sizes_from_config(config: Config) -> dict[str, Any]:
 
 
 def weights_dtype(config: Config) -> str | None:
-    """Return the precision of a checkpoint's weights by its config, or None where the config does not say it.
+    """Return the precision of a checkpoint's weights by its config, or None if the config does not state it.
 
     Example:
         >>> weights_dtype({"torch_dtype": "bfloat16", "quantization_config": {"quant_method": "mxfp4"}})
@@ -112,7 +113,7 @@ def weights_dtype(config: Config) -> str | None:
     if isinstance(quantized, Mapping):
         return _quantized_dtype(quantized)
     stated = str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype"))
-    return {"float16": "fp16", "bfloat16": "bf16"}.get(stated)  # nobody serves a float32 checkpoint as it is
+    return {"float16": "fp16", "bfloat16": "bf16"}.get(stated)  # a float32 checkpoint is never served as it is
 
 
 def _quantized_dtype(quantized: Config) -> str | None:
@@ -133,7 +134,7 @@ def _quantized_dtype(quantized: Config) -> str | None:
 
 
 def _first(config: Config, *keys: str) -> int:
-    """The value of the first key that is there."""
+    """Return the value of the first key that the config has."""
     for key in keys:
         if config.get(key) is not None:
             return int(config[key])
@@ -148,7 +149,7 @@ def _model_type(config: Config) -> str:
 
 
 def _text_part(config: Config) -> tuple[Config, str]:
-    """The language model of a multimodal config, and what was left out."""
+    """Return the language model of a multimodal config, and a description of the parts left out."""
     for part in _TEXT_PARTS:
         inner = config.get(part)
         if isinstance(inner, Mapping):
@@ -159,7 +160,7 @@ def _text_part(config: Config) -> tuple[Config, str]:
 
 
 def _refuse_other_models(config: Config, text: Config) -> None:
-    """Refuse what is not a decoder of attention layers, and say why."""
+    """Refuse a model that is not a decoder of attention layers, with the reason."""
     kind = _model_type(text)
     if "_class_name" in config or "_diffusers_version" in config or kind.lower().startswith(_DIFFUSION_TYPES):
         raise InputError(
@@ -186,7 +187,7 @@ def _refuse_other_models(config: Config, text: Config) -> None:
 
 
 def _kv_heads(text: Config, heads: int) -> int:
-    """Key-value heads under any of their names; a flag `multi_query` means 1."""
+    """Return the number of key-value heads under any of its names; a flag `multi_query` means 1."""
     for key in ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"):
         if text.get(key) and not (
             key == "num_kv_heads" and text.get("multi_query") and not text.get("new_decoder_architecture")
@@ -211,7 +212,7 @@ def _is_tied(config: Config, text: Config) -> bool:
 
 
 def _feed_forward(text: Config, hidden: int, layers: int) -> dict[str, int]:
-    """Widths of the feed-forward networks, dense or of experts."""
+    """Return the widths of the feed-forward networks, dense or of experts."""
     inner = text.get("ffn_config") or {}
     experts = _optional(text, "num_local_experts", "num_experts", "n_routed_experts") or int(
         inner.get("moe_num_experts") or 0
@@ -250,12 +251,12 @@ def _active_experts(text: Config, inner: Config) -> int:
 
 
 def _optional(config: Config, *keys: str) -> int:
-    """The first of the keys that has a value other than 0, else 0."""
+    """Return the first value other than 0 of the keys, else 0."""
     return next((int(config[key]) for key in keys if isinstance(config.get(key), int) and config[key]), 0)
 
 
 def _layers_without_experts(text: Config, layers: int) -> int:
-    """How many layers of a MoE model have one dense feed-forward network."""
+    """Return the number of layers of a MoE model that have one dense feed-forward network."""
     first = _optional(text, "first_k_dense_replace")
     if first:
         return first
@@ -270,7 +271,7 @@ def _layers_without_experts(text: Config, layers: int) -> int:
 
 
 def _window(text: Config, layers: int) -> dict[str, int]:
-    """The attention window and how many layers do without it."""
+    """Return the attention window and the number of layers without it."""
     window = _optional(text, "sliding_window", "attention_chunk_size")
     if not window or text.get("use_sliding_window") is False:
         return {}
@@ -292,7 +293,7 @@ def _window(text: Config, layers: int) -> dict[str, int]:
 
 
 def _latent_attention(text: Config, heads: int) -> dict[str, int]:
-    """Ranks and head sizes of multi-head latent attention (DeepSeek V2, V3, Kimi K2)."""
+    """Return the ranks and head sizes of multi-head latent attention (DeepSeek V2, V3, Kimi K2)."""
     rope = _first(text, "qk_rope_head_dim")
     return {
         "kv_lora_rank": int(text["kv_lora_rank"]),

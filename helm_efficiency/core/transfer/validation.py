@@ -1,4 +1,4 @@
-"""How good a stack's transfer is: leave one model out, calibrate on the others, compare with what was measured."""
+"""Validate a stack's transfer model: leave one model out, calibrate on the others, compare with its measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class LeftOut:
     """Errors on one model that the calibration did not see, as fractions of the measured seconds.
 
     Attributes:
-        deployment: Left out.
-        num_cells: Compared.
-        first_token_error_fraction: Mean absolute error of the cells with one output token; None without such.
+        deployment: Deployment that was left out.
+        num_cells: Number of cells that were compared.
+        first_token_error_fraction: Mean absolute error of the cells with one output token; None without such cells.
         error_fraction: Mean absolute error of all cells.
-        covered_fraction: Cells inside the nominal 90 % interval.
+        covered_fraction: Share of the cells inside the nominal 90 % interval.
         half_width_fraction: Mean half-width of that interval.
     """
 
@@ -37,8 +37,8 @@ def leave_one_out(profiles: Sequence[Profile], spec: AcceleratorSpec) -> list[Le
     """Predict each model from all others of its stack.
 
     Raises:
-        InsufficientMeasurementsError: Fewer than two profiles.
-        InputError: As `fit_transfer`.
+        InsufficientMeasurementsError: There are fewer than two profiles.
+        InputError: The profiles are invalid, as for `fit_transfer`.
     """
     if len(profiles) < 2:
         raise InsufficientMeasurementsError(

@@ -1,10 +1,11 @@
-"""What a serving stack does in one layer of one forward pass: matrix products cut into tiles, bytes, all-reduces.
+"""Work of a serving stack in one layer of one forward pass: matrix products cut into tiles, bytes, all-reduces.
 
-The counterpart of `core.roofline`: not the least that has to be done but what engines do, in quantities that do not
-depend on how fast they are done. `core.transfer` gives each quantity a speed and fits the speeds to profiles.
+This is the counterpart of `core.transfer.roofline`: it counts the work that engines actually do instead of the least
+possible work, in quantities that do not depend on speed. `core.transfer.terms` gives each quantity a speed, and
+`core.transfer.calibration` fits the speeds to profiles.
 
-A matrix product of m x k by k x n is computed in tiles of a x b elements of the result, dealt out to the processors of
-the accelerator in waves; the last wave may be nearly empty, and small tiles load more for each FLOP. That is why
+A matrix product of m x k by k x n is computed in tiles of a x b elements of the result, distributed over the processors
+of the accelerator in waves; the last wave may be nearly empty, and small tiles load more for each FLOP. For this reason
 measured prefill is a staircase in the number of prompt tokens (Narayanan et al., NeurIPS 2023, logs).
 """
 
@@ -28,13 +29,14 @@ TILES: tuple[tuple[int, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
-    """How an engine computes, as far as it changes what is moved.
+    """Traits of an engine that change the bytes or operations of a pass.
 
     Attributes:
-        score_bytes: Bytes moved for each attention score during prefill; 0 where scores stay on chip (flash attention).
-        score_bytes_unfused: The same where the fused softmax does not apply: heads per accelerator not divisible by 4.
-        all_logits: Whether prefill computes logits for every prompt token rather than for the last one.
-        skips_future: Whether attention skips the scores that the causal mask discards.
+        score_bytes: Bytes moved for each attention score during prefill; 0 if scores stay on chip (flash attention).
+        score_bytes_unfused: Bytes moved for each score if the fused softmax does not apply: heads per accelerator not
+            divisible by 4.
+        all_logits: True if prefill computes logits for every prompt token, not only for the last one.
+        skips_future: True if attention skips the scores that the causal mask discards.
     """
 
     score_bytes: float = 0.0
@@ -47,22 +49,23 @@ ENGINES: Mapping[str, EngineTraits] = {
     # Megatron-LM text generation: fused softmax needs heads/T divisible by 4 (fused_softmax.py), else eager in fp32
     "megatron": EngineTraits(score_bytes=8.0, score_bytes_unfused=41.0, all_logits=True, skips_future=False),
 }
-"""Traits by engine; one that is not here is taken to use flash attention and to compute the last logits only."""
+"""Traits by engine; other engines are assumed to use flash attention and to compute only the last logits."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWork:
-    """What each of some equal layers does in a pass; arrays over the passes asked for, shape (passes,).
+    """Work of each of several equal layers in a pass; arrays over the passes, shape (passes,).
 
     Attributes:
-        num_layers: How many layers are like this.
+        num_layers: Number of layers with this work.
         tile_flops: FLOPs with the last wave rounded up, by tile and matrix product: shape (tiles, products, passes).
-        is_misaligned: Whether a matrix product has an odd inner or outer size, which tensor cores cannot load.
-        weight_bytes: Weights read.
-        cache_bytes: Keys and values read.
-        attention_flops: Of scores and of their product with the values.
-        elementwise_bytes: Moved by norms, activations, rotary positions, residuals and softmax.
-        reduce_bytes: Sent and received by each accelerator in the two all-reduces of a layer.
+        is_misaligned: 1 for each matrix product with an odd inner or outer size, which tensor cores cannot load; else
+            0. Shape (products,).
+        weight_bytes: Bytes of weights read.
+        cache_bytes: Bytes of keys and values read.
+        attention_flops: FLOPs of scores and of their product with the values.
+        elementwise_bytes: Bytes moved by norms, activations, rotary positions, residuals and softmax.
+        reduce_bytes: Bytes sent and received by each accelerator in the two all-reduces of a layer.
     """
 
     num_layers: int
@@ -77,9 +80,10 @@ class LayerWork:
 
 @dataclass(frozen=True, slots=True)
 class PassWork:
-    """What a forward pass does: its layers, and the logits after them (shape (passes,)).
+    """Work of a forward pass: its layers, and the logits after them (shape (passes,)).
 
-    `tile_loads` says how many elements each tile size loads for a multiply-add, shape (tiles,): small tiles are slow.
+    `tile_loads` is the number of elements that each tile size loads for a multiply-add, shape (tiles,): small tiles are
+    slow.
     """
 
     layers: tuple[LayerWork, ...]
@@ -90,7 +94,7 @@ class PassWork:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """`count` products of m x k by k x n on one accelerator, m being an array over passes."""
+    """A number `count` of products of m x k by k x n on one accelerator; m is an array over passes."""
 
     m: FloatArray
     n: float
@@ -107,15 +111,15 @@ def pass_work(
     context_tokens: ArrayLike,
     batch_size: ArrayLike = 1,
 ) -> PassWork:
-    """Work of forward passes on one accelerator of a tensor-parallel group.
+    """Return the work of forward passes on one accelerator of a tensor-parallel group.
 
     Args:
-        architecture: Of the model.
-        stack: Gives dtype, engine and tensor-parallel degree.
-        spec: Gives the number of processors, for waves.
+        architecture: Architecture of the model.
+        stack: Stack, for its dtype, engine and tensor-parallel degree.
+        spec: Peaks of one accelerator, for the number of processors in a wave.
         new_tokens: New tokens of each row, an array over passes: the prompt for prefill, 1 for decode.
         context_tokens: Tokens attended to, new ones included; broadcast against `new_tokens`.
-        batch_size: Rows; broadcast likewise.
+        batch_size: Rows of each pass; broadcast against `new_tokens`.
     """
     n, c, rows = (
         np.atleast_1d(array).astype(np.float64) for array in np.broadcast_arrays(new_tokens, context_tokens, batch_size)
@@ -134,7 +138,7 @@ def pass_work(
     traits = shape.traits
     positions = n * rows if traits.all_logits else rows
     columns = a.vocab_size / stack.tensor_parallel
-    # logits are converted to fp32 (read 2, write 4) and, where split, gathered (4)
+    # logits are converted to fp32 (read 2, write 4) and, if split, gathered (4)
     logit_bytes = positions * columns * (6.0 + 4.0 * (stack.tensor_parallel > 1))
     return PassWork(
         layers=tuple(layers),
@@ -146,7 +150,7 @@ def pass_work(
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """Arguments of `pass_work`, to build layers from."""
+    """Arguments of `pass_work`, from which layers are built."""
 
     architecture: Architecture
     stack: Stack
@@ -193,7 +197,10 @@ class _Pass:
         return self.traits.score_bytes if fused else self.traits.score_bytes_unfused
 
     def _elementwise_bytes(self, tokens: FloatArray, with_experts: bool) -> FloatArray:
-        """Norms and residuals on every accelerator; projections, rotary positions and activations on its share."""
+        """Count the bytes moved outside matrix products.
+
+        Norms and residuals are computed on every accelerator; projections, rotary positions and activations are split.
+        """
         a, split = self.architecture, self.stack.tensor_parallel
         inner = a.dense_layer_ffn_size
         if with_experts:
@@ -239,7 +246,10 @@ class _Pass:
         return [_Product(tokens, gates * inner, hidden, count), _Product(tokens, hidden, inner, count)]
 
     def _tile_flops(self, product: _Product) -> FloatArray:
-        """FLOPs of whole waves for each tile size, shape (tiles, passes); of one size, exact, where there are none."""
+        """Return the FLOPs of whole waves for each tile size, shape (tiles, passes).
+
+        If the number of processors is unknown, return the exact FLOPs as one size.
+        """
         count, processors = np.asarray(product.count), self.spec.num_processors
         if not processors:
             return np.array([2.0 * count * product.m * product.n * product.k])

@@ -18,7 +18,7 @@ USUAL_HARDWARE = "h100-sxm"
 
 
 def default_stack_name(hardware: Hardware) -> str:
-    """Return the name of the stack of `default_coefficients`; `native` stands for each checkpoint's own precision."""
+    """Return the name of the stack of `default_coefficients`; `native` means each checkpoint's own precision."""
     number = f"-x{hardware.num_accelerators}" if hardware.num_accelerators else ""
     return f"{hardware.accelerator.key}-{hardware.engine or USUAL_ENGINE}-{hardware.dtype or 'native'}{number}"
 

@@ -55,7 +55,7 @@ class Measure:
             record itself; empty for a measure that single requests do not have.
         has_interval: True if requests have an interval of it: columns `X_low_s` and `X_high_s` next to `X_s`, from
             attributes `low_s` and `high_s` next to the `seconds` that `source` names.
-        proportional_to: Key of the measure with an interval whose error of prediction it shares; empty for none.
+        proportional_to: Key of the measure with an interval that it shares the error of prediction of; empty for none.
         upper_bound: Key of the measure that holds an upper bound of it if only a bound is known; empty for none.
         lower_bound: Key of the measure that holds a lower bound of it if token counts are too low; empty for none.
         is_on_stack: True if it belongs to a stack, and is blank for requests that are not scored on the stack.

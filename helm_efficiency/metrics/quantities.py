@@ -24,7 +24,7 @@ class Quantity:
     least: float = 1.0
 
     def unit(self, values: Iterable[float]) -> tuple[str, float]:
-        """Return the largest unit in which some value is no less than `least`, and its factor.
+        """Return the largest unit in which some value is at least `least`, and its factor.
 
         >>> SECONDS.unit([0.002, 0.4])
         ('ms', 1000.0)

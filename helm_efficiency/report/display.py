@@ -59,7 +59,7 @@ def display(
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Return names for labels: the model, then its provider where there is more than one.
+    """Return names for labels: the model and, if there are several providers, its provider.
 
     >>> short_names(["groq/llama3-8b", "together/Llama-3-8b"])
     ['llama3-8b · groq', 'Llama-3-8b · together']

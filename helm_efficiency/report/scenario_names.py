@@ -1,10 +1,10 @@
-"""Short names of scenarios: what tells one from another."""
+"""Short names of scenarios, made from the parts that distinguish them."""
 
 from collections.abc import Sequence
 
 
 def scenario_titles(names: Sequence[str]) -> list[str]:
-    """Return what tells each scenario from the others, in words; the full name where that is not enough.
+    """Return for each scenario the words that distinguish it from the others; the full name if these do not suffice.
 
     >>> scenario_titles(["mmlu:subject=anatomy,method=joint", "mmlu:subject=world_religions,method=joint"])
     ['anatomy', 'world religions']

@@ -147,7 +147,7 @@ def _llama_cpp(endpoint: Endpoint, entry: _Model) -> ServerFacts:
 
 
 def _unnamed(endpoint: Endpoint, entry: _Model) -> ServerFacts:
-    """Recognize a server whose list of models does not name the engine, by its pages."""
+    """Recognize a server by its pages if its list of models does not name the engine."""
     props = _read(endpoint, "/props", _Props)
     if props and props.build_info:
         return _llama_cpp(endpoint, entry)

@@ -59,7 +59,7 @@ _NOT_IN_BLOCKS: Sequence[tuple[str, str]] = [("fp8", "fp8_block"), ("fp8", "fp8"
 while sixteen take 29 (MiniMax M2.5), against 13 ms measured with four clients; on H100 they are off by -27 to +30 %."""
 
 _TIMED = ("gemm", "attention", "moe", "mla", "dsa", "ssm", "gdn", "kda")
-"""Kernels whose times come from tables; those of the others (norms, copies, transfers) come from formulas by design."""
+"""Kernels with times from tables; the times of others (norms, copies, transfers) come from formulas by design."""
 
 NO_TIMING = (RuntimeError, ValueError, AssertionError, KeyError)
 """Errors that AIConfigurator raises for a model or a kernel that it cannot time."""
@@ -112,8 +112,8 @@ class Simulation:
     Attributes:
         deployment: Deployment that the model runs on.
         dtype: Number format of the weights in the kernels.
-        engine_version: Version of the engine whose kernels were timed.
-        estimated_kernels: Kernels whose times are estimated from other shapes, since this shape was not timed.
+        engine_version: Version of the engine that the kernels were timed in.
+        estimated_kernels: Kernels with times estimated from other shapes, since this shape was not timed.
         weight_bytes: Bytes of weights that each accelerator holds.
     """
 
@@ -182,7 +182,7 @@ def simulate(model: str | Mapping[str, Any], deployment: Deployment) -> Simulati
 
 @cache
 def packaged_configs() -> Mapping[str, Path]:
-    """Map each Hugging Face name whose config AIConfigurator brings to the file.
+    """Map each Hugging Face name to its config file, for the configs that AIConfigurator brings.
 
     Raises:
         MissingExtraError: AIConfigurator is not installed.

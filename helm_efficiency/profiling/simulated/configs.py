@@ -53,7 +53,7 @@ def simulated_model(architecture: Architecture, dtype: str = "") -> SimulatedMod
 
 
 def packaged_model(names: Sequence[str], dtype: str = "") -> SimulatedModel:
-    """Return the packaged checkpoint, of those with the same layers, whose weights have a number format."""
+    """Return the checkpoint with a number format, of packaged ones with the same layers; else the first in it."""
     for name in names:
         if dtype in ("", checkpoint_dtype(name)):
             return SimulatedModel(name)
@@ -76,7 +76,7 @@ def packaged_architectures() -> Mapping[str, Architecture]:
 
 
 def made_up_model(architecture: Architecture) -> SimulatedModel:
-    """Return a model whose config is made from the sizes of an architecture.
+    """Return a model with a config made from the sizes of an architecture.
 
     Raises:
         InputError: AIConfigurator has no kernels for such a model.

@@ -73,7 +73,7 @@ class Candidate:
 
     Attributes:
         name: Name in the architecture catalog, else on Hugging Face.
-        architecture: Sizes of the model; None for a hybrid whose layers the sizes cannot describe.
+        architecture: Sizes of the model; None for a hybrid, because sizes cannot describe its layers.
         checkpoints: Packaged configs with the same layers, that of the model's maker first.
         dtype: Number format of the published weights, if no checkpoint is packaged.
     """

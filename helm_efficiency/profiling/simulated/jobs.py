@@ -65,7 +65,7 @@ class Subject:
 
     Attributes:
         simulated: Model in the form that AIConfigurator accepts.
-        architecture: Sizes of the model; None for a hybrid whose layers the sizes cannot describe.
+        architecture: Sizes of the model; None for a hybrid, because sizes cannot describe its layers.
         source: Source of the sizes.
     """
 

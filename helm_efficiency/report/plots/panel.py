@@ -1,4 +1,4 @@
-"""One panel of a trade-off figure: points, intervals, the Pareto front, names and the look that a legend explains."""
+"""Draw one panel of a trade-off figure: points, intervals, the Pareto front, names, and colours for the legend."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED
 
 MOST_NAMES = 40
 _MOST_GROUPS = 8
-"""Groups that a legend tells apart at a glance; of more, all points look alike."""
+"""Largest number of groups that a legend distinguishes at a glance; with more, all points look alike."""
 _BARS = "#C4C4C4"
 _AREA = "#F3F6F9"
 _BETTER_CORNER = 0.13
-"""Share of the panel, from its corner, that the arrow "better" takes; names keep off."""
+"""Share of the panel, from its corner, that the arrow "better" takes; names avoid it."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What all panels of a figure share.
+    """Measures and groups that all panels of a figure share.
 
     Attributes:
         x: Measure on the horizontal axis.
         y: Measure on the vertical axis.
-        groups: Providers or models that have a colour and shape each; one empty name where all points look alike.
-        by_model: Whether the groups are models.
+        groups: Providers or models, each with its own colour and shape; one empty name if all points look alike.
+        by_model: True if the groups are models.
     """
 
     x: Measure
@@ -43,7 +43,7 @@ class View:
     by_model: bool = False
 
     def group(self, deployment: str) -> str:
-        """Return the group that a deployment belongs to; empty where all look alike."""
+        """Return the group that a deployment belongs to; empty if all points look alike."""
         name = deployment if self.by_model else _provider(deployment)
         return name if name in self.groups else ""
 
@@ -53,7 +53,7 @@ def _provider(deployment: str) -> str:
 
 
 def view_of(deployments: Iterable[str], x: str, y: str, *, names: bool) -> View:
-    """Choose what colours and shapes mean: models where points have no names beside them, else providers."""
+    """Choose the groups for colours and shapes: models if points have no names next to them, else providers."""
     models = sorted({str(name) for name in deployments})
     if not names and 1 < len(models) <= _MOST_GROUPS:
         return View(MEASURES[x], MEASURES[y], tuple(models), by_model=True)
@@ -62,7 +62,7 @@ def view_of(deployments: Iterable[str], x: str, y: str, *, names: bool) -> View:
 
 
 def legend_handles(view: View) -> list[Line2D]:
-    """Return the legend of the colours and shapes; empty where there is only one."""
+    """Return the legend of the colours and shapes; empty for a single group."""
     if len(view.groups) < 2:
         return []
     labels = short_names(view.groups) if view.by_model else [name or "no provider" for name in view.groups]
@@ -80,14 +80,14 @@ def with_both(part: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def draw(axes: Any, shown: pd.DataFrame, view: View) -> list[FloatArray]:
-    """Draw all but the names; return the lines that these should keep off."""
+    """Draw everything except the names; return the lines that the names should avoid."""
     lines = [*_bars(axes, shown, view), *_front(axes, shown, view)]
     _marks(axes, shown, view)
     return lines
 
 
 def extend_front(axes: Any, shown: pd.DataFrame, view: View) -> None:
-    """Extend the front to the frame and shade what it dominates; the limits of the axes stay."""
+    """Extend the front to the frame and shade the area that it dominates; keep the limits of the axes."""
     limits = axes.get_xlim(), axes.get_ylim()
     front = _front_points(shown, view)
     if len(front):
@@ -111,7 +111,7 @@ def point_to_better(axes: Any, shown: pd.DataFrame, view: View) -> None:
 
 
 def name_points(axes: Any, shown: pd.DataFrame, view: View, lines: list[FloatArray]) -> None:
-    """Write the names of the models beside their points."""
+    """Write the names of the models next to their points."""
     names = short_names([str(name) for name in shown["deployment"]])
     named = _worth_naming(shown, view)
     points = _points(shown, view)
@@ -123,7 +123,7 @@ def name_points(axes: Any, shown: pd.DataFrame, view: View, lines: list[FloatArr
 
 
 def axis_label(measure: Measure, parts: Sequence[pd.DataFrame]) -> str:
-    """Return name, unit and direction; the score is called by its name where it has one."""
+    """Return name, unit and direction of a measure; the score goes by its own name if it has a single one."""
     shown = pd.concat(list(parts))
     names = shown["score_name"].dropna().unique()
     name = f"Score ({plain(str(names[0]))})" if measure.key == "score" and len(names) == 1 else measure.axis_label
@@ -133,7 +133,7 @@ def axis_label(measure: Measure, parts: Sequence[pd.DataFrame]) -> str:
 
 
 def is_higher_better(measure: Measure, shown: pd.DataFrame) -> bool:
-    """Return the direction of a measure; that of the score is in its ranks."""
+    """Return whether more of a measure is better; for the score, its ranks decide."""
     if measure.key == "score" and shown["score_rank"].nunique() > 1:
         best_first = shown.sort_values("score_rank")["score"].to_numpy()
         return bool(best_first[0] >= best_first[-1])
@@ -158,14 +158,14 @@ def _bars(axes: Any, shown: pd.DataFrame, view: View) -> list[FloatArray]:
 
 
 def _front_points(shown: pd.DataFrame, view: View) -> FloatArray:
-    """Return the points of the front from the cheapest on; empty where the panel has none."""
+    """Return the points of the front from the cheapest on; empty if the panel has none."""
     if view.x.key not in COSTS or view.y.key != "score" or not shown[f"{view.x.key}_front"].any():
         return np.empty((0, 2))
     return _points(shown[shown[f"{view.x.key}_front"]].sort_values([view.x.key, view.y.key]), view)
 
 
 def _steps(front: FloatArray) -> FloatArray:
-    """Return the front as a line: right to the next cost, then to the score that it buys."""
+    """Return the front as a line: right to the next cost, then up to its score."""
     return np.column_stack([np.repeat(front[:, 0], 2)[1:], np.repeat(front[:, 1], 2)[:-1]])
 
 
@@ -185,7 +185,7 @@ def _marks(axes: Any, shown: pd.DataFrame, view: View) -> None:
     group = shown["deployment"].astype(str).map(view.group)
     for index, name in enumerate(view.groups):
         at = group.eq(name).to_numpy(dtype=bool)
-        if not at.any():  # none of this group's models has both numbers
+        if not at.any():  # no model of this group has both numbers
             continue
         colour = COLOURS[index % len(COLOURS)]
         look = {"marker": MARKERS[index % len(MARKERS)], "s": 64, "edgecolors": colour, "linewidths": 1.4, "zorder": 4}

@@ -34,7 +34,7 @@ _CHARACTERS_PER_INCH, _BOLD_CHARACTERS_PER_INCH = 17, 10
 _TITLE_SIZE = 11
 _TITLE_LINE_INCHES, _TOP_INCHES = 1.3 * _TITLE_SIZE / 72, 0.06
 _LEGEND_INCHES = 2.6
-"""Width of an entry of a figure's legend: the longest names of models in use."""
+"""Width of one entry of a figure's legend (inches): that of the longest model names in use."""
 LEGEND = {"borderpad": 0, "borderaxespad": 0.4, "handletextpad": 0.1, "columnspacing": 1.2}
 
 _SOFTWARE = f"helm-efficiency {__version__}"
@@ -132,13 +132,13 @@ def caption(figure: Any, text: str) -> None:
 
 
 def save(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int | None = None) -> Path:
-    """Write a figure, or that of some axes, as PNG, SVG or PDF; no date is in it.
+    """Write a figure, or that of some axes, as PNG, SVG or PDF without a date.
 
     Args:
-        drawn: A figure, or axes of one.
-        path: Where; its ending says the format.
-        source: What its numbers are traced back by; written into the metadata, beside the version of this package.
-        dpi: Pixels an inch of a PNG; None for 150.
+        drawn: Figure, or axes of a figure.
+        path: Path of the file; its ending determines the format.
+        source: Provenance of its numbers, written into the metadata with the version of this package.
+        dpi: Pixels per inch of a PNG; None for 150.
 
     Returns:
         The path.
@@ -161,7 +161,7 @@ def save(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int |
 
 
 def save_and_close(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int | None = None) -> Path:
-    """Write a figure as `save` does, then close it: pyplot keeps all others."""
+    """Write a figure as `save` does, then close it: pyplot keeps every open figure in memory."""
     try:
         return save(drawn, path, source=source, dpi=dpi)
     finally:
@@ -172,7 +172,7 @@ def save_pages(figures: Sequence[Figure], path: Path, *, source: str = "", dpi: 
     """Write figures as the pages of one PDF, or as numbered files of another format; then close them.
 
     Returns:
-        The files written: `path`, or `name-1.png`, `name-2.png` … beside it.
+        Paths of the written files: `path`, or `name-1.png`, `name-2.png` … in the same folder.
     """
     if len(figures) == 1:
         return [save_and_close(figures[0], path, source=source, dpi=dpi)]

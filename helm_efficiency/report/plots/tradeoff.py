@@ -22,7 +22,7 @@ from helm_efficiency.report.scenario_names import scenario_titles
 
 PANELS_A_PAGE = 12
 _MOST_NAMED_PANELS = 6
-"""Panels of a page up to which names fit beside the points; a legend of the models takes their place."""
+"""Largest number of panels on a page with names next to the points; with more, a legend names the models."""
 _UNNAMED_COLUMNS = 4
 _FRAME_INCHES = 1.0
 """Height of the title, legend and caption of a page."""
@@ -32,12 +32,12 @@ _TITLE_CHARACTERS_PER_INCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a figure is framed.
+    """Title, width and caption of a figure.
 
     Attributes:
-        title: Title of the figure; None for one that says what is shown, "" for none.
+        title: Title of the figure; None for one that describes the figure, "" for none.
         width: Width in inches; None for the usual one.
-        caption: Whether the small print below tells how to read the figure.
+        caption: True to write small print below that explains how to read the figure.
     """
 
     title: str | None = None
@@ -48,17 +48,17 @@ class Look:
 def tradeoff(
     part: pd.DataFrame, *, x: str = "idealized_s", y: str = "score", axes: Axes | None = None, look: Look | None = None
 ) -> Axes:
-    """Scatter of one leaderboard table: a point a model, bars for 90 % intervals, steps for the front.
+    """Draw the scatter of one leaderboard table: one point per model, bars for 90 % intervals, steps for the front.
 
-    The likelier a model is on the front, the fuller its point; colour and shape say who provides it. With more than
-    40 models only those likeliest on the front are named.
+    The fill of a point shows how often the model is on the front (bootstrap); colour and shape show its provider. With
+    more than 40 models, only those that are most often on the front are named.
 
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
         x: Measure on the horizontal axis.
         y: Measure on the vertical axis. The front is that of x against the score.
-        axes: Where to draw, titled by the scenario and without caption; None for a figure of its own.
-        look: Title, width and caption of a figure of its own; None for the usual ones.
+        axes: Axes to draw on, titled by the scenario and without caption; None for a new figure.
+        look: Title, width and caption of a new figure; None for the usual ones.
 
     Returns:
         The axes.
@@ -94,16 +94,16 @@ def tradeoff(
 def tradeoff_pages(
     parts: Sequence[pd.DataFrame], *, x: str = "idealized_s", y: str = "score", look: Look | None = None
 ) -> list[Any]:
-    """Draw several tables beside each other, such as one a scenario: figures of at most 12 panels with the same axes.
+    """Draw several tables next to each other, such as one per scenario: figures of at most 12 panels with equal axes.
 
-    Panels are titled by what differs between their scenarios. On pages of more than six, points have no names: colour
-    and shape say which model it is, where there are at most eight.
+    Panels are titled by the differences between their scenarios. On pages of more than six panels, points have no
+    names: colour and shape show the model if there are at most eight models.
 
     Returns:
         The figures.
 
     Raises:
-        InputError: The tables have no such measure.
+        InputError: The tables do not have the measure.
     """
     titles = scenario_titles([_scenario(part) for part in parts])
     named = len(parts) <= _MOST_NAMED_PANELS
@@ -115,7 +115,7 @@ def tradeoff_pages(
 
 
 def most_different(parts: Sequence[pd.DataFrame], count: int) -> list[pd.DataFrame]:
-    """Return the tables whose models differ most in score, first those where they differ most."""
+    """Return the `count` tables in which models differ most in score, the largest difference first."""
     spread = [float(np.nan_to_num(part["score"].max() - part["score"].min())) for part in parts]
     return [parts[at] for at in np.argsort(-np.array(spread), kind="stable")[:count]]
 
@@ -140,24 +140,24 @@ def _page(parts: Sequence[pd.DataFrame], titles: list[str], view: View, look: Lo
         figure.supylabel(panels.axis_label(view.y, shown), fontsize=9.5)
         _frame(figure, parts, (view.x.key, view.y.key), look, panels.legend_handles(view))
         if named:
-            for axes, points, line in zip(grid.flat, shown, lines, strict=False):  # the layout is settled only now
+            for axes, points, line in zip(grid.flat, shown, lines, strict=False):  # only now is the layout final
                 panels.name_points(axes, points, view, line)
     return figure
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], look: Look) -> tuple[Any, Any]:
-    """Return a figure and its grid of panels with the same axes; the height stays when a width is asked for."""
+    """Return a figure and its grid of panels with the same axes; another width does not change the height."""
     size = (look.width or size[0], size[1])
     figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     return figure, grid
 
 
 def _draw(grid: Sequence[Any], shown: Sequence[pd.DataFrame], view: View) -> list[list[FloatArray]]:
-    """Draw all panels but for the names, and return the lines of each that names should keep off."""
+    """Draw all panels except the names; return for each panel the lines that names should avoid."""
     log_if_wide(grid[0], pd.concat(list(shown))[view.x.key].to_numpy(dtype=float) * view.x.scale)
     pairs = list(zip(grid, shown, strict=False))
     lines = [panels.draw(axes, points, view) for axes, points in pairs]
-    for axes, points in pairs:  # the limits are those of all panels only now
+    for axes, points in pairs:  # only now do the limits cover all panels
         panels.extend_front(axes, points, view)
         axes.set(xlabel=panels.axis_label(view.x, [points]), ylabel=panels.axis_label(view.y, [points]))
     panels.point_to_better(*pairs[0], view)
@@ -167,7 +167,7 @@ def _draw(grid: Sequence[Any], shown: Sequence[pd.DataFrame], view: View) -> lis
 def _frame(
     figure: Any, parts: Sequence[pd.DataFrame], xy: tuple[str, str], look: Look, handles: Sequence[Any] = ()
 ) -> None:
-    """Write title and legend above all and the caption below all."""
+    """Write title and legend above all panels, and the caption below them."""
     title = _title(parts, *xy) if look.title is None else look.title
     if title or handles:
         heading(figure, plain(title), handles)
@@ -187,7 +187,7 @@ def _scenario(part: pd.DataFrame) -> str:
 
 
 def _title(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
-    """Return what the figure shows: measures, models, scenarios, stack and evidence."""
+    """Return the title of a figure: its measures, models, scenarios, stack and evidence."""
     shown = with_both(pd.concat(list(parts)), x, y)
     if shown.empty:
         return ""
@@ -206,7 +206,7 @@ def _title(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
 
 
 def _stack(parts: Sequence[pd.DataFrame], shown: pd.DataFrame) -> str:
-    """Return the stack of the models in words; what differs between them is said."""
+    """Return the stack of the models in words, with the differences between the models."""
     details = sorted(shown["stack_detail"].dropna().unique())
     if len(details) < 2:
         return details[0] if details else ""
@@ -214,7 +214,7 @@ def _stack(parts: Sequence[pd.DataFrame], shown: pd.DataFrame) -> str:
 
 
 def _caption(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
-    """Return stack, evidence, what is compared, how to read the marks, what is not shown."""
+    """Return the caption: stack, evidence, the comparison, the meaning of the marks, and the data not shown."""
     part = pd.concat(list(parts))
     if part.empty:
         return "The table has no rows."
@@ -241,7 +241,7 @@ def _caption(parts: Sequence[pd.DataFrame], x: str, y: str) -> str:
 
 
 def _differ(details: Sequence[str]) -> str:
-    """Return what stays the same in the details of a stack: the software; how many accelerators differs."""
+    """Return the common part of several details of a stack, the software; the number of accelerators differs."""
     software = {detail.partition(" ")[2] for detail in details}
     same = f"{software.pop()}, " if len(software) == 1 else ""
     return f"{same}number of accelerators differs by model"

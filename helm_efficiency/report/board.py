@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from helm_efficiency.errors import printable
 from helm_efficiency.report.notes import ALL, Note
 from helm_efficiency.version import __version__
 
@@ -51,7 +52,7 @@ class Options:
     num_draws: int = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Leaderboard:
     """A leaderboard and its notes.
 
@@ -81,6 +82,26 @@ class Leaderboard:
         if stack is None and len(table):
             stack = str(table["stack"].iloc[0])
         return table[table["stack"] == stack].reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        """Return one line: how much is compared, and on what."""
+        models, stacks = self.table[self.options.by].nunique(), ", ".join(filter(None, self.stacks)) or "no stack"
+        return f"<Leaderboard of {models} models on {len(self.scenarios)} scenarios, idealized on {stacks}>"
+
+    def _repr_html_(self) -> str:
+        """Return the first table as HTML, for notebooks."""
+        from markupsafe import Markup
+
+        from helm_efficiency.report.display import display
+
+        table = display(self, scenario=self.scenarios[0] if len(self.scenarios) == 1 else ALL)
+        head = Markup("").join(Markup("<th>{}</th>").format(printable(heading)) for heading in table.headings)
+        rows = [Markup("").join(Markup("<td>{}</td>").format(printable(cell)) for cell in row) for row in table.rows]
+        body = Markup("").join(Markup("<tr>{}</tr>").format(row) for row in rows)
+        small = Markup("<br>").join(map(printable, (*table.legend, *table.notes)))
+        return Markup("<table><caption>{}</caption><tr>{}</tr>{}</table><small>{}</small>").format(
+            printable(table.title), head, body, small
+        )
 
     @property
     def scenarios(self) -> list[str]:

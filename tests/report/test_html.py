@@ -135,6 +135,15 @@ def test_a_hundred_models_and_fifty_scenarios_are_under_5_megabytes():
     assert len(html.to_html(board).encode()) < 5_000_000
 
 
+def test_a_notebook_shows_a_leaderboard():
+    board, _ = board_and_tables(["org/<script>", "org/two"], scenarios=["s", "t"])
+    assert repr(board) == "<Leaderboard of 2 models on 2 scenarios, idealized on a100>"
+    shown = board._repr_html_()
+    assert "<td>org/&lt;script&gt;</td>" in shown
+    assert "<script>" not in shown
+    assert "90 % interval" in shown
+
+
 # ---- in a real browser -----------------------------------------------------------------------------------------------
 
 

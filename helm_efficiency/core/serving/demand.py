@@ -1,4 +1,4 @@
-"""What the requests of a load ask of a server: passes, contexts, prompts, and places in its cache."""
+"""Demand of a load's requests on a server: passes, contexts, prompts, and slots in its cache."""
 
 import math
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from helm_efficiency.core.serving.server import Server
 from helm_efficiency.core.serving.steps import StepTimes
 
 _POINTS = 16
-"""Batch sizes at which what a prompt adds is computed; it is linear between. Four times as many move a time of an
-output token by less than 0.1 %."""
+"""Number of batch sizes at which the seconds added by a prompt are computed; between them they are linear. Four times
+as many move a time of an output token by less than 0.1 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Requests on a server, before any queueing; the sums over them are made once.
+    """Requests on a server, before any queueing, with sums over them that are computed once.
 
     Attributes:
         steps: Times of forward passes.
         lengths: Requests of the load.
         server: Limits of the server.
-        most: Largest batch, before the key-value cache is asked.
+        most: Largest batch, without the limit of the key-value cache.
         slots: Requests that may run at once, by batch and key-value cache; at least one.
         passes: Mean decode passes of a request.
         context: Mean context of a sequence in a decode pass.
         prompts_of_a_chunk: Prompts that one pass takes.
         prefill_s: Mean seconds that a prompt takes alone.
-        batches: Batch sizes at which the next two are known, ascending.
-        added_s: Mean seconds that a prompt adds to the passes of so many decoding sequences, as one of many.
-        added_squared: Mean of the square of the seconds that it adds as the only one.
+        batches: Batch sizes of `added_s` and `added_squared`, ascending.
+        added_s: Mean seconds that a prompt adds to the passes of each batch of decoding sequences, as one of many.
+        added_squared: Mean square of the seconds that a prompt adds as the only one.
     """
 
     steps: StepTimes
@@ -50,7 +50,7 @@ class Demand:
 
     @classmethod
     def of(cls, steps: StepTimes, lengths: Lengths, server: Server) -> Self:
-        """Sum the requests up."""
+        """Compute the sums over the requests."""
         most = float(server.max_batch_size or steps.max_batch_size)
         decode_steps = lengths.mean(lengths.decode_steps)
         slots = _slots(lengths, server, most)
@@ -80,7 +80,7 @@ class Demand:
         )
 
     def batch_s(self, batch: float) -> float:
-        """Return the seconds of a decode pass without contexts; speculation checks several tokens of a sequence."""
+        """Return the seconds of a decode pass without contexts; with speculation, of several tokens per sequence."""
         speculation = self.server.speculation
         if speculation is None:
             return self.steps.batch_s(batch)
@@ -91,15 +91,15 @@ class Demand:
         return self.batch_s(batch) + self.steps.decode_s_per_context_token * batch * self.context
 
     def mean_added_s(self, batch: float) -> float:
-        """Return the mean seconds that a prompt adds to passes of `batch` sequences where it is one of many."""
+        """Return the mean seconds that a prompt, as one of many, adds to passes of `batch` sequences."""
         return float(np.interp(batch, self.batches, self.added_s))
 
     def mean_added_squared(self, batch: float) -> float:
-        """Return the mean of the square of the seconds that a prompt adds as the only one."""
+        """Return the mean square of the seconds that a prompt adds as the only one."""
         return float(np.interp(batch, self.batches, self.added_squared))
 
     def capacity(self) -> float:
-        """Return the most requests a second, with the batch always full."""
+        """Return the most requests per second, with the batch always full."""
         batch = self.slots
         return 1.0 / (self.mean_added_s(batch) + self.passes * self.pass_s(batch) / batch)
 
@@ -107,14 +107,14 @@ class Demand:
 def share_hidden(batch: float, passes: float) -> float:
     """Return the share of prompts that are the first in their pass: only these hide behind the decoding of `batch`.
 
-    Each pass brings as many new prompts as sequences end in it, batch / passes on average, by chance.
+    The number of new prompts in a pass is random; on average it equals the sequences that end in it, batch / passes.
     """
     per_pass = batch / passes if passes else 0.0
     return -math.expm1(-per_pass) / per_pass if per_pass else 0.0
 
 
 def _beside_s(steps: StepTimes, lengths: Lengths, server: Server, batch: float, alone_s: FloatArray) -> FloatArray:
-    """Return what each kind of prompt adds to passes of `batch` decoding sequences; never more than it takes alone."""
+    """Return the seconds that each kind of prompt adds to passes of `batch` decoding sequences; at most those alone."""
     if server.prefill_first:
         return alone_s
     chunk, cached = server.chunk_tokens, lengths.cached_tokens
@@ -122,10 +122,10 @@ def _beside_s(steps: StepTimes, lengths: Lengths, server: Server, batch: float, 
 
 
 def _slots(lengths: Lengths, server: Server, most: float) -> float:
-    """Return the requests that may run at once.
+    """Return the number of requests that may run at once.
 
-    A running request is counted with its whole length from its start on, as engines do that never evict
-    (TensorRT-LLM's default); longer ones run longer and so weigh more.
+    A running request counts with its whole length from the start, as in engines that never evict (TensorRT-LLM's
+    default); longer ones run longer and so have a higher weight.
     """
     whole = lengths.prompt_tokens + lengths.output_tokens
     weights = lengths.weights * (lengths.output_tokens + 1.0)

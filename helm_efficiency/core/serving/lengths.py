@@ -1,4 +1,4 @@
-"""The lengths of requests: pairs of prompt and output tokens with their weights, as a load model needs them."""
+"""The lengths of requests for a load model: pairs of prompt and output tokens with their weights."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,22 +10,23 @@ from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
 
 _MOST_PAIRS = 64
-"""Pairs kept as they are; more are merged into bins. A solution evaluates them a few dozen times."""
+"""Most pairs that are kept as they are; more are merged into bins. A solution evaluates them a few dozen times."""
 
 _BINS_PER_DOUBLING = 2
-"""Bins are 41 % wide and hold the means of their pairs, so that sums of tokens are exact. Four times as many bins move
-throughput by 0.1 % and a mean time to the first token by 0.5 % (lognormal lengths, a spread of a factor e)."""
+"""Bins per factor of two in length: they are 41 % wide and hold the means of their pairs, so that sums of tokens are
+exact. Four times as many bins move throughput by 0.1 % and a mean time to the first token by 0.5 % (lognormal lengths,
+a spread of a factor e)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """A distribution of requests; each field is an array with one entry a kind of request.
+    """A distribution of requests; each field is an array with one entry per kind of request.
 
     Attributes:
-        prompt_tokens: Prompt tokens, those from a prefix cache included.
-        output_tokens: Output tokens.
-        cached_tokens: Prompt tokens that a prefix cache holds already.
-        weights: Shares of the requests; they sum to 1.
+        prompt_tokens: Prompt tokens of each kind, including those from a prefix cache.
+        output_tokens: Output tokens of each kind.
+        cached_tokens: Prompt tokens that a prefix cache already holds.
+        weights: Share of each kind in the requests; they sum to 1.
     """
 
     prompt_tokens: FloatArray
@@ -38,12 +39,13 @@ class Lengths:
         """Summarise any number of requests. Millions are merged into bins a few percent wide.
 
         Args:
-            prompt_tokens: One number, or one a request.
-            output_tokens: Broadcast against `prompt_tokens`.
-            cached_tokens: Prompt tokens that need no prefill; broadcast likewise.
+            prompt_tokens: Prompt tokens, one number or one per request.
+            output_tokens: Output tokens; broadcast against `prompt_tokens`.
+            cached_tokens: Prompt tokens that do not need prefill; broadcast against `prompt_tokens`.
 
         Raises:
-            InputError: No request, a count that is negative or not a number, or more cached than prompt tokens.
+            InputError: There are no requests, a count is negative or not a number, or more tokens are cached than the
+                prompt has.
 
         Example:
             >>> Lengths.of([1000, 3000], [100, 300]).mean_prompt_tokens
@@ -74,7 +76,7 @@ class Lengths:
         return cls(p, o, q, counts[kept] / counts.sum())
 
     def mean(self, values: FloatArray) -> float:
-        """Return the mean over the requests of one value a kind."""
+        """Return the mean over the requests of values given per kind."""
         return float(self.weights @ values)
 
     @property

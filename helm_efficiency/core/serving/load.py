@@ -1,4 +1,4 @@
-"""The load of a server: so many clients, a rate of arrivals, or the highest rate that keeps a service level."""
+"""The load of a server: a number of clients, a rate of arrivals, or the highest rate that keeps a service level."""
 
 import math
 import re
@@ -8,17 +8,17 @@ from typing import Self
 from helm_efficiency.errors import InputError
 
 QUANTILES = ("mean", "p50", "p95")
-"""Names of what a service level is kept for: the mean, the median or 95 % of the requests."""
+"""Quantiles at which a service level may be kept: the mean, the median or 95 % of the requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceLevel:
-    """Times that a server is to keep, each at a quantile of the requests.
+    """Times that a server has to keep, each at a quantile of the requests.
 
     Attributes:
         ttft_s: Seconds to the first token.
         tpot_s: Seconds of each further output token.
-        quantile: One of `QUANTILES`.
+        quantile: Quantile of the requests, one of `QUANTILES`.
     """
 
     ttft_s: float = 1.0
@@ -37,7 +37,7 @@ class ServiceLevel:
         """Read a service level such as `ttft=1s,tpot=50ms`, with `at=p50` for another quantile.
 
         Raises:
-            InputError: Another key, or a time without a unit.
+            InputError: The text has another key, or a time without a unit.
 
         Example:
             >>> ServiceLevel.parse("ttft=500ms,tpot=0.03s")
@@ -57,7 +57,7 @@ class ServiceLevel:
         return cls(**values, quantile=quantile)
 
     def __str__(self) -> str:
-        """Text that `parse` reads back.
+        """Return the text that `parse` reads back.
 
         >>> str(ServiceLevel())
         'ttft=1s,tpot=0.05s,at=p95'
@@ -66,7 +66,7 @@ class ServiceLevel:
 
 
 DEFAULT_LEVEL = ServiceLevel()
-"""First token within a second and 20 tokens a second for 95 % of the requests: what a reader does not wait for."""
+"""First token within a second and 20 tokens per second for 95 % of the requests: fast enough for a reader."""
 
 
 MEASURED_ROUNDS = 10.0
@@ -75,14 +75,14 @@ MEASURED_ROUNDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A stated load: clients or a rate, else the highest rate that keeps a service level.
+    """A stated load: clients or a rate, or else the highest rate that keeps a service level.
 
     Attributes:
         clients: Clients of a closed loop; None for another kind of load.
         rounds: Requests that each client sends after all have started together; infinite for a steady state. Benchmarks
-            count the first requests in, which queue for one another's prompts: see `MEASURED_ROUNDS`.
+            include the first requests, which queue for one another's prompts: see `MEASURED_ROUNDS`.
         requests_per_s: Rate of Poisson arrivals; None for another kind of load.
-        level: Service level to keep where neither is given.
+        level: Service level to keep if neither clients nor a rate are given.
     """
 
     clients: float | None = None
@@ -97,7 +97,7 @@ class Load:
             raise InputError(f"{self.rounds} rounds: expected 1 or more.")
 
     def __str__(self) -> str:
-        """Words for a heading.
+        """Return a short text for a heading.
 
         >>> str(Load(clients=16)), str(Load(requests_per_s=0.5)), str(Load())
         ('16 clients', '0.5 requests/s', 'ttft=1s,tpot=0.05s,at=p95')

@@ -1,4 +1,4 @@
-"""Own accelerators or an API: what a request costs on each, and from which load on owning is cheaper."""
+"""Compare own accelerators with an API: cost of a request on each, and the load from which owning is cheaper."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,16 +11,17 @@ from helm_efficiency.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class OwnOrApi:
-    """What a workload costs on owned accelerators and by an API.
+    """Cost of a workload on owned accelerators and by an API.
 
     Attributes:
         requests_per_s: Load of one instance of the model.
         own_usd_per_1k_requests: Dollars of the accelerators for 1,000 requests at that load.
         own_usd_per_1m_tokens: Dollars for a million tokens, prompt and output together.
         api_usd_per_1k_requests: Dollars of the API for 1,000 requests; None without a price.
-        api_usd_per_1m_tokens: Dollars for a million tokens, likewise.
-        own_is_cheaper_above_requests_per_s: Rate from which on owning is cheaper; None without a price.
-        is_within_reach: Whether one instance completes that many requests under the load's conditions; None likewise.
+        api_usd_per_1m_tokens: Dollars of the API for a million tokens; None without a price.
+        own_is_cheaper_above_requests_per_s: Rate from which owning is cheaper; None without a price.
+        is_within_reach: True if one instance completes that many requests under the load's conditions; None without a
+            price.
     """
 
     requests_per_s: float
@@ -41,18 +42,18 @@ def own_or_api(
 ) -> OwnOrApi:
     """Compare owned accelerators at a load with an API.
 
-    Owned accelerators cost the same however busy they are. So a request costs accelerators × price / rate, and owning
-    is cheaper above accelerators × price / API price. An API bills reasoning tokens as output and cached prompt tokens
-    at a rate of their own: both are in the price of the request that is given.
+    The cost of owned accelerators does not depend on how busy they are. So a request costs accelerators × price / rate,
+    and owning is cheaper above accelerators × price / API price. An API bills reasoning tokens as output and cached
+    prompt tokens at a rate of their own: both are included in the given price of a request.
 
     Args:
-        served: A server under the load, such as the highest that keeps a service level.
+        served: Server under the load, such as the highest load that keeps a service level.
         lengths: Requests of the load.
-        usd_per_accelerator_hour: Exact price.
-        api_usd_per_request: Mean bill of a request; None if there is no price.
+        usd_per_accelerator_hour: Exact price of an accelerator in dollars.
+        api_usd_per_request: Mean bill of a request in dollars; None if the price is unknown.
 
     Raises:
-        InputError: A price that is not above 0.
+        InputError: A price is not above 0.
 
     Example:
         >>> from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -91,7 +92,7 @@ def own_or_api(
 def break_even_requests_per_s(
     num_accelerators: int, usd_per_accelerator_hour: Decimal, api_usd_per_request: float
 ) -> float:
-    """Return the rate from which on owned accelerators are cheaper than an API.
+    """Return the rate from which owned accelerators are cheaper than an API.
 
     >>> break_even_requests_per_s(4, Decimal(9), 0.002)
     5.0

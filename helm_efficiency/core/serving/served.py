@@ -1,4 +1,4 @@
-"""What a server under load gives: times, throughput, and each request's share of the accelerators' time."""
+"""Results of a server under load: times, throughput, and each request's share of the accelerators' time."""
 
 import math
 from dataclasses import dataclass, replace
@@ -27,14 +27,14 @@ class Spread(NamedTuple):
 
 TTFT_ERROR = 0.87
 TPOT_ERROR = 0.28
-"""Half-widths of nominal 90 % intervals of the logarithm of a time at load, beside the error of the coefficients.
+"""Half-widths of nominal 90 % intervals of the logarithm of a time at load, in addition to the coefficients' error.
 
-What 90 % of 2,200 measured closed loops keep to, given a factor of their configuration (`benchmarks/serving.py`);
-queueing makes the first token so much less sure than the others."""
+They cover 90 % of 2,200 measured closed loops, given a factor of their configuration (`benchmarks/serving.py`). The
+first token is much less certain than the others because of queueing."""
 
 
 BEYOND_BATCH_ERROR = 0.3
-"""Further half-width for each doubling of the largest batch that was measured, as of `RuntimeCoefficients.predict`."""
+"""Further half-width for each doubling of the largest batch that was measured, as in `RuntimeCoefficients.predict`."""
 
 
 def widened(ends: tuple[float, float], error: float) -> tuple[float, float]:
@@ -49,19 +49,19 @@ def widened(ends: tuple[float, float], error: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a request meets on the server.
+    """Conditions that a request meets on the server.
 
     Attributes:
         wait_s: Mean seconds from the engine's receipt of a request to its first pass, and for prompts that share it.
         wait_variation: Squared coefficient of variation of that wait.
-        busy_fraction: Chance that other sequences decode when a request arrives.
-        batch_beside: Sequences that decode beside a prompt, where there are any.
-        pass_beside_s: Seconds of the decode pass of these.
+        busy_fraction: Probability that other sequences decode when a request arrives.
+        batch_beside: Sequences that decode together with a prompt, if there are any.
+        pass_beside_s: Seconds of the decode pass of these sequences.
         batch_seen: Sequences in a decode pass as one of them sees it, itself included.
         batch_s: Seconds of the decode pass of that batch, without contexts.
         hidden: Share of prompts that are the first in their pass.
         step_s: Seconds between two passes of a decoding sequence, others' prompts included.
-        step_variance: Variance that others' prompts bring into decoding (s² for each second of it).
+        step_variance: Variance of decoding caused by others' prompts (s² for each second of decoding).
     """
 
     wait_s: float = 0.0
@@ -76,11 +76,11 @@ class Conditions:
     step_variance: float = 0.0
 
     def after(self, wait: Wait) -> Self:
-        """Return the same with a wait."""
+        """Return the same conditions with another wait."""
         return replace(self, wait_s=wait.mean_s, wait_variation=wait.variation)
 
     def with_step(self, step_s: float) -> Self:
-        """Return the same with another time between two passes."""
+        """Return the same conditions with another time between two passes."""
         return replace(self, step_s=step_s)
 
 
@@ -90,19 +90,19 @@ class Served:
 
     Attributes:
         clients: Clients of the closed loop; None for an open one.
-        requests_per_s: Requests completed in a second.
+        requests_per_s: Requests completed per second.
         ttft_s: Seconds from sending a request to its first output token.
         tpot_s: Seconds of each further output token.
         request_s: Seconds from sending a request to its last output token.
-        output_tok_per_s_per_accelerator: Output tokens a second and accelerator.
+        output_tok_per_s_per_accelerator: Output tokens per second and accelerator.
         running_batch: Mean number of sequences that decode.
-        queue: Mean number of requests that are sent and have no first token yet.
+        queue: Mean number of requests that are sent and still wait for their first token.
         work_s: Mean seconds of passes that a request accounts for.
         busy_fraction: Share of the time in which the accelerators run a pass.
-        limited_by: What keeps more requests from running at once: `kv cache`, `batch` or nothing (empty).
+        limited_by: Limit on the requests that run at once: `kv cache`, `batch` or nothing (empty).
         steps: Times of forward passes.
         server: Limits of the server.
-        conditions: What a request meets on the server.
+        conditions: Conditions that a request meets on the server.
     """
 
     clients: float | None
@@ -122,7 +122,7 @@ class Served:
 
     @property
     def extrapolated(self) -> float:
-        """How many times the largest batch that was measured the batch is; 1 within what was measured."""
+        """Ratio of the batch to the largest batch that was measured; 1 within the measured range."""
         return max(self.conditions.batch_seen / self.steps.measured_batch_size, 1.0)
 
     def times_s(
@@ -131,9 +131,9 @@ class Served:
         """Return the mean TTFT and end-to-end seconds of requests of these lengths among the others.
 
         Args:
-            prompt_tokens: Any shape.
-            output_tokens: Broadcast against `prompt_tokens`.
-            cached_tokens: Prompt tokens that a prefix cache holds; broadcast likewise.
+            prompt_tokens: Prompt tokens of each request, of any shape.
+            output_tokens: Output tokens of each request; broadcast against `prompt_tokens`.
+            cached_tokens: Prompt tokens that a prefix cache holds; broadcast against `prompt_tokens`.
         """
         prefilled_s = prefilled_after_s(self.steps, self.server, self.conditions, prompt_tokens, cached_tokens)
         decode_s, held_s = _decoded_in_s(self.server, self.conditions, output_tokens)
@@ -142,10 +142,10 @@ class Served:
     def accelerator_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
     ) -> FloatArray:
-        """Return the accelerators' seconds that requests of these lengths pay for, idle time in proportion.
+        """Return the accelerator-seconds that requests of these lengths account for, with idle time in proportion.
 
-        Each pays its own prefill and its share of the decode passes; over the requests of the load the shares sum to
-        all the time of all accelerators.
+        Each request accounts for its own prefill and its share of the decode passes; over the requests of the load the
+        shares sum to the whole time of all accelerators.
         """
         work_s = share_s(self.steps, self.server, self.conditions, prompt_tokens, output_tokens, cached_tokens)
         return np.asarray(work_s * (self.server.num_accelerators / (self.work_s * self.requests_per_s)))
@@ -153,7 +153,7 @@ class Served:
     def split_accelerator_s(
         self, prompt_tokens: ArrayLike, output_tokens: ArrayLike, cached_tokens: ArrayLike = 0
     ) -> FloatArray:
-        """Return the same for all requests of the load, one entry each: their sum is exact, however many they are."""
+        """Return `accelerator_s` of all requests of the load, one entry each, scaled so that their sum is exact."""
         shares = self.accelerator_s(prompt_tokens, output_tokens, cached_tokens)
         return np.asarray(shares * (self.server.num_accelerators / (self.requests_per_s * shares.mean())))
 
@@ -163,10 +163,10 @@ def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float
 
     Args:
         demand: Requests on the server.
-        met: What one of them meets inside.
-        rate: Requests completed in a second.
+        met: Conditions that a request meets inside the server.
+        rate: Requests completed per second.
         clients: Clients of a closed loop; None for an open one.
-        outside_s: Mean wait for a place.
+        outside_s: Mean wait for a slot.
     """
     lengths, steps, server = demand.lengths, demand.steps, demand.server
     met = replace(met, wait_s=met.wait_s + outside_s)
@@ -194,7 +194,7 @@ def served_under(demand: Demand, met: Conditions, *, rate: float, clients: float
 def prefilled_after_s(
     steps: StepTimes, server: Server, met: Conditions, prompt_tokens: ArrayLike, cached_tokens: ArrayLike
 ) -> FloatArray:
-    """Return the mean seconds until the first token is made, under the conditions met."""
+    """Return the mean seconds until the first token is made, under given conditions."""
     if server.prefill_first:
         own_s = steps.new_prompt_s(prompt_tokens, cached_tokens)
     else:
@@ -205,16 +205,16 @@ def prefilled_after_s(
 
 
 def excess(ttft_s: Spread, tpot_s: Spread, level: ServiceLevel) -> float:
-    """Return the larger ratio of a time to that of a service level: up to 1 where the level is kept.
+    """Return the larger ratio of a time to that of a service level: at most 1 if the level is kept.
 
-    Requests of one output token have no time of further ones, and keep any.
+    Requests of one output token do not have further ones, so they keep any TPOT.
     """
     first, further = (getattr(spread, level.quantile) for spread in (ttft_s, tpot_s))
     return max(float(first) / level.ttft_s, 0.0 if math.isnan(further) else float(further) / level.tpot_s)
 
 
 def _decoded_in_s(server: Server, met: Conditions, output_tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return the mean seconds of decoding, and how many of them the first token is held back for."""
+    """Return the mean seconds of decoding, and the part of them for which the first token is held back."""
     steps = np.maximum(np.asarray(output_tokens, dtype=np.float64) - 1.0, 0.0)
     decode_s = steps * (met.step_s / server.tokens_per_pass)
     return np.asarray(decode_s), np.minimum(server.reply_steps * met.step_s, decode_s)
@@ -223,7 +223,7 @@ def _decoded_in_s(server: Server, met: Conditions, output_tokens: ArrayLike) -> 
 def own_prefill_s(
     steps: StepTimes, server: Server, met: Conditions, prompt_tokens: ArrayLike, cached_tokens: ArrayLike
 ) -> FloatArray:
-    """Return what prompts add to the passes they take part in: all of their prefill where nothing else runs."""
+    """Return the seconds that prompts add to the passes they take part in: all of their prefill on an idle server."""
     alone_s = steps.new_prompt_s(prompt_tokens, cached_tokens)
     if server.prefill_first or not met.busy_fraction:
         return alone_s

@@ -1,4 +1,4 @@
-"""The limits and habits of a server, and how many tokens its key-value cache holds."""
+"""The limits and scheduling of a server, and the number of tokens that its key-value cache holds."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class Speculation:
     """Speculative decoding: a draft proposes tokens, one pass of the model checks them all.
 
     A pass yields 1 + a + a^2 + … + a^k tokens, where k tokens are drafted and each is accepted with probability a
-    (Leviathan et al., ICML 2023, equation 1). It costs what a pass of k + 1 times as many sequences costs, with their
+    (Leviathan et al., ICML 2023, equation 1). It costs as much as a pass of k + 1 times as many sequences, with their
     contexts read once, plus the draft.
 
     Attributes:
@@ -47,7 +47,7 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server has and how it schedules.
+    """Limits of a server and its scheduling.
 
     Attributes:
         num_accelerators: Accelerators that one instance occupies.
@@ -55,11 +55,11 @@ class Server:
         max_batch_size: Sequences that may run at once; None for four times the largest batch size that was measured.
         chunk_tokens: Prompt tokens that one pass takes at most. vLLM (H100 and above) and TensorRT-LLM default to
             8,192, SGLang to 8,192 or more. Half as many raise a time to the first token by 3 to 10 %.
-        prefill_first: Whether prompts run in passes of their own, before any decoding goes on (SGLang's default).
-            Otherwise they ride on decode passes (vLLM, TensorRT-LLM).
-        speculation: Speculative decoding; None for none.
+        prefill_first: True if prompts run in passes of their own, before any decoding continues (SGLang's default).
+            Otherwise they share decode passes (vLLM, TensorRT-LLM).
+        speculation: Speculative decoding; None without it.
         reply_s: Seconds of a request outside the engine: network, tokenizer, front end.
-        reply_steps: Decode steps that the engine holds the first token back for, to send several at once.
+        reply_steps: Decode steps for which the engine holds back the first token, to send several at once.
     """
 
     num_accelerators: int = 1
@@ -89,11 +89,11 @@ class Server:
 
     @classmethod
     def of_engine(cls, engine: str, *, num_accelerators: int = 1, kv_tokens: float = math.inf) -> Self:
-        """Return a server with the scheduling of an engine; one that is not known is taken for vLLM."""
+        """Return a server with the scheduling of an engine; an unknown engine is treated like vLLM."""
         return cls(num_accelerators, kv_tokens, prefill_first="sglang" in engine.lower())
 
     def as_benchmarked(self, engine: str) -> Self:
-        """Return the same with the replies that an engine's public benchmarks show, to predict such a measurement."""
+        """Return the server with reply times from an engine's public benchmarks, to predict such a measurement."""
         reply_s, reply_steps = next((r for name, r in _REPLIES.items() if name in engine.lower()), _REPLIES["vllm"])
         return replace(self, reply_s=reply_s, reply_steps=reply_steps)
 
@@ -106,8 +106,8 @@ _REPLIES: Mapping[str, tuple[float, float]] = {
 }
 """`reply_s` and `reply_steps` of InferenceX's closed loops, medians over seven models (see `benchmarks/serving.py`).
 
-Its TensorRT-LLM and SGLang send tokens in groups. Without any, TensorRT-LLM's first tokens come out 29 % early (median
-error 0.29 with a constant of seconds instead, 0.23 with these steps).
+InferenceX's TensorRT-LLM and SGLang send tokens in groups. Without reply steps, TensorRT-LLM's first tokens are
+predicted 29 % early (median error 0.29 with a constant of seconds instead, 0.23 with these steps).
 """
 
 
@@ -118,13 +118,13 @@ DEFAULT_SERVER = Server()
 def kv_cache_tokens(
     architecture: Architecture, placement: Placement, *, context_tokens: int, kv_bytes_per_element: float = 2.0
 ) -> float:
-    """Return how many tokens fit beside the weights and the workspace of a placement, over all its accelerators.
+    """Return how many cached tokens fit in addition to weights and workspace, over all accelerators of a placement.
 
     Args:
-        architecture: The model.
-        placement: Where it is placed; its own key-value cache is left out of account.
-        context_tokens: Typical context; with sliding windows a long context takes fewer bytes a token.
-        kv_bytes_per_element: 2 for fp16 and bf16, 1 for fp8.
+        architecture: Architecture of the model.
+        placement: Placement of the model; its own key-value cache is ignored.
+        context_tokens: Typical context; with sliding windows a long context takes fewer bytes per token.
+        kv_bytes_per_element: Bytes of one cached number: 2 for fp16 and bf16, 1 for fp8.
     """
     heads = 1 if architecture.kv_lora_rank else architecture.num_kv_heads
     ways = min(placement.tensor_parallel, heads) * placement.pipeline_parallel

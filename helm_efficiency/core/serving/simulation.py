@@ -1,8 +1,8 @@
-"""Play a server under load event by event: a slow, independent check of `steady_state`.
+"""Simulate a server under load event by event: a slow, independent check of `steady_state`.
 
-One engine with continuous batching and chunked prefill. A request waits until its whole length fits into the key-value
-cache and a slot is free, is prefilled in the order of arrival, then takes part in every decode pass until it is done.
-Each pass advances the clock by its own time.
+The server is one engine with continuous batching and chunked prefill. A request waits until its whole length fits into
+the key-value cache and a slot is free, is prefilled in the order of arrival, then takes part in every decode pass until
+it is done. Each pass advances the clock by its own time.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.errors import InputError
 
 _WARM_UP = 0.2
-"""Share of the requests at the start that are left out: the server fills up meanwhile."""
+"""Share of the requests at the start that are left out while the server fills up."""
 
 
 @dataclass(slots=True)
@@ -37,14 +37,14 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What a simulation saw of the requests after the warm-up; arrays have one entry a request.
+    """Simulated requests after the warm-up; arrays have one entry per request.
 
     Attributes:
-        prompt_tokens: Prompt tokens.
-        output_tokens: Output tokens.
+        prompt_tokens: Prompt tokens of each request.
+        output_tokens: Output tokens of each request.
         ttft_s: Seconds from sending to the first output token.
         request_s: Seconds from sending to the last output token.
-        requests_per_s: Requests completed in a second.
+        requests_per_s: Requests completed per second.
         running_batch: Mean number of sequences that decode.
         busy_fraction: Share of the time in which a pass runs.
     """
@@ -59,7 +59,7 @@ class Simulated:
 
     @property
     def tpot_s(self) -> FloatArray:
-        """Seconds of each further output token, (request - TTFT) / (output tokens - 1), of requests that have one."""
+        """Seconds of each further output token, (request - TTFT) / (output tokens - 1), for requests that have one."""
         many = self.output_tokens > 1
         return (self.request_s[many] - self.ttft_s[many]) / (self.output_tokens[many] - 1.0)
 
@@ -93,7 +93,7 @@ class _Engine:
             self.prefilling.append(self.waiting.popleft())
 
     def step(self) -> list[_Request]:
-        """Run one pass. Return the requests that it finishes."""
+        """Run one pass and return the requests that it finishes."""
         chunks = list(self._chunks())
         batch = 0 if self.server.prefill_first and chunks else len(self.decoding)
         seconds = self._pass_s([(start, tokens) for _, start, tokens in chunks], batch)
@@ -108,7 +108,7 @@ class _Engine:
         return finished
 
     def _chunks(self) -> Iterator[tuple[_Request, int, int]]:
-        """Yield the prompts of the next pass with where their chunk starts and its tokens."""
+        """Yield the prompts of the next pass, each with the start of its chunk and the chunk's number of tokens."""
         room = self.server.chunk_tokens
         for request in self.prefilling:
             tokens = min(request.prompt - request.done, room)
@@ -118,7 +118,10 @@ class _Engine:
             yield request, request.done, tokens
 
     def _pass_s(self, chunks: list[tuple[int, int]], batch: int) -> float:
-        """Seconds of the pass. Short prompts share the reading of the weights, long ones attend to themselves alone."""
+        """Return the seconds of the pass.
+
+        Short prompts share the reading of the weights; long ones attend only to themselves.
+        """
         speculation = self.server.speculation
         rows = batch * (speculation.draft_tokens + 1) if speculation else batch
         draft_s = speculation.draft_s if speculation and batch else 0.0
@@ -179,13 +182,13 @@ def simulate(
         lengths: Requests to draw from.
         load: Clients, or a rate of arrivals.
         server: Limits of the server.
-        num_requests: Requests to complete.
+        num_requests: Number of requests to complete.
 
     Returns:
         Times of the requests after the warm-up.
 
     Raises:
-        InputError: A service level instead of a load.
+        InputError: The load is a service level instead of clients or a rate.
     """
     if load.clients is None and load.requests_per_s is None:
         raise InputError("A simulation needs clients or a rate of requests, not a service level.")
@@ -226,7 +229,7 @@ def _send(
 
 
 def _drawn(lengths: Lengths, random: np.random.Generator) -> Iterator[_Request]:
-    """Yield requests in rounds of a few hundred, each of which holds the kinds by their weights, in random order."""
+    """Yield requests in rounds of a few hundred; each round holds the kinds by their weights, in random order."""
     size = max(len(lengths.weights), 100)
     ends = np.cumsum(lengths.weights)
     while True:
@@ -249,7 +252,7 @@ def _prefill_of(steps: StepTimes) -> Callable[[int, int], float]:
 
 
 def _simulated(finished: list[_Request], marks: list[tuple[float, float, float]]) -> Simulated:
-    """Keep what came after the warm-up."""
+    """Summarize the requests after the warm-up."""
     first = int(_WARM_UP * len(finished))
     rows = sorted(finished[first:], key=lambda request: request.arrival_s)
     (start_s, start_busy_s, start_batch_s), (end_s, end_busy_s, end_batch_s) = (

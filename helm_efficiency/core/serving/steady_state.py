@@ -1,15 +1,15 @@
 """Solve a server under load: a closed loop of clients, Poisson arrivals, or the highest load within a service level.
 
-Three equations hold with continuous batching (X requests a second, n sequences that decode, s decode passes a request,
-m seconds that a prompt adds to the passes it rides on):
+Three equations hold with continuous batching (X requests per second, n sequences that decode, s decode passes per
+request, m seconds that a prompt adds to the passes that it shares):
 
     step  = decode_pass_s(n') / (1 - X m)             others' prompts stretch the time between two passes
     n     = X s step                                  Little's law for the sequences that decode
     c     = n + X ttft                                Little's law for all requests of c clients
 
 n' is the batch that one of the sequences sees, itself included. A client never meets its own requests: in a closed loop
-n' = 1 + n (c - 1) / c, and X stands for X (c - 1) / c in the first line. With one client all of it is the request
-alone, and saturated it is the capacity of the server. Poisson arrivals come in bunches, so there n is the mean of a
+n' = 1 + n (c - 1) / c, and X means X (c - 1) / c in the first line. With one client the solution is the request alone,
+and at saturation it is the capacity of the server. Poisson arrivals come in bunches, so there n is the mean of a
 birth-death chain (see `waits`).
 """
 
@@ -49,12 +49,12 @@ def closed_loop(
     Args:
         steps: Times of forward passes.
         lengths: Requests of the load.
-        clients: 1 or more; those that the server cannot run at once wait.
+        clients: Number of clients, 1 or more; requests that the server cannot run at once wait.
         server: Limits of the server.
         rounds: Requests that each client sends after all have started together; infinite for a steady state.
 
     Raises:
-        InputError: Fewer than one client or round.
+        InputError: There is fewer than one client or round.
 
     Example:
         >>> from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -89,7 +89,7 @@ def closed_loop(
         rate, met = met_at(unknown)
         return min(_in_system(demand, rate, met) / running, 2.0) - 1.0  # infinite beyond the capacity
 
-    # the unknown is the mean batch; of requests without decoding it is the rate, in requests alone
+    # the unknown is the mean batch; for requests without decoding it is the rate times the seconds of one alone
     most = running * (1.0 + 1e-9 if demand.passes else 2.0)
     rate, met = met_at(float(brentq(surplus, 1e-9, most, xtol=1e-12 * running, rtol=1e-12)))
     return served_under(demand, met, rate=rate, clients=float(clients), outside_s=(clients - running) / rate)
@@ -99,7 +99,7 @@ def open_loop(steps: StepTimes, lengths: Lengths, *, requests_per_s: float, serv
     """Solve a server with Poisson arrivals.
 
     Raises:
-        InputError: A rate that is not above 0, or that the server cannot keep up with; the message says its capacity.
+        InputError: The rate is not above 0, or is more than the server's capacity, which the message states.
     """
     if not 0 < requests_per_s < math.inf:
         raise InputError(f"{requests_per_s} requests a second: expected more than 0.")
@@ -112,7 +112,7 @@ def open_loop(steps: StepTimes, lengths: Lengths, *, requests_per_s: float, serv
 
 
 def capacity(steps: StepTimes, lengths: Lengths, *, server: Server = DEFAULT_SERVER) -> float:
-    """Return the most requests a second that a server completes: its batch is always full."""
+    """Return the most requests per second that a server completes, with its batch always full."""
     return Demand.of(steps, lengths, server).capacity()
 
 
@@ -145,10 +145,10 @@ _LOAD_STEP = 1e-3
 
 
 def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DEFAULT_SERVER) -> Served | None:
-    """Solve whichever load is stated; None where it is a service level that one request alone breaks.
+    """Solve any kind of load; return None for a service level that one request alone breaks.
 
     Raises:
-        InputError: Fewer than one client, or a rate that the server cannot keep up with.
+        InputError: There is fewer than one client, or the rate is more than the server's capacity.
     """
     if load.clients is not None:
         return closed_loop(steps, lengths, clients=load.clients, server=server, rounds=load.rounds)
@@ -158,7 +158,7 @@ def solve(steps: StepTimes, lengths: Lengths, load: Load, *, server: Server = DE
 
 
 def _served_at(demand: Demand, rate: float) -> Served | None:
-    """Return a server under Poisson arrivals; None where it cannot keep up."""
+    """Return a server under Poisson arrivals; None if it cannot keep up."""
     met, outside_s = _met_at_random(demand, rate)
     if math.isinf(met.wait_s):
         return None
@@ -176,13 +176,13 @@ def _rate_of(demand: Demand, batch: float, clients: float) -> float:
 
 
 def _met_by_client(demand: Demand, rate: float, *, batch: float, clients: float) -> Conditions:
-    """Return what a request of a closed loop meets; an infinite wait where the rate cannot be kept.
+    """Return the conditions that a request of a closed loop meets; the wait is infinite if the rate cannot be kept.
 
     Args:
         demand: Requests on the server.
-        rate: Requests a second of all clients.
+        rate: Requests per second of all clients.
         batch: Mean number of sequences that decode.
-        clients: Clients that the server runs at once.
+        clients: Number of clients that the server runs at once.
     """
     others = 1.0 - 1.0 / clients
     busy = 1.0 - max(1.0 - batch / clients, 0.0) ** (clients - 1.0)
@@ -198,7 +198,7 @@ def _met_by_client(demand: Demand, rate: float, *, batch: float, clients: float)
 
 
 def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:
-    """Return what a Poisson arrival meets, and its wait for a place; infinite where the rate cannot be kept."""
+    """Return the conditions that a Poisson arrival meets, and its wait for a slot; infinite if the rate is too high."""
     taken = occupancy(demand, rate)
     if math.isinf(taken.outside):
         return _OVERLOAD, math.inf
@@ -209,7 +209,7 @@ def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:
     if used >= 1.0:
         return _OVERLOAD, math.inf
     if demand.passes and not math.isinf(wait.mean_s):
-        # others' prompts come in whole: as interruptions of a queue they add their residual, over what is left
+        # others' prompts are not divided: as interruptions of a queue they add their residual over the capacity left
         left = (1.0 - rate * demand.mean_added_s(taken.seen)) * (1.0 - used)
         bunched_s = rate * demand.mean_added_squared(taken.seen) / 2.0 / left
         met = met.with_step(taken.running / rate / demand.passes + bunched_s / demand.passes)
@@ -217,14 +217,14 @@ def _met_at_random(demand: Demand, rate: float) -> tuple[Conditions, float]:
 
 
 def _met(demand: Demand, rate: float, *, seen: float, busy: float, beside: float) -> Conditions:
-    """Return what a request meets but for its wait.
+    """Return the conditions that a request meets, without its wait.
 
     Args:
         demand: Requests on the server.
-        rate: Requests a second of the others.
+        rate: Other requests per second.
         seen: Batch that a decoding sequence sees.
-        busy: Chance that others decode.
-        beside: Mean number of others that decode.
+        busy: Probability that other sequences decode.
+        beside: Mean number of other sequences that decode.
     """
     batch = max(beside / busy, 1.0) if busy else 1.0
     left = max(1.0 - rate * demand.mean_added_s(seen), 1e-9)
@@ -241,7 +241,7 @@ def _met(demand: Demand, rate: float, *, seen: float, busy: float, beside: float
 
 
 def _in_system(demand: Demand, rate: float, met: Conditions) -> float:
-    """Return the requests on their way and on the server, by Little's law."""
+    """Return the number of requests on their way and on the server, by Little's law."""
     if math.isinf(met.wait_s):
         return math.inf
     lengths = demand.lengths

@@ -4,10 +4,10 @@
     mixed_pass_s(x, n, C) = max(prefill_s(x + n), decode_s_per_token(n)) + decode_s_per_context_token * C
 
 n is the number of sequences that decode, C the sum of their contexts, x the prompt tokens in the same pass. Weights are
-read once for all tokens of a pass, so n decoding tokens beside a prompt cost what n more prompt tokens cost; their
-attention comes on top. AIConfigurator's times of mixed passes (208 configurations of 15 models, x of 512 to 8,192, n of
-1 to 128) agree with the rule to 1.5 % (median) and 4 % (mean); adding prefill and decode instead is 12 % and 16 % too
-much.
+read once for all tokens of a pass, so n decoding tokens in the pass of a prompt cost as much as n more prompt tokens;
+their attention is added to that. AIConfigurator's times of mixed passes (208 configurations of 15 models, x of 512 to
+8,192, n of 1 to 128) agree with the rule to 1.5 % (median) and 4 % (mean); adding prefill and decode instead is 12 %
+and 16 % too much.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.errors import InsufficientMeasurementsError
 
 BEYOND_MEASURED = 4
-"""How far passes are extrapolated along their last slope, as a factor of the batch. Further on, a pass bound by memory
-may have become one bound by arithmetic, which no smaller batch shows."""
+"""Factor of the largest measured batch up to which passes are extrapolated along their last slope. Beyond that, a pass
+bound by memory may have become bound by arithmetic, which smaller batches cannot show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class StepTimes:
     """Times of forward passes, by prompt tokens, batch and context.
 
     Attributes:
-        coefficients: Runtime coefficients that prefill is read from.
+        coefficients: Runtime coefficients from which prefill is read.
         batch_sizes: Batch sizes that were measured, ascending.
-        decode_s_per_token: Seconds of a decode pass at an empty context, one number a batch size.
+        decode_s_per_token: Seconds of a decode pass at an empty context, one number per batch size.
         decode_s_per_context_token: Further seconds of a decode pass for each token of each context.
         overhead_s: Seconds of a request outside the forward passes.
     """
@@ -45,7 +45,7 @@ class StepTimes:
 
     @classmethod
     def from_coefficients(cls, coefficients: RuntimeCoefficients) -> Self:
-        """Read the passes off coefficients that were measured at several batch sizes.
+        """Read the times of passes from coefficients that were measured at several batch sizes.
 
         Raises:
             InsufficientMeasurementsError: Only one batch size was measured.
@@ -72,7 +72,7 @@ class StepTimes:
 
     @property
     def max_batch_size(self) -> int:
-        """Largest batch size that is believed: `BEYOND_MEASURED` times the largest that was measured."""
+        """Largest batch size that is predicted: `BEYOND_MEASURED` times the largest that was measured."""
         return BEYOND_MEASURED * self.batch_sizes[-1]
 
     def prefill_s(self, tokens: ArrayLike) -> FloatArray:
@@ -81,20 +81,20 @@ class StepTimes:
         return np.where(x > 0, np.maximum(self.coefficients.prefill_s(x), 0.0), 0.0)
 
     def batch_s(self, batch: float) -> float:
-        """Return the seconds of a decode pass at an empty context; below one sequence those of one.
+        """Return the seconds of a decode pass at an empty context; a batch below 1 counts as 1.
 
-        Between measured sizes it is linear, beyond the largest it goes on with the last slope.
+        The time is linear between measured sizes; beyond the largest it continues with the last slope.
         """
         sizes, seconds = self.batch_sizes, self.decode_s_per_token
         slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
         return float(np.interp(batch, sizes, seconds)) + slope * max(batch - sizes[-1], 0.0)
 
     def decode_pass_s(self, batch: float, context_tokens: float) -> float:
-        """Return the seconds of a pass in which `batch` sequences decode whose contexts sum to `context_tokens`."""
+        """Return the seconds of a pass of `batch` decoding sequences with contexts that sum to `context_tokens`."""
         return self.batch_s(batch) + self.decode_s_per_context_token * context_tokens
 
     def pass_s(self, prompt_tokens: float, batch: float, context_tokens: float) -> float:
-        """Return the seconds of any pass: prompt tokens beside sequences that decode, or one of both alone."""
+        """Return the seconds of any pass: prompt tokens together with decoding sequences, or only one of the two."""
         if not batch:
             return float(self.prefill_s(prompt_tokens))
         decode_s = self.decode_pass_s(batch, context_tokens)
@@ -106,10 +106,10 @@ class StepTimes:
     def new_prompt_s(
         self, prompt_tokens: ArrayLike, cached_tokens: ArrayLike, beside: FloatArray | float = 0.0
     ) -> FloatArray:
-        """Return the prefill of what a prefix cache does not hold, with `beside` more tokens in its passes.
+        """Return the prefill seconds of tokens outside a prefix cache, with `beside` more tokens in their passes.
 
-        New tokens attend to the cached ones, prefill_s(p) - prefill_s(q); as a pass reads the weights however few they
-        are, it is no less than prefill_s(p - q).
+        New tokens attend to the cached ones: prefill_s(p) - prefill_s(q). A pass reads all weights even for few tokens,
+        so the time is at least prefill_s(p - q).
         """
         p, q = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(cached_tokens, dtype=np.float64)
         new = np.where(p > 0, np.maximum(p - q, 1.0), 0.0)  # an engine computes the last prompt token again
@@ -117,13 +117,13 @@ class StepTimes:
         return np.maximum(difference_s, self.prefill_s(new + np.where(new > 0, beside, 0.0)))
 
     def added_s(self, prompt_tokens: ArrayLike, batch: float, *, cached: ArrayLike, chunk_tokens: float) -> FloatArray:
-        """Return what prompts add to the decode passes that they ride on.
+        """Return the seconds that prompts add to the decode passes that they share.
 
-        A prompt of more than `chunk_tokens` rides on several passes, each of which hides a part of it.
+        A prompt of more than `chunk_tokens` shares several passes, and each of them hides a part of it.
 
         Args:
-            prompt_tokens: Any shape.
-            batch: Sequences that decode beside them, 1 or more.
+            prompt_tokens: Tokens of each prompt, of any shape.
+            batch: Sequences that decode in the same passes, 1 or more.
             cached: Prompt tokens that a prefix cache holds.
             chunk_tokens: Prompt tokens that a pass takes at most.
         """

@@ -1,12 +1,13 @@
-"""How long a request waits for its first pass, and how many sequences decode meanwhile.
+"""Estimate how long a request waits for its first pass, and how many sequences decode in the meantime.
 
 **Closed loop.** A client sends when its last answer ends, which is when a pass ends. So a request meets an ordinary
-pass that has just begun, and beside it those of the clients whose answers ended in the same pass: batch / passes of
-them on average, in a pass or a row of passes, as their prompts fit.
+pass that has just begun, and the requests of other clients with answers that ended in the same pass: batch / passes of
+them on average, in one pass or in consecutive passes, as their prompts fit.
 
-**Poisson arrivals.** A request meets whatever runs: long passes more often, and half done. The number of sequences that
-decode follows a birth-death chain with the server's own speed at each batch; in a queue whose servers are shared evenly
-its law depends on the mean lengths alone (Kelly, "Reversibility and Stochastic Networks", 1979, section 3.3).
+**Poisson arrivals.** A request meets the pass that is running: more often a long one, and half done on average. The
+number of sequences that decode follows a birth-death chain with the server's own speed at each batch; in a queue with
+evenly shared servers its law depends only on the mean lengths (Kelly, "Reversibility and Stochastic Networks", 1979,
+section 3.3).
 """
 
 import math
@@ -22,8 +23,8 @@ class Wait(NamedTuple):
     """Seconds before a request's first pass, and those for prompts that share its passes.
 
     Attributes:
-        mean_s: Mean; infinite where the rate cannot be kept.
-        variation: Squared coefficient of variation.
+        mean_s: Mean wait; infinite if the server cannot keep the rate.
+        variation: Squared coefficient of variation of the wait.
     """
 
     mean_s: float
@@ -31,13 +32,13 @@ class Wait(NamedTuple):
 
 
 class Occupancy(NamedTuple):
-    """How many requests hold a place under Poisson arrivals.
+    """Number of requests that hold a slot under Poisson arrivals.
 
     Attributes:
         running: Mean number of sequences that decode.
-        seen: Mean batch as one of them sees it, itself included.
-        busy: Share of the time in which any of them runs.
-        outside: Mean number of requests that wait for a place.
+        seen: Mean batch as one of these sequences sees it, itself included.
+        busy: Share of the time in which at least one sequence runs.
+        outside: Mean number of requests that wait for a slot.
     """
 
     running: float
@@ -51,10 +52,10 @@ def wait_of_client(demand: Demand, own_s: FloatArray, *, rate: float, decode_s: 
 
     Args:
         demand: Requests on the server.
-        own_s: What each kind of prompt adds to its passes.
-        rate: Requests a second of the other clients.
-        decode_s: Pass of the sequences that decode.
-        batch: Sequences of other clients that decode.
+        own_s: Seconds that each kind of prompt adds to its passes.
+        rate: Requests per second of the other clients.
+        decode_s: Seconds of a pass of the sequences that decode.
+        batch: Number of sequences of other clients that decode.
     """
     mean_s = demand.lengths.mean(own_s)
     mates = batch / demand.passes
@@ -68,21 +69,19 @@ def wait_of_client(demand: Demand, own_s: FloatArray, *, rate: float, decode_s: 
         return Wait(math.inf, 0.0)
     overhead_s = demand.steps.overhead_s
     rest_s = next_s - overhead_s if overhead_s < next_s / 2.0 else next_s / 2.0
-    together = 0.5 + 0.5 * (
-        1.0 - min(1.0, 1.0 / room)
-    )  # a mate that comes later delays only whom it shares a pass with
+    together = 0.5 + 0.5 * (1.0 - min(1.0, 1.0 / room))  # a mate that comes later delays only requests in the same pass
     mates_s = mates * turn_s * together / crowded
     return _wait(rest_s, mates_s, next_s, turn_s)
 
 
 def wait_at_random(demand: Demand, own_s: FloatArray, *, rate: float, decode_s: float) -> Wait:
-    """Return the wait of a request that comes at any time.
+    """Return the wait of a request that arrives at a random time.
 
     Args:
         demand: Requests on the server.
-        own_s: What each kind of prompt adds to its passes.
-        rate: Requests a second of the others.
-        decode_s: Pass of the sequences that decode, 0 for none.
+        own_s: Seconds that each kind of prompt adds to its passes.
+        rate: Other requests per second.
+        decode_s: Seconds of a pass of the sequences that decode; 0 if none decode.
     """
     mean_s = demand.lengths.mean(own_s)
     filled = rate * mean_s
@@ -96,7 +95,7 @@ def wait_at_random(demand: Demand, own_s: FloatArray, *, rate: float, decode_s: 
 
 
 def _wait(rest_s: float, mates_s: float, pass_s: float, turn_s: float) -> Wait:
-    """Add the rest of a pass and others' prompts, which as a compound Poisson sum vary by the length of one."""
+    """Add the rest of a pass and others' prompts; as a compound Poisson sum, these vary by the length of one."""
     mean_s = rest_s + mates_s
     if not mean_s:
         return Wait(0.0, 0.0)
@@ -105,9 +104,9 @@ def _wait(rest_s: float, mates_s: float, pass_s: float, turn_s: float) -> Wait:
 
 
 def occupancy(demand: Demand, rate: float) -> Occupancy:
-    """Return how many sequences decode under Poisson arrivals; infinitely many wait where the rate cannot be kept.
+    """Return how many sequences decode under Poisson arrivals; infinitely many wait if the rate cannot be kept.
 
-    State k has the speed of a batch of k, beyond the last place that of a full one.
+    State k has the speed of a batch of k; beyond the last slot it has the speed of a full batch.
     """
     if not demand.passes:
         return Occupancy(0.0, 1.0, 0.0, 0.0)
@@ -115,13 +114,13 @@ def occupancy(demand: Demand, rate: float) -> Occupancy:
     k = np.arange(1, places + 1)
     left = 1.0 - rate * np.interp(k, demand.batches, demand.added_s)
     pass_s = np.interp(k, demand.batches, [demand.pass_s(batch) for batch in demand.batches.tolist()])
-    ends = k * left / (demand.passes * pass_s)  # requests that end in a second
+    ends = k * left / (demand.passes * pass_s)  # requests that end per second
     if ends[-1] <= rate:
         return Occupancy(float(places), float(places), 1.0, math.inf)
     log_chance = np.concatenate([[0.0], np.cumsum(np.log(rate / np.maximum(ends, 1e-300)))])
     chance = np.exp(log_chance - log_chance.max())
     ratio = rate / ends[-1]
-    tail = chance[-1] * ratio / (1.0 - ratio)  # all places taken and some requests waiting
+    tail = chance[-1] * ratio / (1.0 - ratio)  # all slots taken and some requests waiting
     total = chance.sum() + tail
     sizes = np.arange(places + 1)
     running = (chance @ sizes + tail * places) / total

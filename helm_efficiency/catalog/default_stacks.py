@@ -44,7 +44,7 @@ class SimulatedStack(NamedTuple):
     Attributes:
         accelerator: Key of the accelerator catalog.
         engine: Serving engine.
-        engine_version: Version of the engine whose kernels were timed.
+        engine_version: Version of the engine for which kernels were timed.
     """
 
     accelerator: str

@@ -77,7 +77,7 @@ def fit_group_effects(log_ratios: Sequence[float], groups: Sequence[Groups]) -> 
         groups: Groups of each configuration.
 
     Raises:
-        InputError: There are no observations, or their number differs from the number of group sets.
+        InputError: The observations are empty, or their number differs from the number of group sets.
 
     Example:
         >>> seen = [{"engine": "a"}] * 20 + [{"engine": "b"}] * 20

@@ -2,8 +2,8 @@
 
 - *cold start*: a wait of a request that opens a session (the first of a run, or after a pause of ten minutes), if
   openers wait more often than by chance;
-- *retry*: a wait that lies in a cluster around one value, as a failed try and a fixed back-off make it, and is no
-  shorter than the shortest usual back-off;
+- *retry*: a wait that lies in a cluster around one value, as a failed try and a fixed back-off make it, and is at
+  least the shortest usual back-off;
 - *queue*: any other wait; waits in line are spread like an exponential or a mixture of such;
 - *too fast*: faster than the service can be: prefix caches, miscounted tokens.
 

@@ -50,7 +50,7 @@ MAX_REQUESTS = 4000
 _MIN_OTHER_LENGTHS = 5  # requests of another output length needed before a decode slope is tried
 _MAX_GRID_LENGTHS = 12  # most distinct prompt lengths for which each is a knot
 _MIN_PER_GRID_LENGTH = 3  # requests needed of each of these lengths
-_MIN_PER_KNOT = 60  # requests per knot, in a log whose prompts have any length
+_MIN_PER_KNOT = 60  # requests per knot, in a log with prompts of any length
 _MAX_KNOTS = 6
 _MIN_LIKELIER = 4.0  # log-likelihood that a context term has to add: 2.7 are significant at 1 %, if requests come alone
 # alternative assumptions, which show how far the estimate depends on the main ones

@@ -44,7 +44,7 @@ class Lengths:
             cached_tokens: Prompt tokens that do not need prefill; broadcast against `prompt_tokens`.
 
         Raises:
-            InputError: There are no requests, a count is negative or not a number, or more tokens are cached than the
+            InputError: The arrays are empty, a count is negative or not a number, or more tokens are cached than the
                 prompt has.
 
         Example:

@@ -1,4 +1,4 @@
-"""All scenarios of a stack as one table: a row a scenario, a column a model."""
+"""Show all scenarios of a stack as one table, with one row per scenario and one column per model."""
 
 import pandas as pd
 
@@ -15,8 +15,8 @@ _EXTRAPOLATED = "†"
 def scenario_table(board: Leaderboard, stack: str) -> Display:
     """Return score and cost of every model in every scenario, with their intervals.
 
-    The cost is the one that the front over all scenarios is drawn against; a mark says who is on the front of the
-    scenario. What is said of single scenarios stands in the notes, once for all scenarios that it is said of.
+    The cost is the one that the front over all scenarios is drawn against; a mark shows the models on the front of the
+    scenario. Remarks on single scenarios are in the notes; a remark that several scenarios share is written once.
     """
     names = board.scenarios
     titles = dict(zip(names, scenario_titles(names), strict=True))
@@ -42,7 +42,7 @@ def scenario_table(board: Leaderboard, stack: str) -> Display:
 
 
 def _cells(part: pd.DataFrame, by: str, cost: str | None) -> dict[str, str]:
-    """Map each model to its text in one scenario."""
+    """Map each model to the text of its cell in one scenario."""
     texts = _with_intervals(part, "score")
     if cost is not None and cost in part:
         outside = part["num_out_of_domain"].gt(0) & MEASURES[cost].is_on_stack

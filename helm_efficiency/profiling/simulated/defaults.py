@@ -61,7 +61,8 @@ _WEIGHTS_FRACTION = 0.85
 Only few models are within 5 % of the limit; another share would place these on twice or half as many accelerators."""
 
 _CROWD, _LEAST_RISE = (1, *BATCH_SIZES).index(64), 0.9
-"""A step of 64 rows that takes a tenth less than a step of one shows a broken table; such fits are left out."""
+"""Index of 64 rows, and the least ratio of their step to a step of one row. A ratio below it shows a broken table; such
+fits are left out."""
 
 _DIGITS = 4
 _QUANTIZED_COPY = re.compile(r"-(FP8|NVFP4|BF16|FP8-Static-PerTensor)$")
@@ -93,7 +94,7 @@ class Candidate:
 
     @property
     def is_of_older_kind(self) -> bool:
-        """Whether every head has keys of its own and all weights are used, as before 2023."""
+        """True if every head has its own keys and every token uses all weights, as in models before 2023."""
         a = self.architecture
         return a is not None and a.num_kv_heads == a.num_heads and not a.num_experts and not a.kv_lora_rank
 

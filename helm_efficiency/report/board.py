@@ -99,9 +99,8 @@ class Leaderboard:
         rows = [Markup("").join(Markup("<td>{}</td>").format(printable(cell)) for cell in row) for row in table.rows]
         body = Markup("").join(Markup("<tr>{}</tr>").format(row) for row in rows)
         small = Markup("<br>").join(map(printable, (*table.legend, *table.notes)))
-        return Markup("<table><caption>{}</caption><tr>{}</tr>{}</table><small>{}</small>").format(
-            printable(table.title), head, body, small
-        )
+        page = Markup("<table><caption>{}</caption><tr>{}</tr>{}</table><small>{}</small>")
+        return str(page.format(printable(table.title), head, body, small))
 
     @property
     def scenarios(self) -> list[str]:

@@ -142,6 +142,7 @@ def test_a_notebook_shows_a_leaderboard():
     assert "<td>org/&lt;script&gt;</td>" in shown
     assert "<script>" not in shown
     assert "90 % interval" in shown
+    assert type(shown) is str  # a Markup would escape what it is joined to
 
 
 # ---- in a real browser -----------------------------------------------------------------------------------------------

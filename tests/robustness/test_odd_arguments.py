@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ TEXTS = ("", "a\nb\x1b[31m", "x" * 5000)
 NUMERIC = (int, float, int | None, float | None, list[int])
 COUNT_LISTS = {"prompt_tokens", "output_tokens", "batch_sizes", "concurrency"}
 """Options of `profile` that take several counts in one text."""
+NUM_VALUES = int(os.environ.get("HELM_EFFICIENCY_ODD_VALUES", "3"))
+"""Values that each option gets; 11 are all there are."""
 TOO_SLOW = {"quickstart", "paper", "doctor"}
 """Commands that take seconds whatever they are given; they have few options, of kinds that others have too."""
 
@@ -43,9 +46,9 @@ COMMANDS = dict(commands())
 
 
 def odd_values(command: Any) -> Iterator[tuple[str, str]]:
-    """Each option that takes a value, with each value of its kind."""
+    """Yield each option that takes a value with some values of its kind, others for each option in turn."""
     annotations = inspect.signature(command.callback).parameters
-    for parameter in command.params:
+    for index, parameter in enumerate(command.params):
         if not parameter.opts[0].startswith("--") or parameter.is_flag:
             continue
         values = TEXTS
@@ -55,7 +58,7 @@ def odd_values(command: Any) -> Iterator[tuple[str, str]]:
             values = COUNTS
         elif parameter.name == "price_date":
             values = DATES
-        yield from ((parameter.opts[0], value) for value in values)
+        yield from ((parameter.opts[0], values[(index + step) % len(values)]) for step in range(NUM_VALUES))
 
 
 @pytest.fixture(scope="module")

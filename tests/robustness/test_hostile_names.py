@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def require_printable(text: str) -> None:
-    """Check that text has nothing but printable characters and ends of lines."""
-    odd = sorted({character for character in text if not character.isprintable() and character != "\n"})
+    """Check that text has nothing but printable characters, spaces that do not break and ends of lines."""
+    odd = sorted({character for character in text if not character.isprintable() and character not in "\n\xa0"})
     assert not odd, [hex(ord(character)) for character in odd]
 
 

@@ -202,7 +202,8 @@ def test_runs_of_odd_names(a_run: Path, store: Path, tmp_path: Path) -> None:
         assert code == 0, stderr
         assert "\x1b" not in stderr and "\u202e" not in stderr
     assert call("report", output, "--output", tmp_path / "r.html").code == 0
-    assert call("plot", output, "--output", tmp_path / "t.svg").code == 0
+    drawn = call("plot", output, "--x", "observed_s", "--output", tmp_path / "t.svg")
+    assert drawn.code == 0, drawn.stderr
 
 
 def test_names_that_are_no_text_on_a_terminal_of_ascii(a_run: Path) -> None:

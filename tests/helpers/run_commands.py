@@ -15,7 +15,7 @@ from helm_efficiency.cli import main
 from helm_efficiency.errors import EfficiencyError, one_line
 from helpers.mutations import Damage
 
-NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "80"))
+NUM_CASES = int(os.environ.get("HELM_EFFICIENCY_MUTATIONS", "40"))
 """Cases of each kind."""
 
 CASE_S = 10.0

@@ -30,7 +30,7 @@ run: setup
 
 # The end-to-end tests compare times, so nothing else runs beside them.
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore tests/end_to_end
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/end_to_end
 	$(BIN)/python -m pytest -q tests/end_to_end
 
 lint: setup

@@ -29,6 +29,24 @@ _ENV = "HELM_EFFICIENCY_DATA"
 TOKENIZER_CORPUS = ["Question: Is 24 even or odd? A. Even B. Odd Answer: the quick brown fox"] * 4
 
 
+_SLOW = (
+    "quickstart/",
+    "docs/",
+    "helm_plugin/",
+    "test_disasters",
+    "test_same_bytes",
+    "test_campaign",
+    "test_wheel",
+    "test_extras",
+)
+"""Parts of the names of files that take longest. They go first, so that no worker is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slowest files first; the order within each stays."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in _SLOW))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of real logs and runs: named by HELM_EFFICIENCY_DATA, else beside the checkout, else skip."""

@@ -1,7 +1,8 @@
 """Corrections of simulated times to real servers, by engine, accelerator generation, number format and kind of model.
 
-`data/simulation_corrections.csv` is learnt from public measurements of served models by `benchmarks/modern.py --learn`,
-with partial pooling: `*` means any value that was not measured, and has the wider interval of an unknown one.
+`data/simulation_corrections.csv` was learnt from public measurements of served models with the partial pooling of
+`core.fitting.group_effects`. `*` means any value that was not measured, and has the wider interval of an unknown one.
+The overheads of a step and of a row were chosen by hand on the same measurements. No command here makes the table yet.
 """
 
 import csv

@@ -54,7 +54,7 @@ def test_killed_at_random_moments(runs: Path, fast_folder: Path, target: StatsTa
     expected, expected_runs = contents(undisturbed), contents(runs)
     before = {path.read_bytes() for path in original.rglob("*.json")}
     chance = random.Random(0)
-    for number in range(50):
+    for number in range(20):
         archive, output = fast_folder / "again" / str(number), fast_folder / f"output{number}"
         shutil.copytree(original, archive)
         with in_child(partial(rescore_into, output, archive, target)) as process:

@@ -32,7 +32,7 @@ from helm_efficiency.store import Store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
-NUM_KILLS = int(os.environ.get("HELM_EFFICIENCY_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("HELM_EFFICIENCY_KILLS", "2"))
 STACK = Stack("a100-80gb-x", "a100-80gb")
 
 

@@ -89,12 +89,7 @@ class ScoredRequests:
     @property
     def idealized_usd(self) -> FloatArray:
         """Price of the idealized accelerator-seconds ($)."""
-        accelerator_s, usd = self.accelerator_s, np.full(len(self.choice), np.nan)
-        for index, price in enumerate(self.prices):
-            if price is not None:
-                rows = self.choice == index
-                usd[rows] = accelerator_usd(accelerator_s[rows], price)
-        return usd
+        return self._usd(self.accelerator_s)
 
     @property
     def usd_per_accelerator_hour(self) -> FloatArray:
@@ -104,7 +99,16 @@ class ScoredRequests:
     @property
     def loaded_usd(self) -> FloatArray:
         """Accelerator-seconds at load times the price ($)."""
-        return self.loaded_accelerator_s * self.usd_per_accelerator_hour / 3600.0
+        return self._usd(self.loaded_accelerator_s)
+
+    def _usd(self, accelerator_s: FloatArray) -> FloatArray:
+        """Return the price of accelerator-seconds ($), shape (n,); NaN where no price is known."""
+        usd = np.full(len(self.choice), np.nan)
+        for index, price in enumerate(self.prices):
+            if price is not None:
+                rows = self.choice == index
+                usd[rows] = accelerator_usd(accelerator_s[rows], price)
+        return usd
 
     def part(self, rows: slice) -> "ScoredRequests":
         """Return the scores of a slice of the records."""

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from _simulated_coefficients import simulated_coefficients
+
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.simulation_corrections import GENERATIONS, kind_of
 from helm_efficiency.core.fitting.correction import Correction, corrected
@@ -19,7 +21,6 @@ from helm_efficiency.core.serving.steady_state import closed_loop
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.errors import EfficiencyError
 from helm_efficiency.profiling.simulated.aiconfigurator import Deployment, simulate
-from helm_efficiency.profiling.simulated.coefficients import simulated_coefficients
 from helm_efficiency.profiling.simulated.jobs import Subject, find_subject
 
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "tensorrt-llm": "trtllm"}

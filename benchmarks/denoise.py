@@ -1,7 +1,7 @@
 """How well denoising recovers the truth of synthetic services, beside the minimum and the mean over trials.
 
 Each service is asked for the paper's 5 × 7 lengths, ten times each; a share of the requests meets contention of one
-kind (`helm_efficiency.core.services.synthetic`). In the last rows, `context`, waits are those of `queue`, and a
+kind (`_synthetic_services`). In the last rows, `context`, waits are those of `queue`, and a
 decode step takes longer the more tokens it looks back on. Three estimators get the same requests:
 
 - ours: `denoise`, with its nominal 90 % intervals;
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from _harness import SEED, Benchmark, Options, Results, main, percent, table, times
+from _synthetic_services import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService
 from numpy.typing import ArrayLike
 
 from helm_efficiency.core.arrays import FloatArray
@@ -29,7 +30,6 @@ from helm_efficiency.core.services.denoise import denoise
 from helm_efficiency.core.services.envelope import weighted_nnls
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import RequestShape
-from helm_efficiency.core.services.synthetic import CONTENTION, PAPER_PROMPT_TOKENS, SyntheticService
 
 SHARES = (0.05, 0.2, 0.5)
 ESTIMATORS = ("ours", "minimum", "mean")

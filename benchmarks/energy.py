@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _energy_fit import EnergyRow, fit_energy, interval, left_out_errors, with_interval
 from _harness import Benchmark, Options, Results, main, percent, table
 
 from helm_efficiency.catalog.architectures import dtype_in_name, load_architectures
-from helm_efficiency.core.energy import EnergyRow, fit_energy, interval, left_out_errors, with_interval
 
 _NOTE = re.compile(r"mean running batch ([\d.]+)\).*energy_per_token ([\d.]+) J")
 

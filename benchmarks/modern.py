@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from _group_effects import GroupEffects, LogError, fit_group_effects
 from _harness import ROOT, Benchmark, Options, Results, main, percent, table
 from _public_servers import Row, coefficients_of, predicted, read_rows, read_untouched_rows
 
 from helm_efficiency.catalog.simulation_corrections import ANY, GENERATIONS
 from helm_efficiency.core.fitting.correction import Correction
-from helm_efficiency.core.fitting.group_effects import GroupEffects, LogError, fit_group_effects
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.errors import EfficiencyError
 

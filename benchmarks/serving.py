@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from _harness import SEED, Benchmark, Options, Results, cpu_seconds, main, percent, table, times
+from _simulated_server import simulate as simulate_server
 from scipy.optimize import nnls
 
 from helm_efficiency import Coefficients, Domain, Fit, RequestRecord, RuntimeCoefficients, Stack, score_requests
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import MEASURED_ROUNDS, Load
 from helm_efficiency.core.serving.server import Server
-from helm_efficiency.core.serving.simulation import simulate as simulate_server
 from helm_efficiency.core.serving.steady_state import closed_loop, open_loop
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.errors import EfficiencyError

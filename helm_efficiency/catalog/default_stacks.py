@@ -1,8 +1,8 @@
 """Packaged coefficients of today's stacks, so that an empty store can score today's models.
 
-`data/default_stacks.json.gz` is written by `python -m helm_efficiency.profiling.simulated.defaults`: coefficients
-fitted to simulated cells of open models on common accelerators and engines. Corrections learnt from public measurements
-are applied when they are read, so that a better table of corrections needs no new simulation. The tier is `simulated`.
+`benchmarks/default_stacks.py` writes `data/default_stacks.json.gz`: coefficients fitted to simulated cells of open
+models on common accelerators and engines. Corrections learnt from public measurements are applied when they are read,
+so that a better table of corrections needs no new simulation. The tier is `simulated`.
 
 A stack is named accelerator-engine-dtype, such as `h100-sxm-vllm-fp8`. With `native` for the dtype, every model has the
 dtype of its own checkpoint. A model is spread over the fewest accelerators that hold it, or over 8 if the name ends in
@@ -27,10 +27,6 @@ from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
-from helm_efficiency.errors import UnknownDeploymentError
-
-DEFAULT_STACK = "h100-sxm-vllm-native"
-"""Stack that is assumed by default: most public measurements of served models were made on it."""
 
 NATIVE = "native"
 ON_EIGHT = "-x8"
@@ -128,7 +124,7 @@ def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fi
     Args:
         model: Name in the architecture catalog, of HELM or of Hugging Face; or sizes, which match a model with the same
             layers.
-        stack: Name of a stack, see `default_stacks`; None for all.
+        stack: Name of a stack, such as `h100-sxm-vllm-fp8`; None for all.
 
     Returns:
         Fits under the model's name, with intervals that hold for real servers; empty without packaged coefficients.
@@ -145,33 +141,6 @@ def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fi
     name = model if isinstance(model, str) else model.name
     fits = (fit for fit in _table().fits if fit.model == found.index)
     return [_fit(name, found, fit, named) for fit in fits for named in _names(fit) if stack in (None, named)]
-
-
-def default_fit(model: str | Architecture, stack: str = DEFAULT_STACK) -> Fit:
-    """Return the packaged coefficients of a model on one stack.
-
-    Raises:
-        UnknownDeploymentError: The model has no coefficients on the stack; the message lists the model's stacks.
-    """
-    fits = default_fits(model, stack)
-    if fits:
-        return fits[0]
-    name = model if isinstance(model, str) else model.name
-    known = ", ".join(sorted({fit.stack.name for fit in default_fits(model)})) or "none"
-    raise UnknownDeploymentError(
-        f"No packaged coefficients of {name!r} on {stack!r}. Stacks with some of this model: {known}. "
-        "Simulate or measure it with: helm-efficiency profile …"
-    )
-
-
-def default_stacks() -> tuple[str, ...]:
-    """Return the names of all packaged stacks."""
-    return tuple(sorted({named for fit in _table().fits for named in _names(fit)}))
-
-
-def default_models() -> tuple[str, ...]:
-    """Return the names of all models with packaged coefficients: the catalog's names, or else Hugging Face's."""
-    return tuple(sorted(model.name for model in _table().models))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +237,3 @@ def _architectures() -> tuple[tuple[int, Architecture], ...]:
     return tuple(
         (index, Architecture(name=model.name, **model.architecture)) for index, model in models if model.architecture
     )
-
-
-def write_table(table: SimulatedTable) -> bytes:
-    """Return the bytes of a table; the same table gives the same bytes."""
-    return gzip.compress(msgspec.json.encode(table), compresslevel=9, mtime=0)

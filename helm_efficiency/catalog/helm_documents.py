@@ -71,14 +71,6 @@ def main_scores_of_groups() -> dict[str, tuple[str, ...]]:
     return {group: tuple(names) for group, names in found.items()}
 
 
-def helm_source() -> str:
-    """Return the source of these facts: the installed crfm-helm, or the snapshot with its date."""
-    if _installed("helm.config") is not None:
-        return f"crfm-helm {importlib.metadata.version('crfm-helm')}"
-    snapshot = _snapshot()
-    return f"a snapshot of {snapshot['date']} of crfm-helm {snapshot['version']}"
-
-
 _RUN_GROUPS = re.compile(r"^run_groups:.*?(?=^\w|\Z)", re.MULTILINE | re.DOTALL)
 """Part of a schema that lists its run groups: reading the rest would take as long again."""
 

@@ -1,7 +1,7 @@
 """Corrections of simulated times to real servers, by engine, accelerator generation, number format and kind of model.
 
 `data/simulation_corrections.csv` was learnt from public measurements of served models with the partial pooling of
-`core.fitting.group_effects`. `*` means any value that was not measured, and has the wider interval of an unknown one.
+`benchmarks/_group_effects.py`. `*` means any value that was not measured, and has the wider interval of an unknown one.
 The overheads of a step and of a row were chosen by hand on the same measurements. `benchmarks/modern.py --learn` is
 to make it anew; the table at present is from an earlier run of the same code.
 """

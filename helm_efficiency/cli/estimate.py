@@ -245,7 +245,7 @@ def _title(model: str, rows: list[dict[str, Any]], workload: "Workload") -> str:
 
 def _owning(row: dict[str, Any], offer: "Offer") -> str:
     """Return a sentence that says from which load on owned accelerators are cheaper than an API."""
-    from helm_efficiency.core.serving.ownership import break_even_requests_per_s
+    from helm_efficiency.core.cost import break_even_requests_per_s
 
     price = Decimal(str(row["usd_per_accelerator_hour"]))
     enough = break_even_requests_per_s(row["num_accelerators"], price, offer.usd)

@@ -96,6 +96,19 @@ def exact_usd(accelerator_s: float, usd_per_accelerator_hour: Decimal) -> Decima
     return Decimal(accelerator_s) * usd_per_accelerator_hour / SECONDS_PER_HOUR
 
 
+def break_even_requests_per_s(
+    num_accelerators: int, usd_per_accelerator_hour: Decimal, api_usd_per_request: float
+) -> float:
+    """Return the rate from which owned accelerators are cheaper than an API.
+
+    The cost of owned accelerators does not depend on how busy they are, so a request costs accelerators × price / rate.
+
+    >>> break_even_requests_per_s(4, Decimal(9), 0.002)
+    5.0
+    """
+    return float(num_accelerators * usd_per_accelerator_hour / SECONDS_PER_HOUR) / api_usd_per_request
+
+
 def estimated_energy_j(accelerator_s: ArrayLike, tdp_w: float | None, utilization_fraction: float) -> FloatArray | None:
     """Estimate energy from thermal design power, for requests without measured energy; always show it as an estimate.
 

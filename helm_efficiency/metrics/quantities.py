@@ -48,7 +48,6 @@ PERCENT = Quantity((("%", 100.0),))
 COUNT = Quantity(decimals=0)
 LARGE_COUNT = Quantity((("B", 1e-9), ("M", 1e-6), ("k", 1e-3), ("", 1.0)))
 BYTES = Quantity((("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("bytes", 1.0)))
-GIGABYTES = Quantity((("GB", 1.0),))
 JOULES = Quantity((("kJ", 1e-3), ("J", 1.0), ("mJ", 1e3)))
 PLAIN = Quantity()
 

@@ -2,24 +2,22 @@
 
 import dataclasses
 
-import pytest
-
 from helm_efficiency import load_architectures
-from helm_efficiency.catalog.default_stacks import (
-    DEFAULT_STACK,
-    default_fit,
-    default_fits,
-    default_models,
-    default_stacks,
-)
+from helm_efficiency.catalog.default_stacks import _table, default_fits
+from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.errors import UnknownDeploymentError
+from helm_efficiency.core.transfer.architecture import Architecture
 
 LLAMA_8B = "meta/llama-3.1-8b-instruct"
 
 
+def default_fit(model: str | Architecture, stack: str = "h100-sxm-vllm-native") -> Fit:
+    (fit,) = default_fits(model, stack)
+    return fit
+
+
 def test_every_packaged_model_predicts_on_some_stack() -> None:
-    for model in default_models():
+    for model in (model.name for model in _table().models):
         fits = default_fits(model)
         assert fits and {fit.tier for fit in fits} == {Tier.simulated}, model
         for fit in fits:
@@ -29,7 +27,8 @@ def test_every_packaged_model_predicts_on_some_stack() -> None:
 
 
 def test_stacks_are_named_by_accelerator_engine_and_dtype() -> None:
-    assert {DEFAULT_STACK, "h200-sxm-sglang-native", "b200-trtllm-fp8-x8"} <= set(default_stacks())
+    names = {fit.stack.name for fit in default_fits(LLAMA_8B)}
+    assert {"h100-sxm-vllm-native", "h200-sxm-sglang-native", "b200-trtllm-fp8-x8"} <= names
     native, fp8, eight = (default_fit(LLAMA_8B, f"h100-sxm-vllm-{name}") for name in ("native", "fp8", "fp8-x8"))
     assert (native.stack.dtype, fp8.stack.dtype, eight.stack.dtype) == ("bf16", "fp8", "fp8")
     assert (native.stack.num_accelerators, eight.stack.num_accelerators) == (1, 8)
@@ -50,7 +49,5 @@ def test_checkpoint_dtype_is_the_native_one() -> None:
     assert default_fit("deepseek-ai/deepseek-v3", "h200-sxm-sglang-native").stack.dtype == "fp8"
 
 
-def test_unknown_stack_lists_those_of_the_model() -> None:
-    with pytest.raises(UnknownDeploymentError, match=r"Stacks with some of this model: .*h100-sxm-vllm-fp8"):
-        default_fit(LLAMA_8B, "h100-sxm-vllm-int3")
-    assert default_fits("nobody/has-this") == []
+def test_unknown_models_and_stacks_have_no_coefficients() -> None:
+    assert default_fits(LLAMA_8B, "h100-sxm-vllm-int3") == default_fits("nobody/has-this") == []

@@ -37,8 +37,6 @@ def without_helm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_snapshot_says_what_the_installed_helm_says(without_helm: None, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = facts()
-    assert helm_documents.helm_source().startswith("a snapshot of 20")
     monkeypatch.undo()
-    assert helm_documents.helm_source().startswith("crfm-helm 0.5.")
     assert facts() == snapshot
     assert len(snapshot[0]) > 300  # type: ignore[arg-type]

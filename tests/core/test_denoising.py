@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from _synthetic_services import CONTENTION, SyntheticService, drifting
 
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
@@ -22,7 +23,6 @@ from helm_efficiency.core.services.drift import find_changes
 from helm_efficiency.core.services.envelope import weighted_nnls
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
-from helm_efficiency.core.services.synthetic import CONTENTION, SyntheticService, drifting
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 
 SERVICE = SyntheticService()

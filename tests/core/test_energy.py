@@ -1,15 +1,16 @@
 """Energy on a loaded server: known coefficients come back, and the packaged ones are those of the measurements."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _energy_fit import EnergyRow, fit_energy, interval, left_out_errors, with_interval
+from energy import read_rows
 
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.catalog.energy import energy_models, published_energy
-from helm_efficiency.core.energy import EnergyModel, EnergyRow, fit_energy, interval, left_out_errors, with_interval
+from helm_efficiency.core.energy import EnergyModel
 from helm_efficiency.core.measurement import Stack
 
 NAMES = ("llama-3-8b", "llama-3-70b", "qwen3-30b-a3b", "qwen3-14b", "gemma-3-27b", "deepseek-v3")
@@ -75,14 +76,10 @@ def test_energy_falls_with_the_batch() -> None:
     assert found[0] is not None and found[0].source.startswith("ML.ENERGY benchmark v3")
 
 
-def test_packaged_coefficients_are_those_of_the_measurements(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    from energy import read_rows
-
+def test_packaged_coefficients_are_those_of_the_measurements(data_dir: Path) -> None:
     measured = read_rows(data_dir / "modern" / "ml_energy_v3")
     model = with_interval(fit_energy(measured), left_out_errors(measured))
     assert len(measured) > 300
     packaged = energy_models()["h100-sxm"][0]
     for name in EnergyModel.__dataclass_fields__:
         assert getattr(packaged, name) == pytest.approx(getattr(model, name), rel=0.02), name
-    sys.modules.pop("energy", None)

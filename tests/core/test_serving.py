@@ -1,10 +1,10 @@
 """A server under load: known limits, agreement of the equations with the event simulation, and shares that add up."""
 
 import math
-from decimal import Decimal
 
 import numpy as np
 import pytest
+from _simulated_server import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
@@ -12,9 +12,7 @@ from scipy.special import ndtri
 from helm_efficiency import Domain, InputError, InsufficientMeasurementsError, RuntimeCoefficients
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import Load, ServiceLevel
-from helm_efficiency.core.serving.ownership import own_or_api
 from helm_efficiency.core.serving.server import Server, Speculation, kv_cache_tokens
-from helm_efficiency.core.serving.simulation import simulate
 from helm_efficiency.core.serving.steady_state import capacity, closed_loop, highest_load, open_loop, solve
 from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.transfer.architecture import Architecture
@@ -205,23 +203,6 @@ def test_bad_input_is_one_clear_line(act, message: str) -> None:  # type: ignore
     with pytest.raises(InputError, match=message) as caught:
         act()
     assert "\n" not in str(caught.value)
-
-
-def test_owning_is_cheaper_from_a_load_on() -> None:
-    server = Server(num_accelerators=4)
-    served = highest_load(STEPS, CHAT, server=server)
-    assert served is not None
-    price = Decimal(9)  # a cent a second for the four of them
-    choice = own_or_api(served, CHAT, usd_per_accelerator_hour=price, api_usd_per_request=0.002)
-    assert choice.own_usd_per_1k_requests == pytest.approx(10 / served.requests_per_s)
-    assert choice.own_is_cheaper_above_requests_per_s == pytest.approx(5)
-    assert choice.is_within_reach is (served.requests_per_s >= 5)
-    at_that_load = open_loop(STEPS, CHAT, requests_per_s=5, server=server)
-    even = own_or_api(at_that_load, CHAT, usd_per_accelerator_hour=price, api_usd_per_request=0.002)
-    assert even.own_usd_per_1m_tokens == pytest.approx(even.api_usd_per_1m_tokens)
-    assert own_or_api(served, CHAT, usd_per_accelerator_hour=price, api_usd_per_request=None).is_within_reach is None
-    with pytest.raises(InputError, match="more than 0"):
-        own_or_api(served, CHAT, usd_per_accelerator_hour=Decimal(0), api_usd_per_request=None)
 
 
 def test_batches_are_extrapolated_fourfold_and_no_further() -> None:

@@ -1,11 +1,12 @@
 """Make the coefficients that the package brings: open models on common accelerators and engines, simulated and fitted.
 
-    python -m helm_efficiency.profiling.simulated.defaults helm_efficiency/catalog/data/default_stacks.json.gz
+    python benchmarks/default_stacks.py helm_efficiency/catalog/data/default_stacks.json.gz
 
 It takes some minutes and needs no accelerator. Models are those of the architecture catalog and those whose configs
 AIConfigurator brings, once for each set of layers.
 """
 
+import gzip
 import logging
 import re
 import sys
@@ -17,6 +18,9 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+import msgspec
+from _simulated_coefficients import MAX_OUTPUT_TOKENS, simulated_coefficients
+
 from helm_efficiency.catalog.accelerators import load_accelerators
 from helm_efficiency.catalog.architectures import load_architectures
 from helm_efficiency.catalog.default_stacks import (
@@ -24,7 +28,6 @@ from helm_efficiency.catalog.default_stacks import (
     SimulatedName,
     SimulatedStack,
     SimulatedTable,
-    write_table,
 )
 from helm_efficiency.core.transfer.architecture import Architecture, have_same_layers
 from helm_efficiency.errors import InputError, ProfilingError
@@ -39,7 +42,6 @@ from helm_efficiency.profiling.simulated.aiconfigurator import (
     packaged_configs,
     simulate,
 )
-from helm_efficiency.profiling.simulated.coefficients import MAX_OUTPUT_TOKENS, simulated_coefficients
 from helm_efficiency.profiling.simulated.configs import (
     SimulatedModel,
     made_up_model,
@@ -220,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the table and write it to the file named in the arguments."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     (path,) = sys.argv[1:] if arguments is None else arguments
-    write_file(Path(path), write_table(make_table(candidates())))
+    table = msgspec.json.encode(make_table(candidates()))
+    write_file(Path(path), gzip.compress(table, compresslevel=9, mtime=0))
 
 
 if __name__ == "__main__":

@@ -141,13 +141,13 @@ def helm_run(*arguments: str | Path) -> list[str | Path]:
 
 def times(ratio: float) -> str:
     """A ratio as the page shows it: two significant digits."""
-    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×"
+    return f"{ratio:,.0f}×" if ratio >= 100 else f"{ratio:.2g}×"
 
 
 def percent(fraction: float, digits: int = 2) -> str:
     """A fraction as the page shows it, in significant digits."""
     text = f"{100 * fraction:.{digits}g}"
-    return f"{float(text):g} %"
+    return f"{float(text):g}%"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

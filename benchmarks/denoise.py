@@ -112,7 +112,7 @@ def measure(options: Options) -> Results:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table of docs/denoising.md."""
+    """Return the table of benchmarks/results/denoise.md."""
     lines = []
     for row in rows:
         errors = [f"{row[f'{name}_bias']:+.1%} / {row[f'{name}_rmse']:.1%}" for name in ESTIMATORS]
@@ -124,29 +124,27 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def section(results: Results) -> str:
-    """What the page says: over the three coefficients, root mean squares by kind of contention and share."""
+    """Return what the page says: over the three coefficients, by kind of contention and share of requests."""
     rows = results["rows"]
     lines = []
-    for kind, share in dict.fromkeys((row["kind"], row["contended_share"]) for row in rows):
-        group = [row for row in rows if (row["kind"], row["contended_share"]) == (kind, share)]
-        error = {name: _over(group, name) for name in ESTIMATORS}
-        ratios = [times(error[name] / error["ours"]) for name in ESTIMATORS[1:]]
-        lines.append([kind, f"{share:.0%}", *ratios, percent(error["ours"]), percent(_coverage(group))])
-    header = [
-        "contention",
-        "share of requests",
-        "the minimum's error ÷ ours",
-        "the mean's ÷ ours",
-        "our error",
-        "coverage",
-    ]
-    total = {name: _over(rows, name) for name in ESTIMATORS}
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        groups = [[r for r in rows if (r["kind"], r["contended_share"]) == (kind, share)] for share in SHARES]
+        lines.append([kind, *(_cell(group) for group in groups if group)])
+    total = {name: percent(_over(rows, name)) for name in ESTIMATORS}
     return (
-        f"{results['repeats']} synthetic services a row, {results['num_trials']} trials of each pair of lengths. Over "
-        f"all rows the root mean square error of a coefficient is {percent(total['ours'])}, of the minimum over trials "
-        f"{percent(total['minimum'])}, of the mean {percent(total['mean'])}; nominal 90 % intervals hold the truth in "
-        f"{percent(_coverage(rows))}. Each coefficient by itself: [denoising](denoising.md).\n\n" + table(header, lines)
+        f"{results['repeats']} synthetic services a cell, {results['num_trials']} trials of each pair of lengths. The "
+        f"root mean square error of a coefficient is {total['ours']} in all, of the minimum over trials "
+        f"{total['minimum']}, of the mean {total['mean']}; nominal 90 % intervals hold the truth in "
+        f"{percent(_coverage(rows))}. Each cell: the minimum's error ÷ ours, the mean's ÷ ours, our error, coverage. "
+        "By coefficient: [results/denoise.md](../benchmarks/results/denoise.md).\n\n"
+        + table(["contention", *(f"of {share:.0%} of the requests" for share in SHARES)], lines)
     )
+
+
+def _cell(group: list[dict[str, Any]]) -> str:
+    error = {name: _over(group, name) for name in ESTIMATORS}
+    ratios = [times(error[name] / error["ours"]) for name in ESTIMATORS[1:]]
+    return ", ".join([*ratios, percent(error["ours"]), percent(_coverage(group))])
 
 
 def _over(rows: list[dict[str, Any]], estimator: str) -> float:

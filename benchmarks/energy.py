@@ -68,7 +68,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         [
             row["model"],
             str(row["num_rows"]),
-            f"{100 * row['bias_fraction']:+.0f} %",
+            f"{100 * row['bias_fraction']:+.0f}%",
             percent(row["error_fraction"]),
             f"{row['num_covered']} of {row['num_rows']}",
         ]

@@ -159,15 +159,14 @@ def section(results: Results) -> str:
         "peak of a process",
     ]
     sizes = [
-        [f"{m['requests']:,} requests in runs of {m['requests_per_run']:,}", f"{m['peak_mb']:.0f} MB"]
+        f"{m['peak_mb']:.0f} MB for {m['requests']:,} requests in runs of {m['requests_per_run']:,}"
         for m in results["memory"]
     ]
     return (
         f"{decode['requests']:,} requests, {results['archive_bytes'] / 1e6:,.0f} MB of JSON, on {results['jobs']} "
         f"process(es), starting them included; HELM's row is {helm['requests']:,} requests of a smaller scenario.\n\n"
         + table(header, rows)
-        + "\n\nMemory of the largest process, for `rescore`:\n\n"
-        + table(["archive", "peak"], sizes)
+        + f"\n\nThe largest process of `rescore` takes {', '.join(sizes)}."
     )
 
 

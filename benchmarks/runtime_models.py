@@ -9,7 +9,7 @@ left out in turn; five prompt lengths known; the longest 45 % left out.
 from pathlib import Path
 from typing import Any
 
-from _harness import Benchmark, Options, Results, main, percent, table, times
+from _harness import Benchmark, Options, Results, main, table, times
 
 from helm_efficiency.core.fitting.validation import validate
 from helm_efficiency.core.measurement import Profile
@@ -51,15 +51,12 @@ def section(results: Results) -> str:
     for accelerator, protocol in dict.fromkeys(key[:2] for key in means):
         ours, helm = (means[accelerator, protocol, rule] for rule in RULES)
         ratios = [times(helm[name] / ours[name]) for name in ERRORS]
-        errors = [f"{percent(ours[name])} / {percent(helm[name])}" for name in ERRORS]
-        coverage = f"{percent(ours['coverage_fraction'])} / {percent(helm['coverage_fraction'])}"
-        lines.append([accelerator.upper(), LABELS[protocol], *ratios, *errors, coverage, str(ours["num_requests"])])
-    header = ["log", "held out", "HELM's error ÷ ours, end to end", "one token", "errors end to end"]
+        lines.append([accelerator.upper(), LABELS[protocol], *ratios, str(ours["num_requests"])])
+    header = ["log", "held out", "HELM's error ÷ ours, end to end", "one token", "requests held out"]
     return (
-        "Mean absolute errors over held-out requests and then over models, ours / HELM's rule between the same knots; "
-        "coverage is of the nominal 90 % interval. The model's constants were set while looking at these logs: see "
-        "[runtime models](runtime-models.md).\n\n"
-        + table([*header, "one token", "coverage", "requests held out"], lines)
+        "Mean absolute errors over held-out requests and then over models; the errors themselves and the coverage of "
+        "intervals: [trust](trust.md#a-measured-model-at-other-lengths). Constants were set while looking at these "
+        "logs.\n\n" + table(header, lines)
     )
 
 

@@ -317,13 +317,13 @@ def section(results: Results) -> str:
 HEADER = (
     "Measured closed loops of 1 to {most} clients on {num} configurations (those of AIConfigurator's wheel), predicted "
     "from its kernel timings with nothing fitted, and with one factor a configuration learnt from its lowest load "
-    "alone. Errors are mean / median of |predicted ÷ measured - 1|. Test models (Llama 3.1, Qwen3-32B, gpt-oss) had no "
+    "alone. Errors are mean (median) of |predicted ÷ measured - 1|. Test models (Llama 3.1, Qwen3-32B, gpt-oss) had no "
     "part in any constant."
 )
 
 
 def _cells(row: Results) -> list[str]:
-    return [f"{percent(row[name]['mean'])} / {percent(row[name]['median'])}" for name in FIGURES]
+    return [f"{percent(row[name]['mean'])} ({percent(row[name]['median'])})" for name in FIGURES]
 
 
 def _coverage(row: Results) -> Sequence[str]:

@@ -4,7 +4,7 @@
 
 For each accelerator of the paper's logs, each model left out and predicted from the others, beside two simpler ways:
 the priors alone, without any profile, and the nearest other model's times in proportion to the weights on an
-accelerator. Then, without YaLM (its profile is an artefact, see docs/transfer.md): the same with one cell of the
+accelerator. Then, without YaLM (its profile is an artefact, see docs/trust.md): the same with one cell of the
 model's own; from random sets of one to four other models; without any model of its parallel degree, and with one. Then
 Splitwise's profiles, each left out in turn. Errors are means of |predicted / measured - 1| over all cells, then over
 models.
@@ -173,7 +173,7 @@ def section(results: Results) -> str:
     return (
         f"{text}\n\nSplitwise's {len(splitwise_rows)} profiles of another engine, each left out: {percent(lowest)} to "
         f"{percent(highest)} off, {percent(mean_of(splitwise_rows, 'covered_fraction'))} of the cells inside the "
-        "interval. With fewer models, or one cell of the model itself: [transfer](transfer.md)."
+        "interval. With fewer models, or one cell of the model itself: [trust](trust.md#a-model-that-was-not-measured)."
     )
 
 

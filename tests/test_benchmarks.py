@@ -22,9 +22,8 @@ def test_the_page_is_what_the_raw_results_give() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.page(DOCUMENTS)
 
 
-def test_so_is_the_table_of_the_denoising_page() -> None:
-    text = page.DENOISING_PAGE.read_text(encoding="utf-8")
-    assert text == page.denoising_page(text, DOCUMENTS["denoise"]["results"])
+def test_table_of_denoised_coefficients_is_current() -> None:
+    assert page.DENOISING_PAGE.read_text(encoding="utf-8") == page.denoising_page(DOCUMENTS["denoise"]["results"])
 
 
 def test_raw_results_name_no_machine_and_no_path() -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import _harness
-import cost_per_correct
 import pytest
-import roofline
 from helpers import pages
 
 PAGE = pages.ROOT / "docs" / "trust.md"
@@ -207,5 +205,3 @@ def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
 def test_figures_of_benchmarks() -> None:
     require_rows(less_rows())
     require_rows(denoising_rows())
-    require_rows([cost_per_correct.markdown(results("cost_per_correct")["rows"])])
-    require_rows([roofline.markdown(results("roofline")["rows"])])

@@ -1,4 +1,4 @@
-"""docs/modules.md: where to look for what, then every module room by room, with the first sentence of its docstring.
+"""docs/modules.md: where to look for what, then every module room by room, with a line from its docstring.
 
 python tests/helpers/module_list.py            # writes the page again
 """
@@ -53,13 +53,16 @@ QUESTIONS = (
 """What somebody new asks, with the module, function or class to open."""
 HEAD = """# Where to look
 
-Written by `tests/helpers/module_list.py` from the modules' docstrings. A room imports only rooms that come before it on
-this page; import-linter holds that ([design](design.md#the-floors)). To read another harness nothing here needs to be
-touched: [an adapter](adapters.md) is a function in a package of its own.
+Written by `tests/helpers/module_list.py` from the modules' docstrings. A room imports only from rooms above it
+([design](design.md#rooms)).
 
 | question | open |
 |---|---|
 """
+MAX_LINE_WORDS = 8
+"""A line of more words is cut where a clause ends, so that the page can be read in one go."""
+CLAUSE_END = re.compile(r"[:;] | \(|, (?!\w+(?: \w+)?(?:,| and| or) )")
+"""Where a long line is cut: at a comma too, but not in a list of words."""
 
 
 def purpose(module: Path) -> str:
@@ -67,6 +70,15 @@ def purpose(module: Path) -> str:
     text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     first = " ".join(text.split("\n\n")[0].split())
     return re.split(r"(?<=\.) (?=[A-Z`])", first)[0].rstrip(".:")
+
+
+def line(module: Path) -> str:
+    """Return a module's purpose in one short line."""
+    text = purpose(module)
+    if len(text.split()) <= MAX_LINE_WORDS:
+        return text
+    heads = [text[: end.start()] for end in CLAUSE_END.finditer(text)]
+    return next((head for head in heads if " " in head and head.count("`") % 2 == 0), text)
 
 
 def file_of(name: str) -> Path:
@@ -96,14 +108,25 @@ def rooms() -> dict[str, list[Path]]:
     return found
 
 
+def is_command(module: Path) -> bool:
+    """Return whether a module is one command, whose help says more than a line here."""
+    return purpose(module).startswith((f"{module.stem.rstrip('_')}: ", "The command that"))
+
+
 def page() -> str:
     """Return the text of the whole page."""
     parts = [HEAD + "\n".join(f"| {question} | {', '.join(map(_link, names))} |" for question, *names in QUESTIONS)]
     for room, files in rooms().items():
         about = purpose(PACKAGE.joinpath(*room.split("."), "__init__.py")) if room else "Modules beside the rooms"
-        rows = "\n".join(f"| `{file.stem}` | {purpose(file)} |" for file in files)
-        parts.append(f"## {room or 'helm_efficiency'}\n\n{about}.\n\n| module | purpose |\n|---|---|\n{rows}")
+        lines = [f"- `{file.stem}`: {line(file)}" for file in files if not _is_left_out(file)]
+        if commands := [f"`{file.stem}`" for file in files if is_command(file)]:
+            lines.insert(0, f"- one module for each command: {', '.join(commands)}")
+        parts.append(f"## {room or 'helm_efficiency'}\n\n{about}.\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _is_left_out(module: Path) -> bool:
+    return module.stem.startswith("_") or is_command(module)
 
 
 def _link(name: str) -> str:

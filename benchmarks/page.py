@@ -48,8 +48,8 @@ DENOISING = """# Denoising, by kind of contention, share of requests and coeffic
 
 Bias and root mean square error (RMSE) are fractions of the true coefficient. *As close* is the share of services in
 which the minimum or the mean over trials is as close to the truth as our interval is wide. `drift`: a queue, and a
-service that becomes 20 % faster half-way; the truth is the service as it is last. `context`: a queue, and decode steps of
-30 ms and 0.01 ms more for each token that they look back on; decode is that after 512 tokens.
+service that becomes 20 % faster half-way; the truth is the service as it is last. `context`: a queue, and decode steps
+of 30 ms and 0.01 ms more for each token that they look back on; decode is that after 512 tokens.
 
 """
 

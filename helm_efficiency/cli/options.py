@@ -31,7 +31,7 @@ PricesOption = Annotated[
     Path | None,
     typer.Option(
         "--prices",
-        help="Your own accelerators and prices, YAML or CSV; see docs/accelerator-prices.md.",
+        help="Your own accelerators and prices, YAML or CSV; see docs/costs.md.",
         envvar="HELM_EFFICIENCY_PRICES",
     ),
 ]
@@ -39,7 +39,7 @@ ApiPricesOption = Annotated[
     Path | None,
     typer.Option(
         "--api-prices",
-        help="Your own API prices, CSV; see docs/accelerator-prices.md.",
+        help="Your own API prices, CSV; see docs/costs.md.",
         envvar="HELM_EFFICIENCY_API_PRICES",
     ),
 ]

@@ -2,7 +2,7 @@
 
 INSTEAD = (
     "in model_deployments.yaml, class_name helm_efficiency.helm_plugin.completions_client.CompletionsClient with "
-    "base_url and served_model, or helm.clients.vllm_client.VLLMChatClient for chat; see docs/engines.md"
+    "base_url and served_model, or helm.clients.vllm_client.VLLMChatClient for chat; see docs/profiling.md"
 )
 
 

@@ -24,7 +24,7 @@ def test_strongest_evidence_comes_first() -> None:
 
 
 def test_reports_and_docs_explain_every_tier() -> None:
-    page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "runtime-models.md").read_text(encoding="utf-8")
     rows = [f"| `{tier}` | {tier.meaning} |" for tier in Tier]
     assert "\n".join(rows) in page
     assert dict(METHOD)["Evidence"] == " ".join(f"{tier}: {tier.meaning}." for tier in Tier)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.odd_places import copy_to_change
 
-SMALL_RUNS = {"harnesses", "rescoring"}
+SMALL_RUNS = {"harnesses"}
 """Pages whose reader has the three small runs; all others have the fifteen of Llama 3."""
 CONFIG = """{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64,
 "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000}"""

@@ -53,10 +53,20 @@ def test_no_command_is_left_untested(page: Path) -> None:
     assert pages.unfenced_commands(page) == []
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        assert "://" in target or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            name, _, anchor = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.exists(), target
+            assert not anchor or anchor in _anchors(path), target
 
 
 def test_every_command_stands_in_the_readme_is_run_and_has_an_example() -> None:
@@ -94,7 +104,7 @@ def test_the_list_of_modules_is_current() -> None:
 
 
 def test_versions_of_formats() -> None:
-    text = (pages.ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    text = (pages.ROOT / "docs" / "store.md").read_text(encoding="utf-8")
     assert f"| schema {store.SCHEMA_VERSION};" in text
     assert f"`format_version` {coefficient_files.FORMAT_VERSION} |" in text
     assert f"`helm_efficiency_schema_version` {table.SCHEMA_VERSION}," in text
@@ -106,7 +116,6 @@ def test_counts_of_the_catalog() -> None:
     num_architectures = len(load_architectures().entries)
     accelerators = {accelerator.key: accelerator for accelerator in load_accelerators().values()}
     num_priced = sum(bool(accelerator.prices) for accelerator in accelerators.values())
-    assert f"sizes of {num_architectures} architectures" in (pages.ROOT / "docs" / "transfer.md").read_text("utf-8")
-    prices = (pages.ROOT / "docs" / "accelerator-prices.md").read_text("utf-8")
-    assert f"knows {len(accelerators)} accelerators, {num_priced} of them with dated prices" in prices
-    assert f"sizes of {num_architectures} architectures" in prices.replace("\n", " ")
+    models, costs = ((pages.ROOT / "docs" / name).read_text("utf-8") for name in ("runtime-models.md", "costs.md"))
+    assert all(f"sizes of {num_architectures} architectures" in text for text in (models, costs))
+    assert f"knows {len(accelerators)} accelerators, {num_priced} of them with dated prices" in costs

@@ -23,10 +23,10 @@ NO_KNOWN = {"win_rate", "provider_factor", *(name for name in ESTIMATED if name.
 
 
 def documented(heading: str) -> dict[str, list[str]]:
-    """The cells of each row of the table below a heading, by the first."""
+    """Return the cells of each row of the table below a heading, by each name in the first cell."""
     section = TEXT.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
-    return {name: rest.split(" | ") for name, rest in rows}
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*) \|$", section, re.MULTILINE)
+    return {name: rest.split(" | ") for names, rest in rows for name in re.findall(r"\w+", names)}
 
 
 def expanded(rows: dict[str, list[str]], letter: str, names: tuple[str, ...]) -> dict[str, list[str]]:
@@ -81,4 +81,7 @@ def test_written_tables_and_the_leaderboard(scored: Path) -> None:
     rows -= {f"{name}_known" for name in NO_KNOWN}
     rows -= {f"{name}{end}" for name in set(ESTIMATED) - set(FRONTS) for end in ("_front", "_front_probability")}
     require_same(rows, set(header))
-    assert all(f"`{name}`" in TEXT.partition("## Leaderboard")[2].partition("| column")[0] for name in ESTIMATED)
+    named = set(
+        re.findall(r"`(\w+)`", TEXT.partition("stands for each *C*, each `D_per_correct`")[2].partition("\nCosts")[0])
+    )
+    assert named | set(RUN_COSTS) | {f"{name}_per_correct" for name in PER_CORRECT} == set(ESTIMATED)

@@ -40,9 +40,9 @@ HEADINGS = {
 BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in HEADINGS.values()}
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench` from the raw results in [benchmarks/results](../benchmarks/results); `python benchmarks/run_all.py
---write-only` writes this page again. Each benchmark runs beside its peer, and ratios come first: they move less between
-machines than seconds do.
+Made by `make bench` from the raw results in [benchmarks/results](../benchmarks/results), which also say how busy the
+machine was; `python benchmarks/run_all.py --write-only` writes this page again. Each benchmark runs beside its peer, and
+ratios come first: they move less between machines than seconds do.
 """
 DENOISING = """# Denoising, by kind of contention, share of requests and coefficient
 
@@ -82,10 +82,9 @@ def machines(documents: dict[str, dict[str, Any]]) -> str:
 
 
 def provenance(file: str, document: dict[str, Any]) -> str:
-    """Return a line on when a benchmark was run, on which commit and how busy a machine, and how long it took."""
+    """Return a line on the date and the commit of a benchmark."""
     quick = " (quick: of little worth)" if document["quick"] else ""
-    load, took = document["machine"]["load_before"], f"{document['seconds']:.0f} s"
-    return f"Made by `{file}`{quick}, {document['date']}, `{document['commit']}`, load before {load}, took {took}."
+    return f"Made by `{file}`{quick}, {document['date']}, `{document['commit']}`."
 
 
 def denoising_page(results: dict[str, Any]) -> str:

@@ -61,8 +61,8 @@ Written by `tests/helpers/module_list.py` from the modules' docstrings. A room i
 """
 MAX_LINE_WORDS = 8
 """A line of more words is cut where a clause ends, so that the page can be read in one go."""
-CLAUSE_END = re.compile(r"[:;] | \(|, (?!\w+(?: \w+)?(?:,| and| or) )")
-"""Where a long line is cut: at a comma too, but not in a list of words."""
+CLAUSE_ENDS = ((2, r"[:;] | \(|, (?!\w+(?: \w+)?(?:,| and| or) )"), (5, r" (?:so )?(?:that|which) "))
+"""Where a long line is cut, and the fewest words that are left: at a comma too, but not in a list of words."""
 
 
 def purpose(module: Path) -> str:
@@ -77,8 +77,8 @@ def line(module: Path) -> str:
     text = purpose(module)
     if len(text.split()) <= MAX_LINE_WORDS:
         return text
-    heads = [text[: end.start()] for end in CLAUSE_END.finditer(text)]
-    return next((head for head in heads if " " in head and head.count("`") % 2 == 0), text)
+    cuts = ((least, text[: end.start()]) for least, ends in CLAUSE_ENDS for end in re.finditer(ends, text))
+    return next((head for least, head in cuts if len(head.split()) >= least and head.count("`") % 2 == 0), text)
 
 
 def file_of(name: str) -> Path:
@@ -108,25 +108,17 @@ def rooms() -> dict[str, list[Path]]:
     return found
 
 
-def is_command(module: Path) -> bool:
-    """Return whether a module is one command, whose help says more than a line here."""
-    return purpose(module).startswith((f"{module.stem.rstrip('_')}: ", "The command that"))
-
-
 def page() -> str:
     """Return the text of the whole page."""
     parts = [HEAD + "\n".join(f"| {question} | {', '.join(map(_link, names))} |" for question, *names in QUESTIONS)]
     for room, files in rooms().items():
         about = purpose(PACKAGE.joinpath(*room.split("."), "__init__.py")) if room else "Modules beside the rooms"
-        lines = [f"- `{file.stem}`: {line(file)}" for file in files if not _is_left_out(file)]
-        if commands := [f"`{file.stem}`" for file in files if is_command(file)]:
-            lines.insert(0, f"- one module for each command: {', '.join(commands)}")
+        public = [file for file in files if not file.stem.startswith("_")]
+        lines = [f"- `{file.stem}`: {line(file)}" for file in public]
+        if room == "cli":  # --help says more of a command than a line here
+            lines = [f"One module a command, and helpers: {', '.join(f'`{file.stem}`' for file in public)}."]
         parts.append(f"## {room or 'helm_efficiency'}\n\n{about}.\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
-
-
-def _is_left_out(module: Path) -> bool:
-    return module.stem.startswith("_") or is_command(module)
 
 
 def _link(name: str) -> str:

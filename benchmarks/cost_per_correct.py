@@ -59,7 +59,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def section(results: Results) -> str:
     """What the page says."""
     return (
-        "How often the nominal 90 % interval of the cost of a correct answer holds the truth, of "
+        "How often the nominal 90% interval of the cost of a correct answer holds the truth, of "
         f"{results['data_sets']:,} simulated data sets a case; the lower and the higher of two cases (wrong answers "
         f"2.2 times as dear as right ones, or the other way round).\n\n{markdown(results['rows'])}"
     )

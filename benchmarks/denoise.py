@@ -134,7 +134,7 @@ def section(results: Results) -> str:
     return (
         f"{results['repeats']} synthetic services a cell, {results['num_trials']} trials of each pair of lengths. The "
         f"root mean square error of a coefficient is {total['ours']} in all, of the minimum over trials "
-        f"{total['minimum']}, of the mean {total['mean']}; nominal 90 % intervals hold the truth in "
+        f"{total['minimum']}, of the mean {total['mean']}; nominal 90% intervals hold the truth in "
         f"{percent(_coverage(rows))}. Each cell: the minimum's error ÷ ours, the mean's ÷ ours, our error, coverage. "
         "By coefficient: [results/denoise.md](../benchmarks/results/denoise.md).\n\n"
         + table(["contention", *(f"of {share:.0%} of the requests" for share in SHARES)], lines)

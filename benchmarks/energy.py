@@ -87,7 +87,7 @@ def section(results: Results) -> str:
     return (
         "Joules an output token on a loaded H100 with vLLM, at running batches of "
         f"{made['min_batch']:.0f} to {made['max_batch']:.0f}, against ML.ENERGY v3: each model is predicted from the "
-        f"others, with the interval that their errors give. Mean error {mean}, median {median}; the nominal 90 % "
+        f"others, with the interval that their errors give. Mean error {mean}, median {median}; the nominal 90% "
         f"interval holds {covered} of {total} rows ({percent(covered / total)}), and {by_model} where each model "
         f"counts the same.\n\n{markdown(results['rows'])}"
     )

@@ -40,15 +40,15 @@ HEADINGS = {
 BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in HEADINGS.values()}
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench` from the raw results in [benchmarks/results](../benchmarks/results), which also say how busy the
-machine was; `python benchmarks/run_all.py --write-only` writes this page again. Each benchmark runs beside its peer, and
-ratios come first: they move less between machines than seconds do.
+Made by `make bench`. The raw results in [benchmarks/results](../benchmarks/results) also say how busy the machine was;
+`python benchmarks/run_all.py --write-only` writes this page again. Each benchmark runs beside its peer; ratios move less
+between machines than seconds do.
 """
 DENOISING = """# Denoising, by kind of contention, share of requests and coefficient
 
 Bias and root mean square error (RMSE) are fractions of the true coefficient. *As close* is the share of services in
 which the minimum or the mean over trials is as close to the truth as our interval is wide. `drift`: a queue, and a
-service that becomes 20 % faster half-way; the truth is the service as it is last. `context`: a queue, and decode steps
+service that becomes 20% faster half-way; the truth is the service as it is last. `context`: a queue, and decode steps
 of 30 ms and 0.01 ms more for each token that they look back on; decode is that after 512 tokens.
 
 """

@@ -56,7 +56,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         [
             row["deployment"].removeprefix("splitwise/"),
-            f"{row['accelerator']} × {row['num_accelerators']}",
+            f"{row['num_accelerators']}×{row['accelerator']}",
             f"{100 * row['bias_fraction']:+.0f}%",
             f"{row['num_covered']} of {row['num_cells']}",
             f"±{percent(row['half_width_fraction'])}",

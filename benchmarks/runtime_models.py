@@ -3,7 +3,7 @@
     python benchmarks/runtime_models.py
 
 The three protocols of `helm_efficiency.core.fitting.validation`, as `validate` prints them: each interior prompt length
-left out in turn; five prompt lengths known; the longest 45 % left out.
+left out in turn; five prompt lengths known; the longest 45% left out.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ RULES = {"auto": "ours", "helm": "HELM's rule"}
 LABELS = {
     "leave-one-knot-out": "a prompt length left out",
     "few-knots": "five prompt lengths known",
-    "extrapolation": "longest 45 % left out",
+    "extrapolation": "longest 45% left out",
 }
 ERRORS = ("end_to_end_error_fraction", "one_token_error_fraction")
 

@@ -300,7 +300,7 @@ def section(results: Results) -> str:
         [
             HEADER.format(most=MOST_CLIENTS, num=found["num_configurations"]),
             table(["coefficients", "rows", "number", "time of a token", "tokens/s", "first token"], errors),
-            "One bias and one width learnt from all other groups, and how often the nominal 90 % interval holds:",
+            "One bias and one width learnt from all other groups, and how often the nominal 90% interval holds:",
             table(
                 ["left out", "time of a token", "tokens/s", "first token", *(f"held: {name}" for name in FIGURES)],
                 left_out,

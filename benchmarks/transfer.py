@@ -166,7 +166,7 @@ def section(results: Results) -> str:
         "Each model left out and predicted from the others on its stack. The priors alone know the accelerator's "
         "datasheet and no profile (they were stated looking at these logs); the nearest model's times are scaled by "
         "the weights that an accelerator holds. Means over the models but YaLM, whose profile is an artefact.\n\n"
-        + table([*header, "priors", "nearest", "90 % interval holds", "half-width"], lines)
+        + table([*header, "priors", "nearest", "90% interval holds", "half-width"], lines)
     )
     splitwise_rows = results["splitwise"]
     lowest, highest = (choose(row["error_fraction"] for row in splitwise_rows) for choose in (min, max))

@@ -21,7 +21,7 @@ class Tier(StrEnum):
 
 _MEANINGS = {
     Tier.measured: "this model was profiled on this stack",
-    Tier.shared: "a model with the same layers was profiled on this stack; vocabularies may differ by 5 %",
+    Tier.shared: "a model with the same layers was profiled on this stack; vocabularies may differ by 5%",
     Tier.simulated: "AIConfigurator summed kernel times that others measured on this hardware and engine",
     Tier.transferred: "predicted from the architecture by a model calibrated on this stack's profiles",
     Tier.roofline: "predicted from the architecture and the accelerator's datasheet, without any profile of this stack",

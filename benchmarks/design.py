@@ -95,9 +95,8 @@ def section(results: Results) -> str:
     ]
     header = ["starting from", "wanted error", "the authors' time ÷ ours", "share of it", "cells", "own estimate"]
     return (
-        "Profiling replayed on the paper's A100 logs: cells are chosen one after another until the wanted error is "
-        "reached by the design's own estimate; the share is of the seconds that the authors' whole grid took.\n\n"
-        + table([*header, "true error"], lines)
+        "Profiling replayed on the paper's A100 logs, until the design's own estimate reaches the wanted error; the "
+        "share is of the seconds that the authors' grid took.\n\n" + table([*header, "true error"], lines)
     )
 
 

@@ -62,8 +62,8 @@ def section(results: Results) -> str:
     rates = {name: found["requests"] / min(found["cpu_s"]) for name, found in results.items()}
     rows = [[name, times(rate / rates[HELM]), f"{rate:,.0f}"] for name, rate in rates.items()]
     return (
-        "Requests predicted with intervals, on one core, whole columns at a time; HELM's function is called once a "
-        "request, as HELM does, and gives no interval. Under `paper-2022` both read one table and agree. Best of "
+        "Requests predicted on one core. We give intervals and take whole columns; HELM's function gives none and is "
+        "called once a request, as HELM does. Under `paper-2022` both read one table and agree. Best of "
         f"{len(results['auto']['cpu_s'])} rounds.\n\n" + table(["rule", "times HELM's rate", "requests a second"], rows)
     )
 

@@ -309,7 +309,7 @@ def section(results: Results) -> str:
             table(["load", "requests/s", "time of a token", "first token", "its 95th percentile"], ratios),
             f"Scoring {fast['num_requests']:,} requests at load as well as alone takes {times(whole)} the CPU time of "
             f"scoring them alone in one run. In runs of 1,000 it takes {runs['at_load']:.1f} µs a request instead of "
-            f"{runs['alone']:.1f}, of the tens that `rescore` takes: a load is solved once for each run and stack.",
+            f"{runs['alone']:.1f}.",
         ]
     )
 

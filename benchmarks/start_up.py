@@ -47,8 +47,8 @@ def section(results: Results) -> str:
         for name, values in results.items()
     ]
     return (
-        f"`{PEER}` takes {times(cpu_s[PEER] / cpu_s[OURS])} the CPU time of `{OURS}`, whose commands import what they "
-        f"need when they are called. Medians of {len(results[OURS]['cpu_s'])} rounds.\n\n"
+        f"`{PEER}` takes {times(cpu_s[PEER] / cpu_s[OURS])} the CPU time of `{OURS}`. "
+        f"Medians of {len(results[OURS]['cpu_s'])} rounds.\n\n"
         + table(["command", f"of `{PEER}`", "CPU time", "peak memory"], rows)
     )
 

@@ -163,17 +163,16 @@ def section(results: Results) -> str:
         )
     header = ["log", "priors' error ÷ ours", "nearest model's ÷ ours", "error end to end", "one token"]
     text = (
-        "Each model left out and predicted from the others on its stack. The priors alone know the accelerator's "
-        "datasheet and no profile (they were stated looking at these logs); the nearest model's times are scaled by "
-        "the weights that an accelerator holds. Means over the models but YaLM, whose profile is an artefact.\n\n"
-        + table([*header, "priors", "nearest", "90% interval holds", "half-width"], lines)
+        "Each model but YaLM left out and predicted from the others on its stack. The priors know the datasheet and no "
+        "profile (they were stated looking at these logs); the nearest model's times are scaled by the weights that an "
+        "accelerator holds.\n\n" + table([*header, "priors", "nearest", "90% interval holds", "half-width"], lines)
     )
     splitwise_rows = results["splitwise"]
     lowest, highest = (choose(row["error_fraction"] for row in splitwise_rows) for choose in (min, max))
     return (
         f"{text}\n\nSplitwise's {len(splitwise_rows)} profiles of another engine, each left out: {percent(lowest)} to "
         f"{percent(highest)} off, {percent(mean_of(splitwise_rows, 'covered_fraction'))} of the cells inside the "
-        "interval. With fewer models, or one cell of the model itself: [trust](trust.md#a-model-that-was-not-measured)."
+        "interval."
     )
 
 

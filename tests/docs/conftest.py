@@ -1,4 +1,4 @@
-"""Where the reader of a page stands."""
+"""The folder in which the reader of a page works."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +16,7 @@ CONFIG = """{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_
 
 @pytest.fixture
 def reader(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
-    """Goes where the reader of a page stands: a folder with real logs and runs, and a model of one's own."""
+    """Return a function that moves to a folder with real logs and runs, and a model of the reader's own."""
 
     def go(page: Path) -> Path:
         monkeypatch.chdir(tmp_path)

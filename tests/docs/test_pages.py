@@ -69,7 +69,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor or anchor in _anchors(path), target
 
 
-def test_every_command_stands_in_the_readme_is_run_and_has_an_example() -> None:
+def test_every_command_is_documented_and_run() -> None:
     text = README.read_text(encoding="utf-8")
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
@@ -98,7 +98,7 @@ def test_the_page_works(page: Path, reader: Callable[[Path], Path]) -> None:
 
 
 def test_the_list_of_modules_is_current() -> None:
-    stale = "docs/modules.md is not what the docstrings say; write it anew: python tests/helpers/module_list.py"
+    stale = "docs/modules.md is not what the docstrings say; write it again: python tests/helpers/module_list.py"
     assert module_list.PAGE.read_text(encoding="utf-8") == module_list.page(), stale
     assert all(module_list.purpose(file) for files in module_list.rooms().values() for file in files)
 

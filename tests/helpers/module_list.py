@@ -61,7 +61,10 @@ Written by `tests/helpers/module_list.py` from the modules' docstrings. A room i
 """
 MAX_LINE_WORDS = 8
 """A line of more words is cut where a clause ends, so that the page can be read in one go."""
-CLAUSE_ENDS = ((2, r"[:;] | \(|, (?!\w+(?: \w+)?(?:,| and| or) )"), (5, r" (?:so )?(?:that|which) "))
+CLAUSE_ENDS = (
+    (2, r"[:;] | \(|, (?!\w+(?: \w+)?(?:,| and| or) )"),
+    (5, r",? (?:so )?(?:that|which|if|in addition|instead|with|without|while|from) "),
+)
 """Where a long line is cut, and the fewest words that are left: at a comma too, but not in a list of words."""
 
 

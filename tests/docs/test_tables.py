@@ -82,6 +82,6 @@ def test_written_tables_and_the_leaderboard(scored: Path) -> None:
     rows -= {f"{name}{end}" for name in set(ESTIMATED) - set(FRONTS) for end in ("_front", "_front_probability")}
     require_same(rows, set(header))
     named = set(
-        re.findall(r"`(\w+)`", TEXT.partition("stands for each *C*, each `D_per_correct`")[2].partition("\nCosts")[0])
+        re.findall(r"`(\w+)`", TEXT.partition("stands for each *C*, each `D_per_correct`")[2].partition("Costs are")[0])
     )
     assert named | set(RUN_COSTS) | {f"{name}_per_correct" for name in PER_CORRECT} == set(ESTIMATED)

@@ -81,7 +81,6 @@ def test_written_tables_and_the_leaderboard(scored: Path) -> None:
     rows -= {f"{name}_known" for name in NO_KNOWN}
     rows -= {f"{name}{end}" for name in set(ESTIMATED) - set(FRONTS) for end in ("_front", "_front_probability")}
     require_same(rows, set(header))
-    named = set(
-        re.findall(r"`(\w+)`", TEXT.partition("stands for each *C*, each `D_per_correct`")[2].partition("Costs are")[0])
-    )
+    others = " ".join(TEXT.split()).partition("stands for each *C*, each `D_per_correct`")[2].partition("Costs are")[0]
+    named = set(re.findall(r"`(\w+)`", others))
     assert named | set(RUN_COSTS) | {f"{name}_per_correct" for name in PER_CORRECT} == set(ESTIMATED)

@@ -10,12 +10,11 @@ from functools import cache
 import pyarrow as pa
 
 from helm_efficiency.errors import FileFormatError
-from helm_efficiency.metrics.measures import COSTS, MEASURES, PER_CORRECT, QUANTITIES
+from helm_efficiency.metrics.measures import MEASURES, QUANTITIES
 
-SCHEMA_VERSION = 2
-"""Version of the table format. 1: first version. 2: runs no longer have `total_C`, nor the costs of a correct answer in
-observed and denoised seconds; the intervals of predicted means in runs include the error of the prediction; API costs
-that are bounds have a column of their own."""
+SCHEMA_VERSION = 3
+"""Version of the table format. 1: first version. 2: API costs that are bounds have a column of their own. 3: runs have
+facts and counts only; means and their intervals are in leaderboards."""
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -70,9 +69,6 @@ REQUEST_COLUMNS: dict[str, pa.DataType] = {
     },
 }
 
-RUN_COSTS = tuple(key for key in COSTS if MEASURES[key].source)
-"""Costs that the runs table has means of."""
-
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "harness": _TEXT,
     "suite": _TEXT,
@@ -98,10 +94,6 @@ RUN_COLUMNS: dict[str, pa.DataType] = {
     "num_out_of_domain": _COUNT,
     "prompt_tokens": _COUNT,  # totals over the requests that have them
     "output_tokens": _COUNT,
-    # mean over requests (score: over instances) with its nominal 90 % interval
-    **{f"{prefix}{name}": _REAL for name in (*RUN_COSTS, "score") for prefix in ("mean_", "mean_low_", "mean_high_")},
-    # cost of a correct answer with its 90 % interval, if scores are between 0 and 1; infinite without a right answer
-    **{f"{name}_per_correct{end}": _REAL for name in PER_CORRECT for end in ("", "_low", "_high")},
 }
 
 

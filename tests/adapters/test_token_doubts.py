@@ -113,7 +113,6 @@ def test_doubtful_counts_have_a_bound_and_no_bill(reasoned: Path) -> None:
     assert gpt4o.doubts.isna().all()
     runs = pd.read_parquet(reasoned / "runs.parquet").set_index("deployment")
     assert runs.num_doubtful.to_dict() == {"openai/gpt-5-2025-08-07": 40, "openai/gpt-4o-2024-11-20": 0}
-    assert runs.mean_api_usd.notna().to_dict() == {"openai/gpt-5-2025-08-07": False, "openai/gpt-4o-2024-11-20": True}
 
 
 def test_a_board_marks_bounds_and_makes_no_factor_of_them(reasoned: Path) -> None:

@@ -295,7 +295,7 @@ def test_what_is_no_table_is_said(tmp_path):
         load(folder)
     newer = pq.read_table(folder / "runs.parquet").replace_schema_metadata({"helm_efficiency_schema_version": "9"})
     pq.write_table(newer, folder / "runs.parquet")
-    with pytest.raises(FileFormatError, match="table format 9 is newer than this package's 2"):
+    with pytest.raises(FileFormatError, match="table format 9 is newer than this package's 3"):
         load(folder)
 
 

@@ -52,7 +52,7 @@ def test_such_runs_are_scored(runs: Path, tmp_path: Path) -> None:
     for file in runs.rglob("scenario_state.json"):
         file.unlink()
     assert {outcome.status for outcome in rescore(plan_for(tmp_path / "left"), sources)} == {"scored"}
-    columns = ["num_requests", "num_scored", "prompt_tokens", "output_tokens", "mean_idealized_s", "mean_score"]
+    columns = ["num_requests", "num_scored", "prompt_tokens", "output_tokens", "score_name"]
     whole, left = (pd.read_parquet(tmp_path / name / "runs.parquet")[columns] for name in ("whole", "left"))
     pd.testing.assert_frame_equal(whole, left)
     for file in runs.rglob("stats.json"):

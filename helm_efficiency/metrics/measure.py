@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -39,7 +39,7 @@ class HelmStat:
     end: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Measure:
     """One measure.
 
@@ -73,6 +73,7 @@ class Measure:
     title: str
     name: str
     unit: str = ""
+    _: KW_ONLY
     scale: float = 1.0
     decimals: int | None = None
     higher_is_better: bool | None = False

@@ -6,54 +6,48 @@ requests, TFLOP) exist only in print. This module imports nothing heavy, so that
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measure import EFFICIENCY_GROUP, HelmStat, Measure
 
+_observed = partial(Measure, is_as_observed=True)
+_idealized = partial(Measure, is_on_stack=True, is_cost=True)
+_proportional = partial(_idealized, proportional_to="idealized_s")
+
+
+def _usd_stats(name: str, title: str, description: str) -> tuple[HelmStat, HelmStat]:
+    """Return the stats in dollars: of one request, and of 1,000, because HELM's pages show three decimals."""
+    of_many = HelmStat(
+        *(f"{name}_usd_per_1k_requests", f"{title} ($ per 1000 requests)", description, f"{title} ($/1k requests)"),
+        group=EFFICIENCY_GROUP,
+        factor=1000.0,
+    )
+    return HelmStat(f"{name}_usd", f"{title} ($)", description), of_many
+
+
 _SCORES = (
+    Measure("score", "Score", "score", decimals=3, higher_is_better=True, priority=1, shows_interval=True),
     Measure(
-        key="score",
-        title="Score",
-        name="score",
-        decimals=3,
-        higher_is_better=True,
-        priority=1,
-        shows_interval=True,
-    ),
-    Measure(
-        key="win_rate",
-        title="Win rate",
-        name="mean win rate, a tie counting half",
-        decimals=3,
-        higher_is_better=True,
-        priority=7,
+        *("win_rate", "Win rate", "mean win rate, a tie counting half"), decimals=3, higher_is_better=True, priority=7
     ),
 )
 
 _RUNTIMES = (
-    Measure(
-        key="observed_s",
-        title="Observed",
-        name="observed runtime",
-        unit="s",
+    _observed(
+        *("observed_s", "Observed", "observed runtime", "s"),
         source="record",
-        is_as_observed=True,
         is_cost=True,
         priority=6,
         stats=(
             HelmStat(
-                "inference_runtime",
-                "Observed inference runtime (s)",
-                "Seconds the request took that day.",
-                "Observed inference time (s)",
+                *("inference_runtime", "Observed inference runtime (s)"),
+                *("Seconds the request took that day.", "Observed inference time (s)"),
             ),
         ),
     ),
     Measure(
-        key="denoised_s",
-        title="Denoised",
-        name="denoised runtime",
-        unit="s",
+        *("denoised_s", "Denoised", "denoised runtime", "s"),
         source="denoised.seconds",
         has_interval=True,
         upper_bound="denoised_s_at_most",
@@ -61,67 +55,50 @@ _RUNTIMES = (
         priority=5,
         stats=(
             HelmStat(
-                "inference_denoised_runtime",
-                "Denoised inference runtime (s)",
-                "Seconds the same service would take without contention.",
-                "Denoised inference time (s)",
-                EFFICIENCY_GROUP,
+                *("inference_denoised_runtime", "Denoised inference runtime (s)"),
+                *("Seconds the same service would take without contention.", "Denoised inference time (s)"),
+                group=EFFICIENCY_GROUP,
             ),
         ),
     ),
     Measure(
-        key="denoised_s_at_most",
-        title="Denoised, at most",
-        name="upper bound of the denoised runtime",
-        unit="s",
+        *("denoised_s_at_most", "Denoised, at most", "upper bound of the denoised runtime", "s"),
         source="denoised_s_at_most",
         stats=(
             HelmStat(
-                "inference_denoised_runtime_at_most",
-                "Denoised inference runtime, at most (s)",
+                *("inference_denoised_runtime_at_most", "Denoised inference runtime, at most (s)"),
                 "Seconds the service takes without contention; an upper bound where it was never seen alone.",
             ),
         ),
     ),
-    Measure(
-        key="idealized_s",
-        title="Idealized",
-        name="idealized runtime",
-        unit="s",
+    _idealized(
+        *("idealized_s", "Idealized", "idealized runtime", "s"),
         source="idealized.seconds",
         has_interval=True,
-        is_on_stack=True,
-        is_cost=True,
         per_correct="Time/correct",
         priority=2,
         shows_interval=True,
         stats=(
             HelmStat(
-                "inference_idealized_runtime",
-                "Idealized inference runtime (s)",
+                *("inference_idealized_runtime", "Idealized inference runtime (s)"),
                 "Seconds the model would take alone on the stated hardware and software.",
                 "Idealized inference time (s)",
-                EFFICIENCY_GROUP,
+                group=EFFICIENCY_GROUP,
             ),
             HelmStat(
-                "inference_idealized_runtime_low",
-                "Idealized inference runtime, low (s)",
+                *("inference_idealized_runtime_low", "Idealized inference runtime, low (s)"),
                 "Lower end of the nominal 90 % interval.",
                 end="low",
             ),
             HelmStat(
-                "inference_idealized_runtime_high",
-                "Idealized inference runtime, high (s)",
+                *("inference_idealized_runtime_high", "Idealized inference runtime, high (s)"),
                 "Upper end of the nominal 90 % interval.",
                 end="high",
             ),
         ),
     ),
     Measure(
-        key="provider_factor",
-        title="Provider factor",
-        name="denoised ÷ idealized runtime",
-        unit="×",
+        *("provider_factor", "Provider factor", "denoised ÷ idealized runtime", "×"),
         higher_is_better=None,
         is_on_stack=True,
         priority=8,
@@ -129,236 +106,132 @@ _RUNTIMES = (
 )
 
 _COSTS = (
-    Measure(
-        key="accelerator_s",
-        title="Accelerator time, alone",
-        name="idealized accelerator time",
-        unit="s",
+    _proportional(
+        *("accelerator_s", "Accelerator time, alone", "idealized accelerator time", "s"),
         source="accelerator_s",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="Acc. time/correct",
         stats=(
             HelmStat(
-                "idealized_accelerator_seconds",
-                "Idealized accelerator time (accelerator-s)",
-                "Idealized runtime times accelerators.",
-                "Accelerator-s",
+                *("idealized_accelerator_seconds", "Idealized accelerator time (accelerator-s)"),
+                *("Idealized runtime times accelerators.", "Accelerator-s"),
             ),
         ),
     ),
-    Measure(
-        key="idealized_usd",
-        title="GPU cost, alone",
-        name="idealized cost",
-        unit="$/1k",
+    _proportional(
+        *("idealized_usd", "GPU cost, alone", "idealized cost", "$/1k"),
         scale=1000,
         source="idealized_usd",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="GPU cost/correct",
         priority=1,
         shows_interval=True,
-        stats=(
-            HelmStat("idealized_cost_usd", "Idealized cost ($)", "Accelerator-seconds times the price."),
-            # HELM's pages show three decimals, so the cost of a single request would read 0.
-            HelmStat(
-                "idealized_cost_usd_per_1k_requests",
-                "Idealized cost ($ per 1000 requests)",
-                "Accelerator-seconds times the price.",
-                "Idealized cost ($/1k requests)",
-                EFFICIENCY_GROUP,
-                factor=1000.0,
-            ),
-        ),
+        stats=_usd_stats("idealized_cost", "Idealized cost", "Accelerator-seconds times the price."),
     ),
-    Measure(
-        key="loaded_s",
-        title="At load",
-        name="runtime at load",
-        unit="s",
+    _proportional(
+        *("loaded_s", "At load", "runtime at load", "s"),
         source="loaded_s",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         priority=8,
         stats=(
             HelmStat(
-                "loaded_runtime",
-                "Runtime at load (s)",
-                "Seconds on a busy server that keeps a service level, queueing included.",
-                "At load (s)",
+                *("loaded_runtime", "Runtime at load (s)"),
+                *("Seconds on a busy server that keeps a service level, queueing included.", "At load (s)"),
             ),
         ),
     ),
-    Measure(
-        key="loaded_accelerator_s",
-        title="Accelerator time, at load",
-        name="accelerator time at load",
-        unit="s",
+    _proportional(
+        *("loaded_accelerator_s", "Accelerator time, at load", "accelerator time at load", "s"),
         source="loaded_accelerator_s",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="Acc. time at load/correct",
         stats=(
             HelmStat(
-                "loaded_accelerator_seconds",
-                "Accelerator time at load (accelerator-s)",
+                *("loaded_accelerator_seconds", "Accelerator time at load (accelerator-s)"),
                 "Own prefill and share of the decode steps on a busy server, times accelerators.",
                 "Accelerator-s at load",
             ),
         ),
     ),
-    Measure(
-        key="loaded_usd",
-        title="GPU cost, at load",
-        name="cost at load",
-        unit="$/1k",
+    _proportional(
+        *("loaded_usd", "GPU cost, at load", "cost at load", "$/1k"),
         scale=1000,
         source="loaded_usd",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="GPU cost at load/correct",
         priority=4,
-        stats=(
-            HelmStat("loaded_cost_usd", "Cost at load ($)", "Accelerator-seconds at load times the price."),
-            HelmStat(
-                "loaded_cost_usd_per_1k_requests",
-                "Cost at load ($ per 1000 requests)",
-                "Accelerator-seconds at load times the price.",
-                "Cost at load ($/1k requests)",
-                EFFICIENCY_GROUP,
-                factor=1000.0,
-            ),
-        ),
+        stats=_usd_stats("loaded_cost", "Cost at load", "Accelerator-seconds at load times the price."),
     ),
-    Measure(
-        key="energy_j",
-        title="Energy, alone",
-        name="idealized energy",
-        unit="J",
+    _proportional(
+        *("energy_j", "Energy, alone", "idealized energy", "J"),
         source="energy_j",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="Energy/correct",
         priority=7,
         stats=(
             HelmStat(
-                "idealized_energy_joules",
-                "Idealized energy (J)",
-                "Energy at the wall of the accelerators.",
-                "Energy (J)",
+                *("idealized_energy_joules", "Idealized energy (J)"),
+                *("Energy at the wall of the accelerators.", "Energy (J)"),
             ),
         ),
     ),
-    Measure(
-        key="loaded_energy_j",
-        title="Energy, at load",
-        name="energy at load",
-        unit="J",
+    _proportional(
+        *("loaded_energy_j", "Energy, at load", "energy at load", "J"),
         source="loaded_energy_j",
-        proportional_to="idealized_s",
-        is_on_stack=True,
-        is_cost=True,
         per_correct="Energy at load/correct",
         stats=(
             HelmStat(
-                "loaded_energy_joules",
-                "Energy at load (J)",
+                *("loaded_energy_joules", "Energy at load (J)"),
                 "Energy of the accelerators on a busy server, by published measurements.",
                 "Energy at load (J)",
             ),
         ),
     ),
-    Measure(
-        key="api_usd",
-        title="API cost",
-        name="API cost on the day",
-        unit="$/1k",
+    _observed(
+        *("api_usd", "API cost", "API cost on the day", "$/1k"),
         scale=1000,
         source="api_usd",
         lower_bound="api_usd_at_least",
-        is_as_observed=True,
         is_cost=True,
         per_correct="API cost/correct",
         priority=3,
-        stats=(
-            HelmStat("api_cost_usd", "API cost ($)", "Billed at the price on the day of the request."),
-            HelmStat(
-                "api_cost_usd_per_1k_requests",
-                "API cost ($ per 1000 requests)",
-                "Billed at the price on the day of the request.",
-                "API cost ($/1k requests)",
-                EFFICIENCY_GROUP,
-                factor=1000.0,
-            ),
-        ),
+        stats=_usd_stats("api_cost", "API cost", "Billed at the price on the day of the request."),
     ),
-    Measure(
-        key="api_usd_today",
-        title="API cost today",
-        name="API cost at today's price",
-        unit="$/1k",
+    _observed(
+        *("api_usd_today", "API cost today", "API cost at today's price", "$/1k"),
         scale=1000,
         source="api_usd_today",
-        is_as_observed=True,
         stats=(HelmStat("api_cost_usd_today", "API cost today ($)", "The same tokens at today's price."),),
     ),
-    Measure(
-        key="api_usd_at_least",
-        title="API cost, at least",
-        name="lower bound of the API cost on the day",
-        unit="$/1k",
+    _observed(
+        *("api_usd_at_least", "API cost, at least", "lower bound of the API cost on the day", "$/1k"),
         scale=1000,
         source="api_usd_at_least",
-        is_as_observed=True,
         stats=(
             HelmStat(
-                "api_cost_usd_at_least",
-                "API cost, at least ($)",
+                *("api_cost_usd_at_least", "API cost, at least ($)"),
                 "Billed for the tokens that were counted; a lower bound where some were not.",
             ),
         ),
     ),
 )
 
+_token_count = partial(Measure, higher_is_better=None, source="record")
+_token_stat = partial(HelmStat, group="general_information")
 _TOKENS = (
-    Measure(
-        key="prompt_tokens",
-        title="Prompt tokens",
-        name="prompt tokens",
-        higher_is_better=None,
-        source="record",
-        stats=(HelmStat("num_prompt_tokens", "# prompt tokens", "Tokens of the prompt.", group="general_information"),),
+    _token_count(
+        *("prompt_tokens", "Prompt tokens", "prompt tokens"),
+        stats=(_token_stat("num_prompt_tokens", "# prompt tokens", "Tokens of the prompt."),),
     ),
-    Measure(
-        key="output_tokens",
-        title="Output tokens",
-        name="output tokens",
-        higher_is_better=None,
-        source="record",
+    _token_count(
+        *("output_tokens", "Output tokens", "output tokens"),
         priority=8,
         stats=(
-            HelmStat(
-                "num_output_tokens",
-                "# output tokens",
+            _token_stat(
+                *("num_output_tokens", "# output tokens"),
                 "Tokens generated, reasoning included, an echoed prompt excluded.",
-                group="general_information",
             ),
         ),
     ),
 )
 
 _PUBLISHED = (
-    Measure(key="flops", title="FLOPs", name="FLOPs", unit="TFLOP", scale=1e-12, is_cost=True, is_published=True),
-    Measure(
-        key="parameters", title="Parameters", name="parameters", unit="B", scale=1e-9, is_cost=True, is_published=True
-    ),
+    Measure("flops", "FLOPs", "FLOPs", "TFLOP", scale=1e-12, is_cost=True, is_published=True),
+    Measure("parameters", "Parameters", "parameters", "B", scale=1e-9, is_cost=True, is_published=True),
 )
 
 

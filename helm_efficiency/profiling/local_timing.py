@@ -5,9 +5,6 @@ torch, transformers and numpy, so that it runs on a bare GPU machine.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,68 +15,10 @@ from helm_efficiency.profiling.cells import Cell, CellResult, check_cell
 from helm_efficiency.profiling.devices import describe_device
 from helm_efficiency.profiling.engines import Timing, make_engine
 from helm_efficiency.profiling.meters import energy_per_run_j, peak_bytes, reset_peak
-from helm_efficiency.profiling.models import (
-    ModelOptions,
-    Subject,
-    first_line,
-    load_model,
-    stored_model,
-)
+from helm_efficiency.profiling.models import Subject, first_line
 from helm_efficiency.profiling.noise import Repetitions, noise_note, spread_fraction
 from helm_efficiency.profiling.parallel import LeadingEngine, num_processes
-from helm_efficiency.profiling.plans import FixedPlan
-from helm_efficiency.profiling.session import Outcome, run_session
-
-
-@dataclass(frozen=True, slots=True)
-class LocalOptions:
-    """Options of a profile of a local model.
-
-    Attributes:
-        deployment: Name under which coefficients are looked up later, such as `huggingface/pythia-160m`.
-        cells: Shapes to time, in this order.
-        device: `cpu`, `cuda`, or `auto` for CUDA if available, else the CPU.
-        dtype: Dtype of weights and arithmetic: `fp32`, `bf16`, `fp16`, or `auto` for bf16 on CUDA and fp32 on the CPU.
-        engine: A key of `engines.ENGINES`.
-        repetitions: Number of warm-ups and repetitions of each cell.
-        seed: Seed of the random prompts.
-    """
-
-    deployment: str
-    cells: Sequence[Cell]
-    device: str = "auto"
-    dtype: str = "auto"
-    engine: str = "transformers-eager"
-    repetitions: Repetitions = field(default_factory=Repetitions)
-    seed: int = 0
-
-
-def profile_model(
-    model_path: str | Path, *, options: LocalOptions, on_cell: Callable[[Cell, list[Measurement]], None] | None = None
-) -> Profile:
-    """Time a causal LM at each of the given shapes.
-
-    Args:
-        model_path: Folder with `config.json` and weights, or a name that transformers can resolve.
-        options: Cells to time and the way to time them.
-        on_cell: Called with every finished cell and its measurements, for progress and saving.
-
-    Returns:
-        One measurement for each repetition of each cell; seconds. Its notes name the cells that ran out of memory or
-        stayed noisy.
-
-    Raises:
-        InputError: An option or a cell is out of range, or this machine has no such device.
-        ProfilingError: The model cannot be loaded or run.
-    """
-    subject = stored_model(model_path, ModelOptions(options.device, options.dtype))
-    timer = CellTimer(subject, load_model(subject), options.engine, repetitions=options.repetitions, seed=options.seed)
-    outcome = run_session(
-        FixedPlan(options.cells),
-        timer,
-        on_result=lambda result: on_cell(result.cell, list(result.measurements)) if on_cell else None,
-    )
-    return build_profile(subject, outcome, deployment=options.deployment, engine=options.engine)
+from helm_efficiency.profiling.session import Outcome
 
 
 def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine: str) -> Profile:
@@ -99,7 +38,7 @@ def build_profile(subject: Subject, outcome: Outcome, *, deployment: str, engine
 class CellTimer:
     """Timer of one loaded model with one engine: call it with a cell to time the cell."""
 
-    def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions, seed: int = 0) -> None:
+    def __init__(self, subject: Subject, model: Any, engine: str, *, repetitions: Repetitions) -> None:
         """Put an engine around a model.
 
         Raises:
@@ -109,7 +48,7 @@ class CellTimer:
         self._engine = make_engine(engine, model) if num_processes() == 1 else LeadingEngine(make_engine(engine, model))
         self._repetitions = repetitions
         self._meter = subject.energy_meter()
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(0)
 
     def __call__(self, cell: Cell) -> CellResult:
         """Time one cell: warm-ups, repetitions, and further repetitions if these disagree.

@@ -123,7 +123,7 @@ def make_models(places: Places, scale: Scale, start: StartStep) -> list[Path]:
 
 
 def _forget_results(places: Places) -> None:
-    for folder in (places.suite, places.local_path, places.scored, places.work / "profiled"):
+    for folder in (places.suite, places.local_path, places.scored, places.work / "profiled", places.work / "cells"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -138,22 +138,24 @@ def profile_models(places: Places, scale: Scale, models: Sequence[Path], start: 
     from helm_efficiency.core.fitting.fit import fit_profile
     from helm_efficiency.helm_plugin.local_models import deployment_of
     from helm_efficiency.profiling.cells import Cell
-    from helm_efficiency.profiling.local_timing import LocalOptions, profile_model
+    from helm_efficiency.profiling.checkpoint import CellFiles
+    from helm_efficiency.profiling.choice import CellChoice
+    from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
+    from helm_efficiency.profiling.models import ModelOptions
 
     store = Store(places.store)
     marks = {model: places.work / "profiled" / model.name for model in models}
     missing = [model for model, mark in marks.items() if not mark.exists()]
-    cells = [Cell(p, o) for o in scale.output_lengths for p in scale.prompt_lengths]
+    cells = tuple(Cell(p, o) for o in scale.output_lengths for p in scale.prompt_lengths)
     if not missing:
         return
     with start("Profile them on this machine", len(missing) * len(cells)) as advance:
-
-        def on_cell(*_: object) -> None:
-            advance()
-
         for model in missing:
-            options = LocalOptions(deployment=deployment_of(model), cells=cells, device="cpu", dtype="fp32")
-            profile = profile_model(model, options=options, on_cell=on_cell)
+            job = LocalJob(
+                str(model), deployment_of(model), options=ModelOptions("cpu", "fp32"), cells=CellChoice(cells=cells)
+            )
+            prepared = prepare_job(job, CellFiles(places.work / "cells"))
+            ((profile, _),) = run_job(prepared, on_result=lambda _: advance())
             store.put_profile(profile)
             store.put_fit(fit_profile(profile))
             marks[model].parent.mkdir(exist_ok=True)

@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from helm_efficiency.adapters.json_stream import Seconds, decode
 from helm_efficiency.adapters.record import HarnessRun, RequestRecord
-from helm_efficiency.adapters.token_counts import UsageAside
+from helm_efficiency.adapters.token_counts import UsageAside, facts_of
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import MOST_LOG_BYTES, read_bytes, write_files
 
@@ -128,7 +129,8 @@ def _record(line: _Line, scores: dict[str, float], path: Path) -> RequestRecord:
     usage = (line.token_usage or UsageAside()).to_usage()
     answers = line.output.raw if line.output is not None else None
     answered = any([answers] if isinstance(answers, str) else answers or ())
-    output = None if answered and usage.output_tokens == 0 else usage.output_tokens
+    if answered and usage.output_tokens == 0:
+        usage = replace(usage, output_tokens=None)
     times = line.performance or _Performance()
     milliseconds = times.latency_ms if times.latency_ms is not None else times.generation_time_ms
     return RequestRecord(
@@ -139,18 +141,10 @@ def _record(line: _Line, scores: dict[str, float], path: Path) -> RequestRecord:
         model=line.model_id,
         deployment=line.model_id,
         instance_id=str(line.sample_id),
-        prompt_tokens=usage.prompt_tokens,
-        output_tokens=output,
-        reasoning_tokens=usage.reasoning_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        prompt_provenance="missing" if usage.prompt_tokens is None else "harness",
-        output_provenance="missing" if output is None else "harness",
-        max_completion_tokens=output,
         observed_s=None if milliseconds is None else milliseconds / 1000,
         success=line.error is None,
         scores=scores,
-        doubts=usage.doubts,
+        **asdict(facts_of(usage, "harness")),
     )
 
 

@@ -20,10 +20,11 @@ from typing import Any
 import msgspec
 import zstandard
 from msgspec import Raw, Struct
+from msgspec.structs import asdict
 
 from helm_efficiency.adapters.json_stream import Count, Seconds, decode
 from helm_efficiency.adapters.record import HarnessRun, RequestRecord
-from helm_efficiency.adapters.token_counts import Usage, UsageAside
+from helm_efficiency.adapters.token_counts import Usage, UsageAside, facts_of
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.files import MOST_LOG_BYTES, read_bytes
 
@@ -194,6 +195,7 @@ def _records(sample: _Sample, spec: _EvalSpec, path: Path) -> Iterator[RequestRe
     for turn, call in enumerate(calls):
         output = call.output
         usage = output.usage.to_usage() if output.usage is not None else Usage()
+        num_completions = max(1, len(output.choices or ()))
         yield RequestRecord(
             harness="inspect",
             suite=path.absolute().parent.name,
@@ -204,21 +206,13 @@ def _records(sample: _Sample, spec: _EvalSpec, path: Path) -> Iterator[RequestRe
             instance_id=str(sample.id),
             train_trial=max(0, sample.epoch - 1),
             request_mode=f"turn-{turn + 1}" if len(calls) > 1 else "",
-            prompt_tokens=usage.prompt_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            prompt_provenance="missing" if usage.prompt_tokens is None else "usage",
-            output_provenance="missing" if usage.output_tokens is None else "usage",
-            num_completions=max(1, len(output.choices or ())),
-            max_completion_tokens=usage.output_tokens if len(output.choices or ()) <= 1 else None,
+            num_completions=num_completions,
             observed_s=output.time,
             requested_at=None if call.timestamp is None else call.timestamp.timestamp(),
             cached=call.cache == "read",
             success=call.error is None and output.error is None and bool(output.choices),
             scores=scores,
-            doubts=usage.doubts,
+            **asdict(facts_of(usage, "usage", num_completions=num_completions)),
         )
 
 

@@ -16,7 +16,7 @@ rather than absent.
 from collections.abc import Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from helm_efficiency.adapters.json_stream import Count
 from helm_efficiency.adapters.record import Doubt, TokenProvenance
@@ -90,18 +90,21 @@ class RequestShape(Struct, frozen=True, gc=False):
     cut_off_tokens: int | None = None
 
 
-class TokenFacts(Struct, frozen=True, gc=False):
-    """Token counts of one request, with the attributes that `RequestRecord` has for them."""
+class TokenFacts(Usage, frozen=True, gc=False):
+    """Token counts of one request and their counters: the attributes that `RequestRecord` has for them."""
 
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
     prompt_provenance: TokenProvenance = "missing"
     output_provenance: TokenProvenance = "missing"
-    max_completion_tokens: int | None = None
-    doubts: tuple[Doubt, ...] = ()
+
+
+def facts_of(usage: Usage, counter: TokenProvenance, *, num_completions: int = 1) -> TokenFacts:
+    """Return the token facts of a request whose known totals come from one counter."""
+    longest = usage.output_tokens if num_completions <= 1 else usage.max_completion_tokens
+    return TokenFacts(
+        **asdict(replace(usage, max_completion_tokens=longest)),
+        prompt_provenance="missing" if usage.prompt_tokens is None else counter,
+        output_provenance="missing" if usage.output_tokens is None else counter,
+    )
 
 
 def harness_facts_of_one(

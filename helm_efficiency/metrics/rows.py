@@ -17,8 +17,6 @@ from helm_efficiency.metrics.efficiency import ScoredRequests
 from helm_efficiency.metrics.measures import MEASURES, QUANTITIES
 from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
-_FACTS = tuple(name for name in RequestRecord.__struct_fields__ if name in REQUEST_COLUMNS)
-
 
 def request_tables(records: Sequence[RequestRecord], scored: Sequence[ScoredRequests]) -> Iterator[pa.Table]:
     """Yield rows of the requests table, some thousand records at a time: first on the first stack, then on the next."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from helm_efficiency.adapters.record import Doubt, RequestRecord, RunIdentity
 from helm_efficiency.adapters.token_counts import OUTPUT_DOUBTS, PROMPT_DOUBTS, RequestShape, TokenFacts, without
@@ -194,22 +194,14 @@ def record_of(
         split=instance.split or "",
         request_mode=state.request_mode or "",
         reference_index=state.reference_index,
-        prompt_tokens=facts.prompt_tokens,
-        output_tokens=facts.output_tokens,
-        reasoning_tokens=facts.reasoning_tokens,
-        cache_read_tokens=facts.cache_read_tokens,
-        cache_write_tokens=facts.cache_write_tokens,
-        prompt_provenance=facts.prompt_provenance,
-        output_provenance=facts.output_provenance,
         num_completions=request.num_completions,
-        max_completion_tokens=facts.max_completion_tokens,
         batch_size=None if result is None else result.batch_size,
         observed_s=observed_s(result),
         requested_at=None if result is None or result.request_datetime is None else float(result.request_datetime),
         cached=result is not None and result.cached,
         success=result is not None and result.success,
         scores=scores,
-        doubts=facts.doubts,
+        **asdict(facts),
     )
 
 

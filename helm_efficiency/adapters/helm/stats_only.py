@@ -14,7 +14,7 @@ from msgspec import Struct
 from helm_efficiency.adapters.helm import format as fmt
 from helm_efficiency.adapters.helm.request import perturbation_key
 from helm_efficiency.adapters.json_stream import Count
-from helm_efficiency.adapters.token_counts import TokenFacts, apportion
+from helm_efficiency.adapters.token_counts import TokenFacts, Usage, apportion, facts_of
 from helm_efficiency.catalog.helm_metadata import is_score
 
 
@@ -132,13 +132,7 @@ def _requests_of(
         reference = place if number > 1 else None
         yield (
             fmt.RequestState(unit.instance, request, result, unit.trial, reference_index=reference),
-            TokenFacts(
-                prompt_tokens=prompt,
-                output_tokens=output,
-                prompt_provenance="missing" if prompt is None else "harness",
-                output_provenance="missing" if output is None else "harness",
-                max_completion_tokens=output if completions <= 1 else None,
-            ),
+            facts_of(Usage(prompt, output), "harness", num_completions=completions),
         )
 
 

@@ -40,10 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     run(sys.executable, "-c", "from setuptools.build_meta import build_sdist; build_sdist('dist')", cwd=folder)
     (source,) = (folder / "dist").glob("*.tar.gz")
-    run(
-        *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"),
-        *("--disable-pip-version-check", "--wheel-dir", folder / "dist", source),
-    )
+    shutil.unpack_archive(source, folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    run(sys.executable, "-c", "from setuptools.build_meta import build_wheel; build_wheel('../../dist')", cwd=unpacked)
     (wheel,) = (folder / "dist").glob("*.whl")
     return wheel
 

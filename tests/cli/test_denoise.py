@@ -30,7 +30,7 @@ def documented(deployment: str) -> tuple[float, float]:
 
 
 def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["denoise", "--resamples", "20", *map(str, arguments)])
+    return CliRunner().invoke(app, ["denoise", "--resamples", "10", *map(str, arguments)])
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Many models on one machine: the most informative cells of each first, over any number of calls."""
 
+import contextlib
 import json
+import os
 import signal
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from helpers.odd_places import reserved_port
+from helpers.run_commands import in_child
 
 from helm_efficiency import codec
 from helm_efficiency.core.measurement import Profile
@@ -132,29 +136,25 @@ def test_the_campaign_we_ship_can_be_prepared_and_fits_one_accelerator(tmp_path:
         assert prepared.plan().expected_cells() == 20, "none is longer than the model"
 
 
-KILLED_WHEN_IT_TELLS_OF = """
-import os, signal, sys
-from helm_efficiency.profiling.__main__ import main
+def killed_when_it_tells_of(part: str, arguments: list[str]) -> None:
+    class Stderr:
+        def write(self, text: str) -> None:
+            if part in text:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-class Stderr:
-    def write(self, text):
-        if sys.argv[1] in text:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def flush(self) -> None:
+            pass
 
-    def flush(self):
-        pass
-
-sys.stderr = Stderr()
-main(sys.argv[2:])
-"""
+    sys.stderr = Stderr()  # type: ignore[assignment]
+    main(arguments)
 
 
 def test_a_killed_profile_goes_on_where_it_was_on_a_bare_machine(tiny_llama: Path, tmp_path: Path) -> None:
     output = tmp_path / "profiles.json"
     arguments = [str(tiny_llama), "--output", str(output), "--device", "cpu"]
     arguments += ["--prompt-tokens", "4,8,16,32,64,128,256,512", "--output-tokens", "1,8", "--repetitions", "3"]
-    command = [sys.executable, "-c", KILLED_WHEN_IT_TELLS_OF, "p=16 o=1", *arguments]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with in_child(lambda: killed_when_it_tells_of("p=16 o=1", arguments)):
+        pass
     assert not output.exists()
     (cells,) = (tmp_path / "profiles.cells").iterdir()
     kept = cells.read_bytes()
@@ -167,14 +167,20 @@ def test_a_killed_profile_goes_on_where_it_was_on_a_bare_machine(tiny_llama: Pat
     assert profile.deployment == "tiny-llama" and len(profile.cells()) == 16
 
 
+def one_of_two(rank: int, port: int, arguments: list[str]) -> None:
+    """As torchrun starts it."""
+    of_torchrun = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in of_torchrun.items()}
+    assert main(arguments) == 0
+
+
 def test_a_model_split_over_processes_is_measured_by_the_first(tiny_llama: Path, tmp_path: Path) -> None:
     output = tmp_path / "profiles.json"
-    arguments = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    arguments += ["--nproc_per_node", "2"]
-    arguments += ["-m", "helm_efficiency.profiling", str(tiny_llama), "--output", str(output), "--device", "cpu"]
+    arguments = [str(tiny_llama), "--output", str(output), "--device", "cpu"]
     arguments += ["--prompt-tokens", "4,8", "--output-tokens", "1,2", "--repetitions", "2"]
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with reserved_port() as port, contextlib.ExitStack() as stack:
+        for rank in range(2):
+            stack.enter_context(in_child(partial(one_of_two, rank, port, arguments)))
     (profile,) = (codec.from_plain(item, Profile) for item in json.loads(output.read_text()))
     assert (profile.stack.num_accelerators, profile.stack.tensor_parallel) == (2, 2)
     (cells,) = (tmp_path / "profiles.cells").iterdir()

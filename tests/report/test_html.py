@@ -131,7 +131,7 @@ def test_nothing_and_one_model():
 def test_a_hundred_models_and_fifty_scenarios_are_under_5_megabytes():
     models = [f"organization-{at % 9}/model-number-{at}-instruct" for at in range(100)]
     scenarios = [f"scenario_{at}:subject=some_subject,method=multiple_choice_joint" for at in range(50)]
-    board, _ = board_and_tables(models, scenarios, instances=2, num_draws=200)
+    board, _ = board_and_tables(models, scenarios, instances=2, num_draws=20)
     assert len(html.to_html(board).encode()) < 5_000_000
 
 

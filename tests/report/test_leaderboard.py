@@ -123,7 +123,7 @@ def test_intervals_cover_the_truth():
     # 100 made-up evaluations of a model that is right with probability 0.7: about 90 of their intervals hold 0.7
     rng = np.random.default_rng(3)
     rows = [request("a", f"s{run}", index, float(rng.random() < 0.7)) for run in range(100) for index in range(60)]
-    table = board_of(rows, num_draws=200).table
+    table = board_of(rows, num_draws=100).table
     table = table[table["scenario"] != ALL]
     covered = ((table["score_low"] <= 0.7) & (table["score_high"] >= 0.7)).sum()
     assert 80 <= covered <= 97

@@ -28,6 +28,9 @@ from helm_efficiency.rescoring.rescore import rescore
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
+NUM_KILLS = int(os.environ.get("HELM_EFFICIENCY_KILLS", "6"))
+
+
 def rescore_into(output: Path, archive: Path, target: StatsTarget) -> None:
     rescore(plan_for(output, target=target), find_sources([str(archive)], besides=output))
 
@@ -54,7 +57,7 @@ def test_killed_at_random_moments(runs: Path, fast_folder: Path, target: StatsTa
     expected, expected_runs = contents(undisturbed), contents(runs)
     before = {path.read_bytes() for path in original.rglob("*.json")}
     chance = random.Random(0)
-    for number in range(20):
+    for number in range(NUM_KILLS):
         archive, output = fast_folder / "again" / str(number), fast_folder / f"output{number}"
         shutil.copytree(original, archive)
         with in_child(partial(rescore_into, output, archive, target)) as process:
@@ -101,7 +104,7 @@ if __name__ == "__main__":
 
 
 def test_workers_end_with_their_parent(runs: Path, fast_folder: Path) -> None:
-    for number in range(12):
+    for number in range(4):
         shutil.copytree(runs / "runs" / "v1", runs / "runs" / f"v{number + 2}")
     script, output = fast_folder / "pool.py", fast_folder / "output"
     script.write_text(POOL)

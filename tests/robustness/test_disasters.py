@@ -12,12 +12,12 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import scored_tables as scored
@@ -161,42 +161,15 @@ def test_import_and_fit_killed_at_random_moments(tmp_path: Path, start: str) -> 
     assert num_early
 
 
-PROFILER = """
-import json, os, random, signal, sys, time
-sys.path[:0] = json.loads(sys.argv[1])
-import torch, transformers
-from helm_efficiency.profiling import jobs
-from helpers.run_commands import call
+def on_kept_cells(do: Callable[[int], object]) -> None:
+    """Steps are cells that a profile is about to keep."""
+    number = itertools.count()
 
-torch.set_num_threads(1)
-model, store, num_kills = sys.argv[2], sys.argv[3], int(sys.argv[4])
-arguments = ["profile", model, "--deployment", "me/tiny", "--store", store, "--prompt-tokens", "4,8,16,32,64,128"]
-arguments += ["--output-tokens", "1,4", "--repetitions", "3", "--device", "cpu"]
-chance = random.Random(0)
+    def look(frame: Any, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_qualname == "Checkpoint.append":
+            do(next(number))
 
-def die_before_the_third_cell_is_kept(frame, event, function, appended=[]):
-    if event == "call" and frame.f_code.co_qualname == "Checkpoint.append":
-        appended.append(frame)
-        if len(appended) == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-for number in range(num_kills + 1):
-    child = os.fork()
-    if not child:
-        code = 9
-        if number == 0:
-            sys.setprofile(die_before_the_third_cell_is_kept)
-        try:
-            code = call(*arguments).code
-        finally:
-            os._exit(code)
-    if 0 < number < num_kills:
-        time.sleep(chance.uniform(0, 0.15))
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-    sys.stdin.readline()
-"""
+    sys.setprofile(look)
 
 
 def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
@@ -208,26 +181,25 @@ def test_profile_killed_at_random_moments(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, store = tmp_path / "model", tmp_path / "s.sqlite"
     transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32, **sizes)).save_pretrained(model)
-    own = [str(Path(__file__).parents[1])]
-    command = [sys.executable, "-c", PROFILER, json.dumps(own), str(model), str(store), str(NUM_KILLS)]
+    arguments = ["--deployment", "me/tiny", "--store", store, "--prompt-tokens", "4,8,16,32,64,128"]
+    arguments += ["--output-tokens", "1,4", "--repetitions", "3", "--device", "cpu"]
+    work = partial(call, "profile", model, *arguments)
+    chance = random.Random(0)
     kept = b""
-    codes = []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdin is not None
-        for _ in range(NUM_KILLS + 1):
-            codes.append(int(process.stdout.readline()))
-            cells = next(iter(tmp_path.glob("s.cells/*.jsonl")), None)
-            if cells is not None:
-                data = cells.read_bytes()
-                assert data.startswith(kept)
-                kept = data[: data.rfind(b"\n") + 1]
-                for line in kept.splitlines():
-                    json.loads(line)
-            if store.exists():
-                Store(store, create=False).profiles()
-            process.stdin.write("\n")
-            process.stdin.flush()
-    assert (codes[0], codes[-1]) == (-signal.SIGKILL, 0)
+    for number in range(NUM_KILLS + 1):
+        if number == 0:
+            killed_at(work, 2, on_kept_cells)
+        elif number < NUM_KILLS:
+            killed(work, within_s=0.15, chance=chance)
+        else:
+            assert work().code == 0
+        (cells,) = tmp_path.glob("s.cells/*.jsonl")
+        data = cells.read_bytes()
+        assert data.startswith(kept)
+        kept = data[: data.rfind(b"\n") + 1]
+        assert number or len(list(map(json.loads, kept.splitlines()))) == 1 + 2
+        if store.exists():
+            Store(store, create=False).profiles()
     (profile,) = Store(store).profiles()
     results = [json.loads(line) for line in kept.splitlines()[1:]]
     assert len(results) == 12 == len({tuple(result["cell"]) for result in results})
@@ -286,12 +258,9 @@ def test_every_writing_command_killed_at_steps_of_its_work(made: dict[str, Path]
         work = partial(call, *command)
         shutil.copytree(place, before)
         old = state()
-        assert work().code in (0, 1), command
-        new = state()
-        shutil.rmtree(place)
-        shutil.copytree(before, place)
         num_steps = steps_of(work, on_writes)
-        assert state() == new != old and num_steps >= 3, command
+        new = state()
+        assert new != old and num_steps >= 3, command
         for _ in range(max(NUM_KILLS // 4, 1)):
             shutil.rmtree(place)
             shutil.copytree(before, place)

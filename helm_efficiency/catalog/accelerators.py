@@ -31,15 +31,8 @@ PAPER = "paper-2023"
 _PRICE_KEYS = ("accelerator", "usd_per_accelerator_hour", "date", "source")
 _OPTIONAL_PRICE_KEYS = ("price_list",)
 _OPTIONAL_KEYS = (
-    "memory_gb",
-    "bandwidth_gb_per_s",
-    "dense_tflop_per_s",
-    "link_gb_per_s",
-    "tdp_w",
-    "node_size",
-    "processors",
-    "description",
-    "aliases",
+    *("memory_gb", "bandwidth_gb_per_s", "dense_tflop_per_s", "link_gb_per_s", "tdp_w", "node_size", "processors"),
+    *("description", "aliases"),
 )
 
 

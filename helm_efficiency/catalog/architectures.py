@@ -25,22 +25,8 @@ _NOT_SIZES = ("parameters", "rounded", "helm", "also", "dtype")
 _SAME_ARCHITECTURE = frozenset(
     {
         *("instruct", "chat", "it", "base", "hf", "turbo", "lite", "tput", "reference", "versatile", "preview", "meta"),
-        *(
-            "fp8",
-            "bf16",
-            "fp16",
-            "int8",
-            "int4",
-            "4bit",
-            "8bit",
-            "awq",
-            "gptq",
-            "nvfp4",
-            "mxfp4",
-            "static",
-            "pertensor",
-        ),
-        *("thinking", "0528", "0905", "2507"),
+        *("fp8", "bf16", "fp16", "int8", "int4", "4bit", "8bit", "awq", "gptq", "nvfp4", "mxfp4", "static"),
+        *("pertensor", "thinking", "0528", "0905", "2507"),
         *("4096", "8192", "16384", "32768", "65536", "131072", "4k", "8k", "16k", "32k", "64k", "128k"),
     }
 )

@@ -1,6 +1,7 @@
-"""Map device names, as drivers and benchmark tools write them, to keys of the accelerator catalog."""
+"""Map names of devices, as drivers and benchmark tools write them, and of stacks to keys of the accelerator catalog."""
 
 import re
+from collections.abc import Iterable
 
 # pairs of (pattern in the name of a device, key of the catalog); the first match counts
 _ACCELERATORS = (
@@ -46,3 +47,17 @@ def accelerator_key(device_name: str) -> str:
         if re.search(pattern, device_name):
             return key
     return re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
+
+
+_IN_PUBLICATIONS = ("cpu", "v100-16gb", "v100-32gb", "a100-40gb", "a100-80gb", "h100-80gb", "h200-141gb")
+"""Keys of accelerators with which names of stacks in publications start."""
+
+
+def accelerator_of(stack_name: str, accelerators: Iterable[str] = _IN_PUBLICATIONS) -> str:
+    """Return the longest known key that the name starts with, or the whole name if no key matches.
+
+    >>> accelerator_of("a100-80gb-megatron-fp16"), accelerator_of("a100-80gb"), accelerator_of("abacus-fp16")
+    ('a100-80gb', 'a100-80gb', 'abacus-fp16')
+    """
+    known = [key for key in accelerators if stack_name == key or stack_name.startswith(f"{key}-")]
+    return max(known, key=len, default=stack_name)

@@ -91,17 +91,8 @@ holds the prefixes of this package."""
 
 BOOKKEEPING_NAMES = frozenset(
     {
-        "batch_size",
-        "prompt_truncated",
-        "prompt_length",
-        "max_prob",
-        "predicted_index",
-        "logprob",
-        "logprob_per_byte",
-        "bits_per_byte",
-        "perplexity",
-        "denoised_runtime",
-        "runtime_efficiency_ratio",
+        *("batch_size", "prompt_truncated", "prompt_length", "max_prob", "predicted_index", "logprob"),
+        *("logprob_per_byte", "bits_per_byte", "perplexity", "denoised_runtime", "runtime_efficiency_ratio"),
     }
 )
 """Further stats that do not score an answer."""

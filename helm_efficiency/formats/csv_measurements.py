@@ -11,10 +11,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.files import require_size
-from helm_efficiency.formats.stack_names import accelerator_of
 
 REQUIRED = ("prompt_tokens", "output_tokens", "seconds")
 _INTEGERS = ("prompt_tokens", "output_tokens", "batch_size", "num_repetitions")

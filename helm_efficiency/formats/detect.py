@@ -8,6 +8,7 @@ from typing import Any
 
 from helm_efficiency import codec
 from helm_efficiency.catalog.accelerators import Accelerator, load_accelerators
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
@@ -15,7 +16,6 @@ from helm_efficiency.files import require_size
 from helm_efficiency.formats.benchmarks.tools import read_tool_file
 from helm_efficiency.formats.helm_tables import PACKAGED, is_table, packaged_fits, read_table
 from helm_efficiency.formats.measurement_files import load_json, profiles_from_json, read_profiles
-from helm_efficiency.formats.stack_names import accelerator_of
 
 FORMAT_VERSION = 1
 """Version of the JSON file that holds the content of a store."""

@@ -12,6 +12,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.catalog.reference_results import paper_num_accelerators
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Stack
@@ -22,7 +23,6 @@ from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import CatalogError, EfficiencyError, FileFormatError, InputError
 from helm_efficiency.formats.measurement_files import load_json
 from helm_efficiency.formats.megatron import DEPLOYMENTS, PIPELINE_STAGES
-from helm_efficiency.formats.stack_names import accelerator_of
 
 PACKAGED = "helm-packaged"
 """Word that a user gives instead of a file for the tables inside crfm-helm."""

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from helm_efficiency import codec
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.core.measurement import Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError
 from helm_efficiency.files import read_bytes, require_size
 from helm_efficiency.formats.csv_measurements import REQUIRED, read_measurement_csv
 from helm_efficiency.formats.megatron import read_megatron_log
 from helm_efficiency.formats.splitwise import COLUMNS, read_splitwise_csv
-from helm_efficiency.formats.stack_names import accelerator_of
 
 _SNIFFED_CHARACTERS = 4096
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.files import require_size
-from helm_efficiency.formats.stack_names import accelerator_of
 
 DEPLOYMENTS: Mapping[str, str] = {
     "ai21_j1_grande": "ai21/j1-grande",
@@ -51,14 +51,8 @@ _ROW = re.compile(
 _ARGUMENT = re.compile(r"\s*(\w+) \.{2,} (.+?)\s*$")
 _VOCAB = re.compile(r"\s*> padded vocab .*\(new size: (\d+)\)")
 _IDENTITY = (
-    "num_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "kv_channels",
-    "ffn_hidden_size",
-    "tensor_model_parallel_size",
-    "pipeline_model_parallel_size",
-    "params_dtype",
+    *("num_layers", "hidden_size", "num_attention_heads", "kv_channels", "ffn_hidden_size"),
+    *("tensor_model_parallel_size", "pipeline_model_parallel_size", "params_dtype"),
 )
 _Cells = dict[tuple[int, int], Measurement]
 

@@ -7,23 +7,14 @@ of `h100-80gb-pcap` are not measured, but the H100's rows times a constant, so t
 
 from pathlib import Path
 
+from helm_efficiency.catalog.device_names import accelerator_of
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import EfficiencyError, FileFormatError, InputError
 from helm_efficiency.formats.csv_measurements import read_rows
-from helm_efficiency.formats.stack_names import accelerator_of
 
 COLUMNS = (
-    "model",
-    "hardware",
-    "prompt_size",
-    "batch_size",
-    "token_size",
-    "peak_power",
-    "average_power",
-    "prompt_time",
-    "token_time",
-    "e2e_time",
-    "tensor_parallel",
+    *("model", "hardware", "prompt_size", "batch_size", "token_size", "peak_power", "average_power", "prompt_time"),
+    *("token_time", "e2e_time", "tensor_parallel"),
 )
 _DERIVED_HARDWARE = ("h100-80gb-pcap",)
 

@@ -11,7 +11,7 @@ prices are read from the files that HELM_EFFICIENCY_PRICES and HELM_EFFICIENCY_A
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class EfficiencyMetric(MetricInterface):  # type: ignore[misc]
     def get_metadata(self) -> list[MetricMetadata]:
         """Return the texts that tables show for the run's own stats and for ours."""
         own = [m for metric in self.metrics for m in metric.get_metadata() if not is_efficiency_stat(m.name)]
-        return own + [MetricMetadata(name=name, **_metadata_fields(name)) for name in STATS]
+        return own + [MetricMetadata(name=name, **asdict(info)) for name, info in STATS.items()]
 
     def _stats_of_requests(self, scenario_state: ScenarioState, metric_service: MetricService) -> StatsOfRequests:
         usage = cached_usage(scenario_state, metric_service=metric_service)
@@ -169,14 +169,7 @@ class _LanguageModelingEfficiency(LanguageModelingMetric):  # type: ignore[misc]
         super().__init__(names=[])
         self.stats = stats
 
-    def evaluate_generation(
-        self,
-        adapter_spec: AdapterSpec,
-        request_state: RequestState,
-        metric_service: MetricService,
-        eval_cache_path: str,
-    ) -> list[Stat]:
-        return _as_stats(self.stats[id(request_state)])
+    evaluate_generation = _GenerationEfficiency.evaluate_generation
 
     def derive_stats(self, stats_dict: dict[MetricName, Stat]) -> list[Stat]:
         return []
@@ -193,17 +186,6 @@ def _per_request_metric(scenario_state: ScenarioState, stats: StatsOfRequests) -
 def _without(replaced: Collection[MetricName], per_instance: PerInstanceStats) -> PerInstanceStats:
     kept = [stat for stat in per_instance.stats if stat.name not in replaced]
     return replace(per_instance, stats=kept)
-
-
-def _metadata_fields(name: str) -> dict[str, Any]:
-    info = STATS[name]
-    return {
-        "display_name": info.display_name,
-        "short_display_name": info.short_display_name,
-        "description": info.description,
-        "lower_is_better": info.lower_is_better,
-        "group": info.group,
-    }
 
 
 def with_efficiency(run_spec: RunSpec, *, stack: str | None = None, store: str | None = None) -> RunSpec:

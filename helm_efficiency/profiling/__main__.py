@@ -15,6 +15,7 @@ from pathlib import Path
 
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.errors import EfficiencyError, InputError, one_line
+from helm_efficiency.files import write_file
 from helm_efficiency.profiling.campaign import read_campaign, run_campaign
 from helm_efficiency.profiling.cells import CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
@@ -130,23 +131,13 @@ def _tell_line(text: str) -> None:
 
 
 def write_profiles(path: Path, profiles: Iterable[Profile]) -> None:
-    """Write profiles as `helm-efficiency import` reads them; the file is replaced in one step.
-
-    Of several processes on one model, the first writes.
+    """Write profiles as `helm-efficiency import` reads them. Of several processes on one model, the first writes.
 
     Raises:
-        InputError: The file cannot be written.
+        OutputError: The file cannot be written; an earlier one is left as it was.
     """
-    if not is_first_process():
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    text = json.dumps([asdict(profile) for profile in profiles], indent=1) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from error
+    if is_first_process():
+        write_file(path, json.dumps([asdict(profile) for profile in profiles], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,47 +15,17 @@ Config = Mapping[str, Any]
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
 
 _STATE_SPACE_TYPES = (
-    "mamba",
-    "jamba",
-    "rwkv",
-    "recurrent_gemma",
-    "zamba",
-    "bamba",
-    "nemotron_h",
-    "falcon_h1",
-    "lfm2",
-    "xlstm",
+    *("mamba", "jamba", "rwkv", "recurrent_gemma", "zamba", "bamba"),
+    *("nemotron_h", "falcon_h1", "lfm2", "xlstm"),
 )
 _DIFFUSION_TYPES = ("llada", "dream", "sdar", "diffusion")
 _LINEAR_TYPES = ("qwen3_next", "minimax", "minimax_text_01")
 _ENCODER_TYPES = ("bert", "roberta", "distilbert", "deberta-v2", "electra", "albert", "xlm-roberta", "modernbert")
 
 _UNGATED_TYPES = {
-    *(
-        "gpt2",
-        "gptj",
-        "gpt_neo",
-        "gpt_neox",
-        "gpt_neox_japanese",
-        "gpt_bigcode",
-        "codegen",
-        "bloom",
-        "opt",
-        "mpt",
-        "phi",
-    ),
-    *(
-        "falcon",
-        "RefinedWeb",
-        "RefinedWebModel",
-        "starcoder2",
-        "nemotron",
-        "xglm",
-        "persimmon",
-        "biogpt",
-        "arcee",
-        "jais",
-    ),
+    *("gpt2", "gptj", "gpt_neo", "gpt_neox", "gpt_neox_japanese", "gpt_bigcode", "codegen", "bloom", "opt", "mpt"),
+    *("phi", "falcon", "RefinedWeb", "RefinedWebModel", "starcoder2", "nemotron", "xglm", "persimmon", "biogpt"),
+    *("arcee", "jais"),
 }
 _BOTH_HALVES_TYPES = {"qwen", "hf_olmo"}
 """Model types that give the width of a gated network as the sum of gate and input."""

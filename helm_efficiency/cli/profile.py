@@ -100,7 +100,12 @@ def profile(
         elif base_url is not None:
             extra = _json_object(extra_body)
             options = EndpointOptions(base_url, model or "", chat, stream, api_key_env, extra, timeout_seconds)
-            given = (stack, _given(accelerator, "unknown"), engine[0] if engine else "", _given(dtype))
+            given = {
+                "stack_name": stack or "",
+                "accelerator": _given(accelerator, "unknown"),
+                "engine": engine[0] if engine else "",
+                "dtype": _given(dtype),
+            }
             sessions = run.endpoint(options, given, concurrency=counts_of(concurrency), shared_prompts=shared_prompts)
         elif model is None:
             raise InputError("Nothing to profile: name a model, or a file with --campaign.")
@@ -159,17 +164,22 @@ class _Run:
     def endpoint(
         self,
         options: "EndpointOptions",
-        given: tuple[str | None, str, str, str],
+        given: Mapping[str, str],
         *,
         concurrency: tuple[int, ...],
         shared_prompts: bool,
     ) -> "Sessions":
         """Profile a server; `given` holds the user's stack name, accelerator, engine and dtype."""
-        from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
+        from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
 
         cells = replace(self.cells, batch_sizes=concurrency)
         job = EndpointJob(
-            options, self.deployment or "", GivenFacts(*given), shared_prompts, cells, self._repetitions()
+            options,
+            self.deployment or "",
+            shared_prompts=shared_prompts,
+            cells=cells,
+            repetitions=self._repetitions(),
+            **given,
         )
         tell = partial(self.tell, job.deployment or options.model)
         yield run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=tell)

@@ -15,7 +15,7 @@ from helm_efficiency.profiling.cells import BudgetSpentError, CellRefusedError
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
-from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.noise import Repetitions
 from helm_efficiency.profiling.session import Limits
@@ -193,7 +193,7 @@ class Again:
 
 def job(server: RawServer, *prompt_tokens: int) -> EndpointJob:
     choice = CellChoice(prompt_tokens, (4,))
-    return EndpointJob(EndpointOptions(server.url, "m"), "a/m", GivenFacts("s"), cells=choice, repetitions=ONCE)
+    return EndpointJob(EndpointOptions(server.url, "m"), "a/m", stack_name="s", cells=choice, repetitions=ONCE)
 
 
 COUNTED = [good(16, 1), good(112, 1)]

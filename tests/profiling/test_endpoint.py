@@ -17,7 +17,7 @@ from helm_efficiency.profiling.cells import Cell, CellResult
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
-from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.prompts import WORDS, PromptMaker
 from helm_efficiency.profiling.endpoint.timing import EndpointTimer
@@ -216,7 +216,7 @@ def test_the_api_key_appears_in_no_file(
     job = EndpointJob(
         EndpointOptions(url, "m", api_key_env="MY_KEY"),
         "a/m",
-        GivenFacts("s"),
+        stack_name="s",
         cells=CellChoice((8,), (4,)),
         repetitions=TWICE,
     )

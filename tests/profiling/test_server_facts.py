@@ -13,7 +13,7 @@ from helm_efficiency.profiling.cells import Cell
 from helm_efficiency.profiling.checkpoint import CellFiles
 from helm_efficiency.profiling.choice import CellChoice
 from helm_efficiency.profiling.endpoint.client import Endpoint
-from helm_efficiency.profiling.endpoint.jobs import EndpointJob, GivenFacts, run_endpoint_job
+from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.replies import Reply
 from helm_efficiency.profiling.endpoint.server import ServerFacts, ask_server, is_cpu_only
@@ -122,9 +122,15 @@ def test_the_only_model_of_a_server_need_not_be_named(server: RawServer, tmp_pat
 def test_what_the_user_says_counts_more(server: RawServer, tmp_path: Path) -> None:
     server.pages.update(SERVERS["vllm"][0])
     server.answers = [*COUNTED, good(8)]
-    given = GivenFacts(accelerator="a100-80gb", dtype="bf16")
-    cells = CellChoice((8,), (4,))
-    job = EndpointJob(EndpointOptions(server.url, "m"), "me/m", given, True, cells=cells, repetitions=ONCE)
+    job = EndpointJob(
+        EndpointOptions(server.url, "m"),
+        "me/m",
+        accelerator="a100-80gb",
+        dtype="bf16",
+        shared_prompts=True,
+        cells=CellChoice((8,), (4,)),
+        repetitions=ONCE,
+    )
     profile, _ = run_endpoint_job(job, CellFiles(tmp_path))
     assert profile.stack.name == "a100-80gb-vllm-0.32.0-bf16-warm"
     assert (profile.deployment, profile.stack.engine_version) == ("me/m", "0.32.0")

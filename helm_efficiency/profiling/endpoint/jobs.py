@@ -19,30 +19,16 @@ from helm_efficiency.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
-class GivenFacts:
-    """Facts of a server that the user states; they take precedence over those that the server states.
-
-    Attributes:
-        stack_name: Name of the stack; None to name it after the facts.
-        accelerator: Accelerator of the server.
-        engine: Serving software.
-        dtype: Dtype of the weights.
-    """
-
-    stack_name: str | None = None
-    accelerator: str = ""
-    engine: str = ""
-    dtype: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class EndpointJob:
     """An endpoint to profile.
 
     Attributes:
         options: Address of the server, and settings of its requests; without a model, the only served one is asked.
         deployment: Name under which coefficients are looked up later; empty for that of the model.
-        given: Facts of the server that the user states.
+        stack_name: Name of the stack; empty to name it after the facts of the server.
+        accelerator: Accelerator that the user states; like `engine` and `dtype`, it precedes what the server states.
+        engine: Serving software that the user states.
+        dtype: Dtype of the weights that the user states.
         shared_prompts: True to repeat prompts, so that prefix caches are used.
         cells: Choice of the cells to time; rows of a batch are requests sent together.
         repetitions: Number of warm-ups and repetitions of each cell.
@@ -50,7 +36,10 @@ class EndpointJob:
 
     options: EndpointOptions
     deployment: str = ""
-    given: GivenFacts = GivenFacts()
+    stack_name: str = ""
+    accelerator: str = ""
+    engine: str = ""
+    dtype: str = ""
     shared_prompts: bool = False
     cells: CellChoice = field(default_factory=CellChoice)
     repetitions: Repetitions = field(default_factory=Repetitions)
@@ -62,9 +51,8 @@ class EndpointJob:
 
     def stack(self, facts: ServerFacts) -> Stack:
         """Return the stack of a server, from its own facts and those that the user states."""
-        given = self.given
-        stack = facts.with_given(accelerator=given.accelerator, engine=given.engine, dtype=given.dtype).stack()
-        name = given.stack_name or stack.name
+        stack = facts.with_given(accelerator=self.accelerator, engine=self.engine, dtype=self.dtype).stack()
+        name = self.stack_name or stack.name
         return replace(stack, name=f"{name}-warm" if self.shared_prompts else name)
 
 

@@ -21,7 +21,6 @@ from helm_efficiency.adapters.helm.request import perturbation_label, record_of,
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.record import RequestRecord, RunIdentity
 from helm_efficiency.adapters.token_counts import (
-    RequestShape,
     TokenFacts,
     Usage,
     harness_facts,
@@ -29,22 +28,6 @@ from helm_efficiency.adapters.token_counts import (
     with_usage,
 )
 from helm_efficiency.helm_plugin.mongo_cache import add_mongo
-
-
-def record_from_request_state(
-    request_state: RequestState, *, run: str, suite: str, prompt_tokens: int | None, usage: Usage | None = None
-) -> RequestRecord:
-    """Build the record of one request that HELM has executed. Its scores are not known yet and stay empty.
-
-    Args:
-        request_state: Request state with its result.
-        run: Name of the run spec.
-        suite: Name of the suite.
-        prompt_tokens: HELM's own count of prompt tokens, see `helm_prompt_tokens`.
-        usage: Provider's counts, as `RequestCaches.find` returns them.
-    """
-    facts = _harness_facts(shape_of(request_state), prompt_tokens, client_stores_tokens=True)
-    return _record(request_state, _identity(request_state, run, suite), facts, usage)
 
 
 def records_from_scenario_state(
@@ -85,13 +68,6 @@ def _counted_together(states: Sequence[RequestState]) -> Iterable[list[int]]:
         alone = index if state.reference_index is None else -1
         groups.setdefault((instance.id, state.train_trial_index, instance.perturbation, alone), []).append(index)
     return groups.values()
-
-
-def _harness_facts(shape: RequestShape, prompt_tokens: int | None, client_stores_tokens: bool) -> TokenFacts:
-    [facts] = harness_facts(
-        [shape], prompt_total=prompt_tokens, output_total=None, client_stores_tokens=client_stores_tokens
-    )
-    return facts
 
 
 def helm_prompt_tokens(request_state: RequestState, *, metric_service: MetricService) -> int:

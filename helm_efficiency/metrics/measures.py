@@ -268,6 +268,14 @@ QUANTITIES = tuple(key for key, measure in MEASURES.items() if measure.source)
 COSTS = tuple(key for key, measure in MEASURES.items() if measure.is_cost)
 """Keys of the measures that form a Pareto front against the score."""
 
+FRONT_AXES = tuple(
+    sorted(
+        (key for key in COSTS if not MEASURES[key].proportional_to and not MEASURES[key].is_published),
+        key=lambda key: (MEASURES[key].is_as_observed, not MEASURES[key].is_on_stack),
+    )
+)
+"""Keys of the costs that a front is drawn against, the one that is fairest between providers first."""
+
 PER_CORRECT = tuple(key for key, measure in MEASURES.items() if measure.per_correct)
 """Keys of the measures that are also divided by the number of correct answers."""
 

@@ -7,7 +7,7 @@ import pandas as pd
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measure import Measure
-from helm_efficiency.metrics.measures import COSTS, MEASURES
+from helm_efficiency.metrics.measures import COSTS, FRONT_AXES, MEASURES
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.text import Column, Display
@@ -93,7 +93,7 @@ def usual_measures(part: pd.DataFrame, board: Leaderboard) -> list[str]:
 
 def front_axis(part: pd.DataFrame, sort: str) -> Measure | None:
     """Return the cost that the front is drawn against: the measure sorted by if it is one, else the fairest one."""
-    for name in (sort, "idealized_s", "denoised_s", "observed_s", "api_usd"):
+    for name in (sort, *FRONT_AXES):
         if name in COSTS and has_numbers(part, name):
             return MEASURES[name]
     return None

@@ -12,9 +12,9 @@ import numpy as np
 
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.metrics.measures import MEASURES, QUANTITIES
+from helm_efficiency.metrics.measures import MEASURES
 
-FITTED = sorted((key for key in QUANTITIES if MEASURES[key].has_interval), key=lambda key: key != "idealized_s")
+FITTED = sorted((key for key, it in MEASURES.items() if it.has_interval), key=lambda key: not MEASURES[key].is_on_stack)
 """Quantities with an interval of their own prediction, in the order in which their errors are drawn."""
 
 STACK_SHARE = 0.8

@@ -170,13 +170,6 @@ def test_live_records_equal_those_of_the_archive(helm_home: HelmHome, with_cache
     assert live == tuple(replace(r, scores={}) for r in archive)
     assert read_back.num_responses == (3 if with_cache else 0)
 
-    one = scenario_state.request_states[0]
-    tokens = helm_live.helm_prompt_tokens(one, metric_service=metric_service)
-    alone = helm_live.record_from_request_state(
-        one, run=spec.name, suite="suite", prompt_tokens=tokens, usage=captured.find(one)
-    )
-    assert alone == live[0]
-
 
 def test_references_are_counted_as_in_the_archive(helm_home: HelmHome) -> None:
     """HELM keeps the sum of an instance's requests; both divide it in the same way."""

@@ -282,11 +282,7 @@ def _make(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lock a store against other writers.
-
-    Raises:
-        StoreError: Another process has held the lock for a minute, or the file may not be written.
-    """
+    """Lock a store against other writers."""
     if not os.access(path, os.W_OK):
         raise StoreError(f"{path} cannot be written (the file is readonly). It was left as it was.")
     deadline = time.monotonic() + _PATIENCE_S

@@ -180,11 +180,7 @@ def made_up_model(source: Architecture | str | Path, options: ModelOptions, *, m
 
 
 def _usable(subject: Subject) -> Subject:
-    """Check that the config of a subject says what a profile needs, and return the subject.
-
-    Raises:
-        ProfilingError: The config does not say it, or its sizes are out of range.
-    """
+    """Check that the config of a subject says what a profile needs, and return the subject."""
     with _loading(subject.name):
         if subject.vocab_size < 1 or (subject.max_tokens is not None and subject.max_tokens < 1):
             raise ValueError(f"a vocabulary of {subject.vocab_size}, {subject.max_tokens} positions")

@@ -107,11 +107,7 @@ def _states_of(part: Part, *, file: str) -> fmt.ScenarioState:
 
 
 def _last_of(parts: Parts, error: FileFormatError) -> Part:
-    """Return the final part that replaces one that could not be decoded as a list.
-
-    Raises:
-        FileFormatError: The part is damaged: more follows than the last part of a list could hold.
-    """
+    """Return the final part that replaces one that could not be decoded as a list."""
     try:
         return parts.send(True)
     except FileFormatError:

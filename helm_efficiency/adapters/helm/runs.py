@@ -209,11 +209,7 @@ def _read_counted(files: RunFiles, asked: _Asked, identity: RunIdentity) -> _Cou
 
 
 def _read_stats_only(files: RunFiles) -> tuple[_Asked, _Counted]:
-    """Read a run without `scenario_state.json`.
-
-    Raises:
-        InputError: `per_instance_stats.json` is missing as well.
-    """
+    """Read a run without `scenario_state.json`."""
     parts = files.stats_as(ENTRIES)
     if parts is None:
         raise InputError(

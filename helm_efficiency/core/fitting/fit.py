@@ -145,11 +145,7 @@ def _additive(by_batch: Mapping[int, Cells], profile: Profile) -> AdditiveFit:
 
 @contextmanager
 def _solvable() -> Iterator[None]:
-    """Turn arithmetic errors into a message: wrong units, or several things in one file, lead to unsolvable equations.
-
-    Raises:
-        InsufficientMeasurementsError: The times are too far from any line for the equations to be solved.
-    """
+    """Turn arithmetic errors into a message: wrong units or several things in one file make unsolvable equations."""
     try:
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             yield

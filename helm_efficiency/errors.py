@@ -52,9 +52,6 @@ def failing_alone(source: str) -> Iterator[None]:
 
     Errors of this package and of the file system pass unchanged; callers that work on many runs expect them.
 
-    Args:
-        source: Run that is read or written, for the message.
-
     Raises:
         InputError: The work failed in a way that is a defect of this package, or of an adapter of another one.
     """

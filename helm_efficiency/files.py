@@ -26,10 +26,6 @@ UNFINISHED = ".unfinished-"
 def require_size(path: Path | str, *, most_bytes: int = MOST_BYTES) -> None:
     """Refuse a file that is too large for its kind, or that never ends, before it is read.
 
-    Args:
-        path: Path of the file.
-        most_bytes: Largest allowed size in bytes.
-
     Raises:
         FileFormatError: The file is larger, or is a pipe or a device.
         OSError: The file is missing, or its status cannot be read.

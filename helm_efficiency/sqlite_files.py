@@ -37,11 +37,7 @@ class LimitedConnection(sqlite3.Connection):
     _steps = 0
 
     def limit_to(self, num_bytes: int) -> None:
-        """Set how many steps a statement may take, and how large a value may be.
-
-        Args:
-            num_bytes: Size of the file in bytes.
-        """
+        """Set how many steps a statement may take, and how large a value may be."""
         self._most_steps = _LEAST_STEPS + _STEPS_PER_BYTE * num_bytes
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         self.set_progress_handler(self._count, _STEPS_AT_ONCE)

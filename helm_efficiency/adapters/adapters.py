@@ -61,11 +61,6 @@ def installed_adapters() -> dict[Harness, Adapter]:
 def read_log(harness: Harness, path: Path, *, tokenizers: LocalTokenizers | None = None) -> tuple[HarnessRun, ...]:
     """Read the log file of a harness other than HELM. It has one run; a file of lm-eval has one run for each task.
 
-    Args:
-        harness: Harness that wrote it.
-        path: Local file.
-        tokenizers: Tokenizers for requests that nobody counted.
-
     Raises:
         FileFormatError: The file is damaged; names it and the line or value.
         InputError: A file is missing or cannot be read.
@@ -84,13 +79,7 @@ def read_log(harness: Harness, path: Path, *, tokenizers: LocalTokenizers | None
 
 
 def harness_of(name: str, read_head: Callable[[], bytes], adapters: Mapping[Harness, Adapter]) -> Harness | None:
-    """Return the harness that wrote a log file, judged by its name and first bytes; None if it is not recognized.
-
-    Args:
-        name: Name of the file.
-        read_head: Function that reads the first `HEAD_BYTES` of the file; called only if the name does not decide.
-        adapters: Adapters of other packages.
-    """
+    """Return the harness that wrote a log file, judged by its name and first bytes; None if it is not recognized."""
     candidates = {key: adapter for key, adapter in adapters.items() if name.endswith(adapter.suffix)}
     head = read_head() if candidates or name.endswith((".json", ".jsonl")) else b""
     for key, adapter in candidates.items():

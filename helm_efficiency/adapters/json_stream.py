@@ -81,11 +81,6 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
 def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:
     """Read a file in one piece.
 
-    Args:
-        opened: The file.
-        begun: Blocks of the file that have been read already.
-        file: Its path, for messages.
-
     Raises:
         FileFormatError: The file is too large.
         InputError: The file cannot be read.

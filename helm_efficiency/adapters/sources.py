@@ -155,12 +155,6 @@ def read_source(
 ) -> tuple[HarnessRun, ...]:
     """Read the runs of a source, which nearly always has one.
 
-    Args:
-        source: Run folder or log file.
-        files: Files of the source, if they are open already.
-        caches: HELM's request caches.
-        tokenizers: Tokenizers for requests that nobody counted.
-
     Raises:
         FileFormatError: A file is damaged; names it and the line or value.
         InputError: A file is missing or cannot be read.

@@ -25,9 +25,6 @@ class LocalTokenizers:
     def __init__(self, named: Mapping[str, str] | None = None) -> None:
         """Register the tokenizers that the user names.
 
-        Args:
-            named: Folder or Hugging Face repository of a tokenizer, by deployment or model.
-
         Raises:
             InputError: A named tokenizer is not on this machine.
         """

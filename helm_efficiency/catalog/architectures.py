@@ -222,12 +222,6 @@ def add_to_file(
 ) -> CatalogEntry:
     """Write an architecture into a user's own file, in place of an earlier one of that name.
 
-    Args:
-        path: Path of the file, which is made if it is missing.
-        architecture: Architecture to keep.
-        source: Source of its sizes.
-        helm_models: HELM's names of the models that have it.
-
     Raises:
         FileFormatError: The file exists and is not a file of architectures.
         OutputError: The file cannot be written; an earlier one is left as it was.

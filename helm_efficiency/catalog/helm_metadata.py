@@ -67,9 +67,6 @@ _KG_PER_TONNE = 1000.0
 def training_stats(deployment: str) -> dict[str, float]:
     """Return HELM's training figures of a deployment.
 
-    Args:
-        deployment: HELM's name of the deployment.
-
     Returns:
         `training_co2_cost` in kg and `training_energy_cost` in MWh; figures unknown to HELM are absent, never 0.
     """
@@ -113,11 +110,6 @@ def main_score(groups: Sequence[str], metric_args: Iterable[dict[str, Any]], ava
 
     HELM's leaderboards state it for each group of runs. Otherwise it is the first name that a metric was asked for, or
     the only score of the run.
-
-    Args:
-        groups: Groups of the run spec.
-        metric_args: Arguments of the run's metrics, in order.
-        available: Names of the scores that the run has.
     """
     schemas = main_scores_of_groups() if groups else {}
     lists = (names for args in metric_args if isinstance(names := args.get("names"), list))

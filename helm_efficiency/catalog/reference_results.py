@@ -157,10 +157,6 @@ def paper_num_accelerators(deployment: str, accelerator: str) -> int:
 
     The paper does not state a rule; the counts are the tensor-parallel width that was profiled.
 
-    Args:
-        deployment: HELM's name of the deployment.
-        accelerator: Key of the accelerator catalog that begins with `a100` or `v100`.
-
     Raises:
         CatalogError: The paper has no such model, or no runs on such an accelerator.
     """

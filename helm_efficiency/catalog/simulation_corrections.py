@@ -36,12 +36,7 @@ _NUMBERS = ("prefill_factor", "decode_factor", "prefill_error", "decode_error", 
 
 
 def simulation_correction(stack: Stack, architecture: Architecture | None = None) -> Correction:
-    """Return the correction of a simulated stack.
-
-    Args:
-        stack: Engine, accelerator and number format of the weights.
-        architecture: Sizes of the model; None if unknown.
-    """
+    """Return the correction of a simulated stack."""
     kind = ANY if architecture is None else kind_of(architecture)
     asked = (stack.engine, GENERATIONS.get(stack.accelerator, ANY), stack.dtype, kind)
     known = [{row[i] for row in _table()} for i in range(len(_KEYS))]

@@ -130,10 +130,6 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str, where: str) -> Any:
     """Return the value of a YAML text.
 
-    Args:
-        text: Text in YAML.
-        where: File, for messages.
-
     Raises:
         FileFormatError: The text is not YAML, or holds too many values.
     """

@@ -28,11 +28,6 @@ _MIN_VALUES_FOR_RESOLUTION = 5
 def read_measurement_csv(path: Path, *, deployment: str | None = None, stack_name: str | None = None) -> list[Profile]:
     """Read a file of measurements.
 
-    Args:
-        path: Path of the CSV file.
-        deployment: Deployment that was measured, if the file has no such column.
-        stack_name: Name of the stack that was measured, if the file has no such column.
-
     Returns:
         One profile for each deployment and stack, in the order of the file.
 

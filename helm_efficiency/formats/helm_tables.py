@@ -70,10 +70,6 @@ def is_table(data: Any) -> bool:
 def read_table(path: Path, *, stack_name: str | None = None) -> list[Fit]:
     """Read a file of the form of HELM's tables.
 
-    Args:
-        path: Path of the JSON file.
-        stack_name: Stack of an idealized table; a table with an overhead in each entry describes services.
-
     Raises:
         FileFormatError: The file has another form; the message names the entry.
         InputError: The stack is not named.

@@ -20,13 +20,7 @@ _SNIFFED_CHARACTERS = 4096
 def read_profiles(path: Path, *, deployment: str | None = None, stack_name: str | None = None) -> list[Profile]:
     """Read a CSV of measurements, a Megatron log of the paper, a Splitwise table, or profiles written as JSON.
 
-    Args:
-        path: Path of the file.
-        deployment: Deployment that was measured; replaces the name in the file.
-        stack_name: Name of the stack; replaces the name in the file.
-
-    Returns:
-        All profiles in the file.
+    A given deployment or stack name replaces that in the file.
 
     Raises:
         FileFormatError: The file is of another kind, or damaged; the message names the line and what was expected.

@@ -41,11 +41,6 @@ class HelmRunOptions:
 def helm_run(options: HelmRunOptions, *, log: Path, on_wait: Callable[[], None] = lambda: None) -> None:
     """Run HELM on a run-entries file with efficiency stats; runs that are complete are skipped.
 
-    Args:
-        options: Options of the run.
-        log: File that HELM's output goes to.
-        on_wait: Function that is called several times a second while HELM runs.
-
     Raises:
         HelmCommandError: HELM failed.
     """
@@ -58,13 +53,6 @@ def helm_run(options: HelmRunOptions, *, log: Path, on_wait: Callable[[], None] 
 
 def helm_summarize(output: Path, suite: str, *, local_path: Path, schema: Path, log: Path) -> None:
     """Make HELM's tables of a suite, in its folder.
-
-    Args:
-        output: HELM's output folder.
-        suite: The suite.
-        local_path: HELM's folder of configurations.
-        schema: Schema file that defines the groups and metrics in the tables.
-        log: File that HELM's output goes to.
 
     Raises:
         HelmCommandError: HELM failed.

@@ -23,14 +23,7 @@ class CompletionsClient(OpenAIClient):  # type: ignore[misc]  # HELM is untyped
     """Client of the `completions` endpoint of a server at `base_url`."""
 
     def __init__(self, cache_config: CacheConfig, base_url: str, served_model: str, api_key: str | None = None) -> None:
-        """Store the arguments that `client_spec` names.
-
-        Args:
-            cache_config: HELM's cache.
-            base_url: Address of the server, with `/v1`.
-            served_model: Name of the model on the server.
-            api_key: API key from HELM's credentials, if the server needs one.
-        """
+        """Store the arguments that `client_spec` names."""
         super().__init__(cache_config, api_key=api_key or "EMPTY", base_url=base_url, openai_model_name=served_model)
 
     def make_request(self, request: Request) -> RequestResult:

@@ -22,13 +22,7 @@ def deployment_of(model: Path) -> str:
 
 
 def write_configs(models: Sequence[Path], local_path: Path, *, release_date: date) -> None:
-    """Write `model_deployments.yaml`, `model_metadata.yaml` and `tokenizer_configs.yaml` for local models.
-
-    Args:
-        models: Folders with a causal LM and its tokenizer.
-        local_path: HELM's folder of configurations; it is created if missing.
-        release_date: Release date that HELM's tables show.
-    """
+    """Write `model_deployments.yaml`, `model_metadata.yaml` and `tokenizer_configs.yaml` for local models."""
     local_path.mkdir(parents=True, exist_ok=True)
     contents = {
         "model_deployments": [_deployment(model) for model in models],

@@ -112,10 +112,6 @@ def run_schema() -> pa.Schema:
 def require_version(metadata: Mapping[bytes, bytes] | None, path: object) -> None:
     """Refuse a table of a newer format than this package reads.
 
-    Args:
-        metadata: Metadata of the table's schema.
-        path: Path of the file, for the message.
-
     Raises:
         FileFormatError: The format is newer than this package reads, or is not a number.
     """

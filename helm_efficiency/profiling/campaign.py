@@ -89,13 +89,6 @@ def run_campaign(
 ) -> Progress:
     """Profile all models round by round. A model that cannot be profiled is noted, and the others go on.
 
-    Args:
-        campaign: Campaign to run.
-        files: Files in which finished cells are kept.
-        fresh: True to delete the finished cells of these models first.
-        limits: Limits at which to end.
-        on_model: Called with each job that is begun and its round; its result is called with every new cell.
-
     Returns:
         All measurements up to now, those of earlier calls included.
     """

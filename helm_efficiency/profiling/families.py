@@ -53,10 +53,6 @@ _MAX_PARAMETER_ERROR_FRACTION = 0.01
 def transformers_config(architecture: Architecture, *, max_tokens: int = _MAX_POSITIONS) -> Any:
     """Return a transformers config with the sizes of an architecture, checked by the parameter count of its model.
 
-    Args:
-        architecture: Sizes of the model to build.
-        max_tokens: Positions to allow for, if the architecture itself has no limit.
-
     Raises:
         ProfilingError: This module knows no transformers family that can express the architecture.
     """

@@ -112,11 +112,6 @@ class PreparedJob:
 def prepare_job(job: LocalJob, files: CellFiles, *, fresh: bool = False) -> PreparedJob:
     """Find the model of a job, but do not load it.
 
-    Args:
-        job: Job to run.
-        files: Files in which finished cells are kept.
-        fresh: True to delete the finished cells of this job first.
-
     Raises:
         InputError: The dtype or the device does not exist.
         CatalogError: The catalog has no such architecture.

@@ -90,12 +90,7 @@ def run_session(
 ) -> Outcome:
     """Time one cell after another until the plan is done or a limit is reached.
 
-    Args:
-        plan: Plan of the cells to time.
-        timer: Function that times one cell.
-        checkpoint: Cells of earlier sessions, which are not timed again; every new one is appended at once.
-        limits: Limits that end the session before the plan is done.
-        on_result: Called with every new result.
+    Cells in the checkpoint are not timed again; every new one is appended to it at once.
 
     Returns:
         All results and how the session ended. A refused cell is included without a measurement; it is not kept, so that

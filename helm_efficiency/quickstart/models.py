@@ -86,12 +86,6 @@ def make_model(
 ) -> Path:
     """Train one model and save it with its tokenizer, replacing an earlier one.
 
-    Args:
-        recipe: Size and training of the model.
-        examples: Training examples.
-        folder: Parent of the model's own folder.
-        on_step: Function that is called after each step, for progress.
-
     Returns:
         The complete folder of the model.
 

@@ -27,14 +27,7 @@ _LOCAL_HOSTS = ("huggingface", "simple")
 
 
 def hides_reasoning(deployment: str, model: str, states: Sequence[Any], facts: Sequence[TokenFacts]) -> bool:
-    """Return whether a deployment reasons without showing it.
-
-    Args:
-        deployment: HELM's name of the deployment.
-        model: HELM's name of its model.
-        states: Request states of one run.
-        facts: Token facts of each request, as HELM counted them.
-    """
+    """Return whether a deployment reasons without showing it."""
     if deployment.partition("/")[0] in _LOCAL_HOSTS:
         return False
     known = _known(deployment, model, _day(states))

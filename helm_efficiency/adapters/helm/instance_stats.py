@@ -98,12 +98,7 @@ class InstanceStats(Struct, gc=False):
 def stats_by_key(
     parts: Iterable[Iterable[fmt.PerInstanceStats]] | None, *, file: str
 ) -> dict[_Key, list[InstanceStats]] | None:
-    """Return the stats of each instance, in order; a key has several if HELM has several instances of one id.
-
-    Args:
-        parts: Parts of `per_instance_stats.json`, in order; None without that file.
-        file: Its path, for messages.
-    """
+    """Return the stats of each instance, in order; a key has several if HELM has several instances of one id."""
     if parts is None:
         return None
     by_key: dict[_Key, list[InstanceStats]] = {}

@@ -70,10 +70,6 @@ def requests_from_stats(parts: Iterable[Sequence[_Entry]], adapter: fmt.AdapterS
     """Read the requests of a run from its stats.
 
     A count of 0 is taken as missing if HELM says 0 for the whole run: its client then stored no tokens.
-
-    Args:
-        parts: Parts of `per_instance_stats.json`, decoded by `ENTRIES`, in order.
-        adapter: Adapter spec, which names the model.
     """
     units = _units(chain.from_iterable(parts))
     stores_tokens = any(unit.tokens("num_output_tokens") for unit in units)

@@ -74,10 +74,6 @@ def fit_additive(cells: Cells, *, resolution_s: float = 0.0) -> AdditiveFit:
     The context term is kept if it is at least four standard errors above zero and worth more than 2 % of the decode
     time over the measured contexts; otherwise it is left at zero.
 
-    Args:
-        cells: Seconds by (prompt tokens, output tokens).
-        resolution_s: Step to which the seconds were rounded.
-
     Raises:
         InsufficientMeasurementsError: No prompt length has two output lengths.
     """

@@ -42,10 +42,6 @@ class Correction:
 def corrected(coefficients: RuntimeCoefficients, correction: Correction) -> RuntimeCoefficients:
     """Return coefficients with every time multiplied, and with intervals that hold for a real server.
 
-    Args:
-        coefficients: Coefficients fitted to simulated cells.
-        correction: Factors and errors of such a simulation.
-
     Example:
         >>> from helm_efficiency.core.runtime_model import Domain
         >>> simulated = RuntimeCoefficients("linear", ((1, 0.010), (1000, 0.100)), 0.02, Domain(1, 1000, 1, 64))

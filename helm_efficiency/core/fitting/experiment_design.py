@@ -86,9 +86,6 @@ def first_cells(candidates: Sequence[Cell]) -> list[Cell]:
     These are the shortest and the longest prompt with one output token, and the shortest with the output length nearest
     to 16: just long enough for a clock of a millisecond to measure the decode time to half a percent.
 
-    Args:
-        candidates: All cells that can be timed, some of them with one output token.
-
     Raises:
         InputError: The candidates lack one output token or a longer output.
     """
@@ -130,10 +127,6 @@ class Design:
         """Return the cell that lowers the expected error most per second of timing, or None to stop.
 
         Profiling stops when the target is met, or when no cell is expected to lower the error.
-
-        Args:
-            belief: Current belief about the model.
-            timed: Cells that were timed before.
         """
         error = self.expected_error_fraction(belief)
         if error <= self.target_error_fraction:

@@ -60,9 +60,6 @@ def fit_paper_2023(cells: Cells, *, digits: int | None = 3) -> PaperFit:
 def fit_paper_2022(cells: Cells) -> PaperFit:
     """Fit as `paper-2022`, with alpha from a line in the output length for each prompt length.
 
-    Args:
-        cells: Seconds by (prompt tokens, output tokens).
-
     Raises:
         InsufficientMeasurementsError: A prompt length was measured with one output length only.
     """

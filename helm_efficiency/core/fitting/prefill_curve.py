@@ -57,13 +57,7 @@ def candidates(rule: PrefillRule, stack: WorkCoordinate | None) -> dict[str, Wor
 def fit_curve(
     additive: AdditiveFit, *, rule: PrefillRule = PrefillRule.auto, stack: WorkCoordinate | None = None
 ) -> Curve:
-    """Fit a curve through the knots of `additive`.
-
-    Args:
-        additive: Additive fit with at least one prompt length.
-        rule: Rule of the work coordinates: `linear`, `tile` or `auto`.
-        stack: Work coordinate made from other models' curves on the same stack, if there are any.
-    """
+    """Fit a curve through the knots of `additive`."""
     p, seconds = additive.prompt_tokens, additive.prefill_s
     works = candidates(rule, stack)
     errors = {name: left_out_errors(coordinate, p, seconds) for name, coordinate in works.items()}

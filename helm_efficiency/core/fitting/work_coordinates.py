@@ -88,12 +88,7 @@ _DEFAULT_TILE = 128
 
 
 def stack_work(additive: AdditiveFit, others: Sequence[AdditiveFit]) -> WorkCoordinate | None:
-    """Return the geometric mean curve of other models as a work coordinate; None if fewer than three reach as far.
-
-    Args:
-        additive: Fit with the knots that the coordinate has to cover.
-        others: Fits of other models on the same stack.
-    """
+    """Return the geometric mean curve of other models as a work coordinate; None if fewer than three reach as far."""
     first, last = float(additive.prompt_tokens[0]), float(additive.prompt_tokens[-1])
     reaching = [o for o in others if o.prompt_tokens[0] <= first and o.prompt_tokens[-1] >= last]
     if len(reaching) < MIN_OTHERS or last <= first:

@@ -109,11 +109,6 @@ class TransferModel:
     def prior(self, architecture: Architecture, parallel: Parallel = ALONE, *, batch_size: int = 1) -> RuntimePrior:
         """Return the belief about a model before any of its cells is measured.
 
-        Args:
-            architecture: Architecture of the model.
-            parallel: Division of the model over accelerators.
-            batch_size: Rows in each pass.
-
         Raises:
             InputError: The model is to be split, but the link of the accelerator is unknown.
         """
@@ -173,12 +168,6 @@ class TransferModel:
         measurements: Sequence[Measurement] = (),
     ) -> Fit:
         """Return coefficients of a model without measurements, or with only a few measured cells.
-
-        Args:
-            architecture: Architecture of the model.
-            parallel: Division of the model over accelerators.
-            deployment: Deployment that the coefficients describe; by default the architecture's name.
-            measurements: Cells of the model itself, which sharpen the prediction.
 
         Raises:
             InputError: The link of the accelerator is unknown, as for `prior`.

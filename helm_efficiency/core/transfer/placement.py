@@ -92,12 +92,6 @@ class Placement:
 def place_model(architecture: Architecture, serving: Serving, *, memory_bytes: float, node_size: int = 8) -> Placement:
     """Find the fewest accelerators that hold a model.
 
-    Args:
-        architecture: Architecture of the model.
-        serving: Conditions under which the model is served.
-        memory_bytes: Memory capacity of one accelerator.
-        node_size: Accelerators in one node.
-
     Returns:
         The smallest placement with a margin of 0 or more.
 
@@ -127,14 +121,7 @@ def _counts(node_size: int, most_nodes: int) -> Iterator[tuple[int, int]]:
 
 
 def place_on(architecture: Architecture, serving: Serving, memory_bytes: float, ways: tuple[int, int]) -> Placement:
-    """Return the placement of a model on given accelerators, whether it fits or not.
-
-    Args:
-        architecture: Architecture of the model.
-        serving: Conditions under which the model is served.
-        memory_bytes: Memory capacity of one accelerator.
-        ways: Accelerators of a node that share each layer, and nodes that share the layers.
-    """
+    """Return the placement of a model in `ways` of (tensor_parallel, pipeline_parallel), whether it fits or not."""
     tensor, pipeline = ways
     weights = architecture.num_parameters() * BYTES_PER_PARAMETER[serving.dtype]
     cache = serving.batch_size * architecture.kv_bytes(serving.context_tokens, serving.kv_bytes_per_element)

@@ -159,12 +159,6 @@ def utilization(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the fractions of peak FLOP/s (MFU) and of peak bytes/s (MBU) that a request reaches.
 
-    Args:
-        light: Least work of the request.
-        stack: Stack on which it ran.
-        spec: Peaks of one accelerator.
-        seconds: End-to-end seconds of the request.
-
     Returns:
         The mfu_fraction and mbu_fraction over all accelerators of the tensor-parallel group.
     """

@@ -152,13 +152,6 @@ def profiles_of(
 ) -> list[Profile]:
     """Group results into one profile for each model and stack.
 
-    Args:
-        runs: Results of one file.
-        path: Path of the file, for messages and provenance.
-        tool: Name of the tool that wrote it, for messages and provenance.
-        deployment: Name of the model; replaces the file's.
-        stack_name: Name of the stack without its load; replaces the name made from the file's facts.
-
     Raises:
         FileFormatError: A value is out of range, or no result has a time.
         InputError: Neither the file nor the caller names the model or the stack.

@@ -126,12 +126,7 @@ TOOLS: tuple[Tool, ...] = (
 
 
 def read_tool_file(path: Path, *, deployment: str | None = None, stack_name: str | None = None) -> list[Profile] | None:
-    """Read the result file of a benchmark tool.
-
-    Args:
-        path: Path of the file.
-        deployment: Name of the model; replaces the file's.
-        stack_name: Name of the stack, without its load; replaces the file's.
+    """Read the result file of a benchmark tool. A given deployment or stack name replaces that in the file.
 
     Returns:
         One profile for each model, stack and load; None if no known tool wrote the file.

@@ -66,13 +66,6 @@ def run_endpoint_job(
 ) -> tuple[Profile, Outcome]:
     """Profile an endpoint.
 
-    Args:
-        job: Job to run.
-        files: Files in which finished cells are kept.
-        fresh: True to delete the finished cells of this job first.
-        limits: Limits that end the session early.
-        on_result: Called with every new cell.
-
     Returns:
         The profile of all measurements up to now, and how the session ended.
 

@@ -66,12 +66,7 @@ class ServerFacts:
 
 
 def ask_server(endpoint: Endpoint, model: str) -> ServerFacts:
-    """Ask a server for the facts about itself.
-
-    Args:
-        endpoint: Connection to the server.
-        model: The model's name at the server; empty for the only one it serves.
-    """
+    """Ask a server for the facts about itself."""
     listed = _read(endpoint, "/models", _Models, versioned=True)
     models = [entry for entry in (listed.data if listed else None) or () if model in ("", entry.id)]
     entry = models[0] if len(models) == 1 else _Model()

@@ -40,13 +40,7 @@ class EndpointTimer:
     """Timer of one endpoint: call it with a cell to time the cell."""
 
     def __init__(self, endpoint: Endpoint, *, repetitions: Repetitions, shared_prompts: bool = False) -> None:
-        """Keep the endpoint and the settings; the server is not asked yet.
-
-        Args:
-            endpoint: Connection to the server.
-            repetitions: Number of warm-ups and repetitions of each cell.
-            shared_prompts: True to repeat prompts, so that prefix caches are used; otherwise each begins differently.
-        """
+        """Keep the endpoint and the settings; the server is not asked yet."""
         self._endpoint = endpoint
         self._repetitions = repetitions
         self._shared_prompts = shared_prompts

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from helm_efficiency.catalog.accelerators import Price
 from helm_efficiency.catalog.energy import published_energy
 from helm_efficiency.core.arrays import FloatArray
+from helm_efficiency.core.cost import accelerator_usd
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.serving.lengths import Lengths
 from helm_efficiency.core.serving.load import MEASURED_ROUNDS, Load
@@ -21,8 +22,6 @@ from helm_efficiency.core.serving.steps import StepTimes
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import CatalogError, InputError, InsufficientMeasurementsError
 from helm_efficiency.metrics.at_load import server_on
-
-_SECONDS_AN_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def estimate_row(
     if workload.load is not None and times.concurrency != 1.0:
         beyond = BEYOND_BATCH_ERROR * math.log2(times.extrapolated)
         whole, first = (widened(ends, math.hypot(e, beyond)) for ends, e in ((whole, TPOT_ERROR), (first, TTFT_ERROR)))
-    usd_per_s = None if price is None else float(price.usd_per_accelerator_hour) / _SECONDS_AN_HOUR
+    usd_per_s = None if price is None else float(accelerator_usd(1.0, price.usd_per_accelerator_hour))
     usd = None if usd_per_s is None else times.accelerator_s * usd_per_s
     tokens = float(np.mean(workload.prompt_tokens + workload.output_tokens))
     accelerators = fit.stack.num_accelerators

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 from helm.benchmark.presentation.schema import read_schema as helm_read_schema
+from helm.benchmark.presentation.summarize import main as helm_summarize_here
 from typer.testing import CliRunner
 
 from helm_efficiency.cli import app
@@ -138,6 +139,19 @@ def test_helm_and_this_package_show_the_same_numbers(scored):
     cost = ours.loc["groq/llama3-70b-8192", "idealized_usd"]
     assert groq["Idealized cost ($/1k requests)"] == pytest.approx(1000 * cost)
     assert theirs["together/Llama-3-8b-chat-hf"]["Denoised inference time (s)"] is None
+
+
+def test_helm_makes_a_schema_of_its_own_for_rescored_runs(scored, tmp_path, monkeypatch):
+    for run in sorted((scored / "runs" / "v1").glob("mmlu*groq*"))[:2]:
+        shutil.copytree(run, tmp_path / "runs" / "v1" / run.name)
+    options = ["--output-path", str(tmp_path), "--suite", "v1", "--auto-generate-schema", "--num-threads", "1"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["helm-summarize", *options])
+    helm_summarize_here()
+    suite = tmp_path / "runs" / "v1"
+    assert len([json.loads(file.read_bytes()) for file in suite.glob("*/display_predictions.json")]) == 2
+    runs = json.loads((suite / "runs.json").read_bytes())
+    assert any(stat["name"]["name"] == "inference_idealized_runtime" for run in runs for stat in run["stats"])
 
 
 @pytest.mark.browser

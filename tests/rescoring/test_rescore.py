@@ -116,18 +116,6 @@ def test_stats_replace_helms_and_leave_the_rest(runs: Path, tmp_path: Path) -> N
         assert all(map(is_efficiency_stat, added))
 
 
-def test_helm_summarizes_the_copy(runs: Path, tmp_path: Path) -> None:
-    rescored(runs, tmp_path / "out")
-    command = ["--output-path", str(tmp_path / "out"), "--suite", "v1", "--auto-generate-schema", "--num-threads", "1"]
-    program = "from helm.benchmark.presentation.summarize import main; main()"
-    subprocess.run([sys.executable, "-c", program, *command], check=True, cwd=tmp_path, capture_output=True)
-    suite = tmp_path / "out" / "runs" / "v1"
-    shown = [json.loads(file.read_bytes()) for file in suite.glob("*gpt2/display_predictions.json")]
-    assert len(shown) == 2
-    runs_of_suite = json.loads((suite / "runs.json").read_bytes())
-    assert any(s["name"]["name"] == "inference_idealized_runtime" for run in runs_of_suite for s in run["stats"])
-
-
 def test_in_place_twice_is_as_once(runs: Path, tmp_path: Path) -> None:
     rescored(runs, tmp_path / "out", target=StatsTarget.in_place)
     once = contents(runs)

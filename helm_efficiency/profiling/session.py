@@ -16,7 +16,7 @@ from helm_efficiency.profiling.cells import BudgetSpentError, Cell, CellRefusedE
 from helm_efficiency.profiling.checkpoint import Checkpoint
 
 Timer = Callable[[Cell], CellResult]
-OnResult = Callable[[CellResult], None]
+OnResult = Callable[[CellResult], object]
 
 _MOST_REFUSED = 3
 """Number of refused cells that ends a session. A target that refuses so many is broken, and each further cell may cost

@@ -55,7 +55,7 @@ def ranked(records: list[RequestRecord], *, relative_error: float) -> pd.Series:
 def test_cost_of_a_correct_answer_has_the_score_interval(num_right: int, trials: int) -> None:
     records = answered(num_right, 20, trials=trials)
     its = scored(records[:20], relative_error=0.0)
-    expected = cost_per_correct(its.idealized.seconds * trials, [r.scores["exact_match"] for r in records[:20]])
+    expected = cost_per_correct(its.idealized.seconds, [r.scores["exact_match"] for r in records[:20]])
     row = ranked(records, relative_error=0.0)
     found = [row[f"idealized_s_per_correct{end}"] for end in ("", "_low", "_high")]
     assert found == pytest.approx([*expected[:3]])

@@ -81,10 +81,10 @@ def splitwise_rows(scores: list[dict[str, Any]]) -> Iterable[str]:
             yield f"| {' | '.join(cells)} |"
 
 
-def transfer_rows(left_out: list[dict[str, Any]]) -> Iterable[str]:
+def transfer_rows(kept: dict[str, Any]) -> Iterable[str]:
     """Means over the paper's models without YaLM, and YaLM by itself."""
     for accelerator in ("A100", "V100"):
-        rows = [row for row in left_out if row["stack"].startswith(accelerator.lower())]
+        rows = kept[accelerator.lower()]["left_out"]
         for title, of in (
             (accelerator, [r for r in rows if r["deployment"] != YALM]),
             (f"{accelerator}, YaLM", [r for r in rows if r["deployment"] == YALM]),
@@ -147,7 +147,7 @@ def token_rows(requests: dict[str, list[dict[str, Any]]]) -> Iterable[str]:
         yield f"| {title} | {len(of)} | {usage} | {doubtful} | {missing} | {failed} |"
 
 
-def readme_rows(scores: list[dict[str, Any]], left_out: list[dict[str, Any]]) -> Iterable[str]:
+def readme_rows(scores: list[dict[str, Any]], kept: dict[str, Any]) -> Iterable[str]:
     """The README's extract."""
 
     def mean(accelerator: str, protocol: str, rule: str) -> dict[str, Any]:
@@ -170,10 +170,9 @@ def readme_rows(scores: list[dict[str, Any]], left_out: list[dict[str, Any]]) ->
         for protocol in ("leave-one-knot-out", "few-knots")
     ]
     yield f"| {percent(min(covered), 0)} to {percent(max(covered), 0)} |"
-    regular = [row for row in left_out if row["deployment"] != YALM]
     errors = [
-        statistics.mean(row["error_fraction"] for row in regular if row["stack"].startswith(accelerator))
-        for accelerator in ("a100", "v100")
+        statistics.mean(row["error_fraction"] for row in kept[name]["left_out"] if row["deployment"] != YALM)
+        for name in ("a100", "v100")
     ]
     yield f"| {', '.join(map(percent, errors))} |"
 
@@ -189,8 +188,7 @@ def said(reader: Callable[[Path], Path]) -> Callable[[str], Any]:
 def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
     require_rows(prefill_rows(said("validate.json")))
     require_rows(splitwise_rows(said("validate.json")))
-    require_rows(readme_rows(said("validate.json"), said("transfer.json")), pages.ROOT / "README.md")
-    require_rows(transfer_rows(said("transfer.json")))
+    require_rows(readme_rows(said("validate.json"), results("transfer")), pages.ROOT / "README.md")
     require_rows(
         token_rows(
             {
@@ -203,5 +201,6 @@ def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
 
 
 def test_figures_of_benchmarks() -> None:
+    require_rows(transfer_rows(results("transfer")))
     require_rows(less_rows())
     require_rows(denoising_rows())

@@ -66,7 +66,7 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
         "stack_detail": [str(match.fit.stack) if match else None for match in matches],
         "tier": [match.fit.tier if match else Tier.none for match in matches],
         "matched_by": [match.matched_by if match else None for match in matches],
-        "coefficients": [_short_hash(match.fit) if match else None for match in matches],
+        "coefficients": [short_hash(match.fit) if match else None for match in matches],
     }
     choice = index_array(scored.choice)
     columns = {name: text_array(values).take(choice) for name, values in texts.items()}
@@ -83,7 +83,7 @@ def _scores(scored: ScoredRequests) -> dict[str, pa.Array]:
     return columns
 
 
-def _short_hash(fit: Fit) -> str:
+def short_hash(fit: Fit) -> str:
     """Return a hash that identifies the numbers of a fit, for any deployment that uses them."""
     return hashlib.sha256(repr(fit.coefficients).encode()).hexdigest()[:12]
 

@@ -16,6 +16,9 @@ SCHEMA_VERSION = 3
 """Version of the table format. 1: first version. 2: API costs that are bounds have a column of their own. 3: runs have
 facts and counts only; means and their intervals are in leaderboards."""
 
+COEFFICIENTS = "coefficients.json"
+"""File next to the two tables: the coefficients of every hash in the requests table's column `coefficients`."""
+
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 REQUEST_COLUMNS: dict[str, pa.DataType] = {

@@ -1,10 +1,12 @@
 """The parts of a leaderboard: options, rows, notes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from helm_efficiency.errors import printable
+from helm_efficiency.report.draws import StackDraws
 from helm_efficiency.report.notes import ALL, Note
 from helm_efficiency.version import __version__
 
@@ -34,6 +36,7 @@ class Options:
             one, as on HELM's own leaderboards.
         lower_is_better: Direction of the score.
         num_draws: Number of bootstrap draws; fewer are made for thousands of models.
+        keep_draws: True to keep draws and coefficients in the leaderboard, for the HTML page to answer questions.
 
     Example:
         >>> from helm_efficiency import LeaderboardOptions, build_leaderboard, load_tables
@@ -50,6 +53,7 @@ class Options:
     all_splits: bool = False
     lower_is_better: bool = False
     num_draws: int = 1000
+    keep_draws: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,6 +66,7 @@ class Leaderboard:
         options: Options that the leaderboard was made with, with the actual number of draws.
         draws: Name of the draws that the intervals come from.
         source: Provenance of the numbers; see `Tables`.
+        kept: Draws and coefficients by stack; empty unless the options ask for them.
 
     Example:
         >>> from helm_efficiency import build_leaderboard, load_tables
@@ -75,6 +80,7 @@ class Leaderboard:
     options: Options
     draws: str = "paired bootstrap draws"
     source: str = f"helm-efficiency {__version__}"
+    kept: Mapping[str, StackDraws] = field(default_factory=dict)
 
     def part(self, scenario: str = ALL, stack: str | None = None) -> pd.DataFrame:
         """Return the rows of one scenario (by default of all together) and one stack (by default the first)."""

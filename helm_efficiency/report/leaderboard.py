@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pandas as pd
 
+from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measures import ESTIMATED, MEASURES, QUANTITIES
 from helm_efficiency.report.board import Leaderboard, Options
+from helm_efficiency.report.draws import StackDraws, kept_draws
 from helm_efficiency.report.estimates import Estimates, scenario_estimates
 from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
 from helm_efficiency.report.resampling import Predicted, resampling
@@ -57,12 +59,21 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
     parts: list[pd.DataFrame] = []
     notes = [*table_notes(requests, tables.runs), *variant_notes]
+    kept: dict[str, StackDraws] = {}
     for stack, rows in _by_stack(requests, options.stack):
-        part, part_notes = _stack_leaderboard(rows, options)
+        part, part_notes, draws = _stack_leaderboard(rows, options)
         parts.append(part.assign(stack=stack))
         notes += part_notes
+        if draws is not None:
+            kept[stack] = replace(draws, coefficients=_coefficients(rows, options.by, tables))
     table = pd.concat(parts, ignore_index=True)[list(columns_of(ESTIMATED))]
-    return Leaderboard(table, tuple(dict.fromkeys(notes)), options, source=tables.source)
+    return Leaderboard(table, tuple(dict.fromkeys(notes)), options, source=tables.source, kept=kept)
+
+
+def _coefficients(requests: pd.DataFrame, by: str, tables: Tables) -> dict[str, RuntimeCoefficients]:
+    """Return the coefficients behind the idealized runtimes of each model that has any."""
+    pairs = requests[[by, "coefficients"]].dropna().drop_duplicates(by).astype(str).itertuples(index=False, name=None)
+    return {name: tables.coefficients[key] for name, key in pairs if key in tables.coefficients}
 
 
 def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:
@@ -92,10 +103,10 @@ def _by_stack(requests: pd.DataFrame, stack: str | None) -> Iterator[tuple[str, 
         yield name, rows.assign(**{column: rows[column].where(on_stack[rows.index]) for column in _STACK_COLUMNS})
 
 
-def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note]]:
-    """Return the rows of one stack, over all scenarios and for each, and their notes."""
+def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, list[Note], StackDraws | None]:
+    """Return the rows of one stack, over all scenarios and for each, their notes, and the draws to keep."""
     if requests.empty:
-        return no_rows(ESTIMATED), []
+        return no_rows(ESTIMATED), [], None
     codes, index = pd.factorize(requests[options.by].astype(str), sort=True)
     names = list(index)
     how = resampling(
@@ -112,7 +123,11 @@ def _stack_leaderboard(requests: pd.DataFrame, options: Options) -> tuple[pd.Dat
         estimates[str(scenario)] = scenario_estimates(of_scenario, codes[rows], len(names), how)
         identities[str(scenario)] = _identity(of_scenario, names, options.by)
     table, overall = stack_rows(estimates, identities, options)
-    return table, comparison_notes(estimates, overall, names, common=options.common)
+    notes = comparison_notes(estimates, overall, names, common=options.common)
+    if not options.keep_draws:
+        return table, notes, None
+    scenarios = kept_draws({ALL: overall if len(estimates) > 1 else next(iter(estimates.values())), **estimates})
+    return table, notes, StackDraws(names, how.fit_errors["idealized_s"], scenarios, {})
 
 
 def _predicted(requests: pd.DataFrame, names: list[str], by: str) -> Predicted:

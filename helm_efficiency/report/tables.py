@@ -1,8 +1,8 @@
 """Read the folder that scoring wrote into data frames; this module reads nothing else."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from helm_efficiency.codec import decode
+from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, require_version, run_schema
+from helm_efficiency.metrics.table import (
+    COEFFICIENTS,
+    REQUEST_COLUMNS,
+    RUN_COLUMNS,
+    request_schema,
+    require_version,
+    run_schema,
+)
 from helm_efficiency.version import __version__
 
 _RUN_KEY = ["suite", "run"]
@@ -28,11 +37,13 @@ class Tables:
         runs: One row for each run and stack; the columns of `RUN_COLUMNS`.
         source: Provenance of the numbers: the version of this package, and the hash of the runs table, which names the
             coefficients in its metadata.
+        coefficients: Coefficients by the hash in the column `coefficients`; empty if the folder does not have them.
     """
 
     requests: pd.DataFrame
     runs: pd.DataFrame
     source: str = f"helm-efficiency {__version__}"
+    coefficients: Mapping[str, RuntimeCoefficients] = field(default_factory=dict)
 
 
 def load(folder: Path | str, *, score: str | None = None) -> Tables:
@@ -65,7 +76,17 @@ def load(folder: Path | str, *, score: str | None = None) -> Tables:
     runs, requests = _read(runs_path, run_schema()), _read_all(paths, request_schema())
     _require_all(requests, runs, folder)
     tables = from_arrow(requests, runs, score=score)
-    return replace(tables, source=f"{tables.source}; runs.parquet sha256 {_sha256(runs_path)}")
+    source = f"{tables.source}; runs.parquet sha256 {_sha256(runs_path)}"
+    return replace(tables, source=source, coefficients=_coefficients(folder / COEFFICIENTS))
+
+
+def _coefficients(path: Path) -> dict[str, RuntimeCoefficients]:
+    if not path.is_file():
+        return {}
+    try:
+        return decode(path.read_bytes(), dict[str, RuntimeCoefficients])
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def _sha256(path: Path) -> str:
@@ -87,9 +108,9 @@ def from_arrow(requests: pa.Table, runs: pa.Table, *, score: str | None = None) 
     if score is not None and requests.num_rows and scores.null_count == len(scores):
         raise InputError(f"No request has a score named {score!r}. There are: {', '.join(_known(requests))}.")
     requests = requests.drop_columns(["scores"]).append_column("score", scores).append_column("score_name", names)
-    for index, field in enumerate(requests.schema):
-        if field.type == pa.string():
-            requests = requests.set_column(index, field.name, requests.column(index).dictionary_encode())
+    for index, column in enumerate(requests.schema):
+        if column.type == pa.string():
+            requests = requests.set_column(index, column.name, requests.column(index).dictionary_encode())
     return Tables(requests=requests.to_pandas(), runs=run_frame)
 
 
@@ -148,7 +169,7 @@ _MOST = 1e15
 
 def _require_amounts(table: pa.Table, path: Path) -> None:
     """Refuse a requests table with a cost that is negative or not an amount: it would be ranked first."""
-    for name in (field.name for field in table.schema if field.type == pa.float64()):
+    for name in (column.name for column in table.schema if column.type == pa.float64()):
         ends = pc.min_max(table[name]).as_py()
         if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= _MOST:
             raise FileFormatError(f"{path}: {name} is between {ends['min']:g} and {ends['max']:g}; expected 0 or more.")

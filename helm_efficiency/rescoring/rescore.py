@@ -1,5 +1,6 @@
 """Re-score archives of runs: find the runs, score them, and write the runs table."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -12,9 +13,12 @@ import msgspec
 import pyarrow.parquet as pq
 
 from helm_efficiency.adapters.sources import Source
-from helm_efficiency.files import locked, remove_unfinished, write_files
-from helm_efficiency.metrics.rows import run_table
-from helm_efficiency.metrics.table import run_schema
+from helm_efficiency.codec import decode, encode
+from helm_efficiency.core.runtime_model import RuntimeCoefficients
+from helm_efficiency.errors import InputError
+from helm_efficiency.files import locked, remove_unfinished, write_file, write_files
+from helm_efficiency.metrics.rows import run_table, short_hash
+from helm_efficiency.metrics.table import COEFFICIENTS, run_schema
 from helm_efficiency.rescoring.plan import Plan
 from helm_efficiency.rescoring.run import (
     RECEIPTS,
@@ -76,6 +80,7 @@ def rescore(
             on_outcome(outcome)
         _clean(plan.output)
         _write_runs(plan.output)
+        _write_coefficients(plan, outcomes.values())
         return [outcomes[source.url] for source in sources]
 
 
@@ -151,6 +156,20 @@ def _write_runs(output: Path) -> None:
 
 
 _ROWS_AT_ONCE = 2_000
+
+
+def _write_coefficients(plan: Plan, outcomes: Iterable[Outcome]) -> None:
+    """Add the coefficients of these runs to the file of earlier calls, by their hash in the requests table."""
+    path = plan.output / COEFFICIENTS
+    known: dict[str, RuntimeCoefficients] = {}
+    with contextlib.suppress(InputError, FileNotFoundError):  # a damaged file is written again
+        known = decode(path.read_bytes(), dict[str, RuntimeCoefficients])
+    matches = {(of.stack, of.deployment, of.model) for outcome in outcomes for of in outcome.matches if of.stack}
+    for stack, deployment, model in sorted(matches):
+        match = plan.coefficients.match(stack, deployment, model)
+        if match is not None:
+            known[short_hash(match.fit)] = match.fit.coefficients
+    write_file(path, encode(known))
 
 
 def _receipts(output: Path) -> Iterator[Receipt]:

@@ -22,6 +22,7 @@ from helm_efficiency.helm_stats.stats import is_efficiency_stat
 from helm_efficiency.metrics.efficiency import Coefficients
 from helm_efficiency.metrics.pricing import Pricing
 from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS
+from helm_efficiency.report.tables import load
 from helm_efficiency.rescoring.plan import StatsTarget, make_plan
 from helm_efficiency.rescoring.rescore import rescore
 from helm_efficiency.rescoring.run import Outcome
@@ -75,6 +76,8 @@ def test_numbers_of_one_request(data_dir: Path, tmp_path: Path) -> None:
     assert row["idealized_usd"] == pytest.approx(8 * 0.0412 * row["usd_per_accelerator_hour"] / 3600)
     assert (row["stack"], row["tier"], row["matched_by"], row["in_domain"]) == ("a100", "measured", "name", True)
     assert row["stack_detail"] == "a100-80gb×8 megatron fp16"
+    coefficients = load(tmp_path / "out").coefficients[row["coefficients"]]
+    assert coefficients.predict(412, 1).seconds == row["idealized_s"]
 
 
 def test_runs_table(data_dir: Path, tmp_path: Path) -> None:

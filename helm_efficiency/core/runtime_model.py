@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helm_efficiency.core.arrays import BoolArray, FloatArray
+from helm_efficiency.core.notebook import fact_table
 from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.errors import InputError
 
@@ -27,11 +28,14 @@ _MOST_TOKENS = 10**9
 _MOST_S = 1e15
 """Limit of seconds, more than any real time; the square of a far larger number would overflow."""
 
-_BEYOND_PREFILL = 0.3
+_MOST_SHOWN = 10
+"""Requests of a prediction that a notebook shows."""
+
+BEYOND_PREFILL = 0.3
 """Relative deviation of the prefill added beyond the longest prompt measured. With the longest 45 % of eight logs held
 out, 95.6 % are covered; 89.7 % at half of it, 96.3 % at one and a half."""
 
-_BEYOND_DECODE = 0.1
+BEYOND_DECODE = 0.1
 """Relative deviation of decode, for each longest context's length beyond it. 93.8 % at half of it, 95.6 % at one and a
 half."""
 
@@ -54,6 +58,23 @@ class Prediction(NamedTuple):
     low_s: FloatArray
     high_s: FloatArray
     in_domain: BoolArray
+
+    def __repr__(self) -> str:
+        """Return one line: the number of requests, and their seconds with the interval."""
+        seconds, low, high = (np.ravel(each) for each in self[:3])
+        if len(seconds) == 1:
+            return f"<Prediction: {seconds[0]:.3g} s ({low[0]:.3g}–{high[0]:.3g})>"
+        span = f": {seconds.min():.3g} to {seconds.max():.3g} s" if len(seconds) else ""
+        return f"<Prediction of {len(seconds):,} requests{span}>"
+
+    def _repr_html_(self) -> str:
+        """Return the seconds of the first requests as an HTML table, for notebooks."""
+        each = list(zip(*map(np.ravel, self), strict=True))
+        rows = {
+            f"Request {at:,}": f"{s:.3g} s ({low:.3g}–{high:.3g}){'' if inside else ', outside what was measured'}"
+            for at, (s, low, high, inside) in enumerate(each[:_MOST_SHOWN], 1)
+        }
+        return fact_table("Seconds with their 90 % interval", rows, ["…"] if len(each) > _MOST_SHOWN else [])
 
 
 def _around(seconds: FloatArray, half: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -248,10 +269,10 @@ class RuntimeCoefficients:
             squares = squares + (self.resolution_s / 2.0) ** 2
         if p.size and p.max() > d.max_prompt_tokens:
             beyond = np.maximum(self.prefill_s(p) - self.prefill_s(d.max_prompt_tokens), 0.0)
-            squares = squares + (_BEYOND_PREFILL * beyond) ** 2
+            squares = squares + (BEYOND_PREFILL * beyond) ** 2
         longest = d.max_prompt_tokens + d.max_output_tokens
         if p.size and (o.max() > d.max_output_tokens or p.max() > d.max_prompt_tokens):
-            squares = squares + (_BEYOND_DECODE * decode_s * np.maximum((p + o) / longest - 1.0, 0.0)) ** 2
+            squares = squares + (BEYOND_DECODE * decode_s * np.maximum((p + o) / longest - 1.0, 0.0)) ** 2
         return np.asarray(np.sqrt(squares))
 
     def _straight_s(self, p: FloatArray) -> FloatArray:

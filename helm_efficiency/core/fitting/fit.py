@@ -16,6 +16,7 @@ from helm_efficiency.core.fitting.paper_estimators import fit_paper_2022, fit_pa
 from helm_efficiency.core.fitting.prefill_curve import Curve, fit_curve, fit_parametric_curve, fit_tail
 from helm_efficiency.core.fitting.work_coordinates import stack_work
 from helm_efficiency.core.measurement import Profile, Stack, cells_by_batch
+from helm_efficiency.core.notebook import fact_table
 from helm_efficiency.core.rules import HELM_RULES, PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
@@ -26,7 +27,7 @@ _NOISY = 0.01  # mean absolute residual: 10 of the paper's 18 logs stay below it
 _LEAST_S = 1e-9  # below any request's time, and large enough that ratios to it do not overflow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fit:
     """Coefficients of one deployment on one stack, with their provenance.
 
@@ -53,6 +54,29 @@ class Fit:
     source: str = ""
     fitted_on: str = ""
     is_upper_bound: bool = False
+
+    def __repr__(self) -> str:
+        """Return one line: what was fitted, where, from what evidence, and its decode time."""
+        return f"<Fit of {self.deployment} on {self.stack}: {self.tier}, {self._decode_text()}>"
+
+    def _repr_html_(self) -> str:
+        """Return the coefficients as an HTML table, for notebooks."""
+        (shortest, first_s), (longest, last_s) = (self.coefficients.prefill_knots[at] for at in (0, -1))
+        domain = self.coefficients.domain
+        facts = {
+            "Stack": str(self.stack),
+            "Evidence": f"{self.tier}: {self.tier.meaning}",
+            "Prefill": f"{1e3 * first_s:.3g} ms of {shortest:,} to {1e3 * last_s:.3g} ms of {longest:,} prompt tokens",
+            "Decode": self._decode_text(),
+            "Domain": f"up to {domain.max_prompt_tokens:,} prompt and {domain.max_output_tokens:,} output tokens, "
+            f"batches of up to {domain.max_batch_size:,}",
+            "Source": self.source or "not stated",
+        }
+        return fact_table(self.deployment, facts, self.notes)
+
+    def _decode_text(self) -> str:
+        each = self.coefficients
+        return f"{1e3 * each.decode_s_per_token:.3g} ms an output token (± {100 * each.decode_error:.2g} %)"
 
     def sha256(self) -> str:
         """Return a hash of the whole fit, to trace any number back to the coefficients it was computed with."""

@@ -1,7 +1,8 @@
 """report: write one HTML page that needs no network."""
 
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +20,6 @@ from helm_efficiency.cli.options import note
 from helm_efficiency.cli.progress import working
 from helm_efficiency.errors import InputError
 from helm_efficiency.files import write_file
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(rich_help_panel="Score")
@@ -50,7 +48,13 @@ def report(
 
     if paper == (folder is not None):
         raise InputError("Name a folder written by rescore, or --paper, and not both.")
-    options = Options(stack=stack, sort=find_measure(sort), common=not available, lower_is_better=lower_is_better)
+    options = Options(
+        stack=stack,
+        sort=find_measure(sort),
+        common=not available,
+        lower_is_better=lower_is_better,
+        keep_draws=True,
+    )
     if folder is None:
         board, sources = paper_report.leaderboard(options), paper_report.provenance()
     else:
@@ -58,7 +62,7 @@ def report(
         with working("Comparing models"):
             board, sources = build(tables, options), html.provenance(tables)
     title = title or (paper_report.TITLE if folder is None else "Capability and efficiency")
-    text = html.to_html(board, title=title, provenance=sources)
+    text = html.to_html(board, title=title, provenance=sources, made_on=date.today().isoformat())
     write_file(output, text)
     size = len(text.encode())
     note(f"Wrote {output}, {f'{size / 1e6:.1f} MB' if size >= 1e6 else f'{size / 1e3:.0f} kB'}.")

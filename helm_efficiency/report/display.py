@@ -1,6 +1,7 @@
 """A leaderboard as people read it: its columns, headings and marks, before they are written in a format."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -32,6 +33,7 @@ def display(
     scenario: str = ALL,
     stack: str | None = None,
     measures: Sequence[str] | None = None,
+    all_intervals: bool = False,
 ) -> Display:
     """Return one table of a leaderboard, for reading.
 
@@ -40,6 +42,7 @@ def display(
         scenario: One of its scenarios; by default all together.
         stack: One of its stacks; by default the first.
         measures: Measures to show as columns; None for the usual ones that have any number.
+        all_intervals: True to show the interval of every number that has one; False for those of the main measures.
 
     Raises:
         InputError: The scenario or the measure does not exist.
@@ -52,7 +55,7 @@ def display(
         raise InputError(f"No measure {unknown[0]!r}. Known measures: {', '.join(MEASURES)}.")
     return Display(
         title=_title(part, scenario),
-        columns=tuple(_columns(part, board, measures or usual_measures(part, board))),
+        columns=tuple(_columns(part, board, measures or usual_measures(part, board), all_intervals=all_intervals)),
         legend=tuple(_legend(part, board)),
         notes=tuple(note.text for note in board.notes if note.scenario == scenario),
     )
@@ -155,13 +158,16 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
     return texts
 
 
-def _columns(part: pd.DataFrame, board: Leaderboard, measures: Sequence[str]) -> Iterator[Column]:
+def _columns(
+    part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], *, all_intervals: bool
+) -> Iterator[Column]:
     names = list(part[board.options.by].astype(str))
     yield Column("Rank", tuple(rank_text(part, board.options.sort)))
     yield Column(board.options.by.capitalize(), tuple(names), is_number=False)
     for measure in map(MEASURES.__getitem__, measures):
         priority = 0 if measure.key == board.options.sort else measure.priority or _ASKED_FOR
-        yield _measure_column(part, measure.in_unit_of(part[measure.key]), priority)
+        shown = replace(measure, shows_interval=measure.shows_interval or all_intervals)
+        yield _measure_column(part, shown.in_unit_of(part[measure.key]), priority)
     axis = front_axis(part, board.options.sort)
     if axis is not None:
         yield Column("Front", tuple(front_text(part, axis)), is_number=False, priority=4)

@@ -1,4 +1,4 @@
-"""Write a leaderboard as one HTML file that needs no network: tables, and a plot that responds to mouse and keys.
+"""Write a leaderboard as one HTML file that needs no network: tables, and a plot that answers questions.
 
 The tables and a static plot are in the page itself, so they are visible without JavaScript. All text from outside
 (names of models, scenarios, scores) is escaped by the template or set as text; a content security policy forbids all
@@ -8,30 +8,32 @@ requests and every script except the report's own.
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import printable
-from helm_efficiency.metrics.measures import COSTS, MEASURES
 from helm_efficiency.report.board import Leaderboard
-from helm_efficiency.report.display import display, front_axis, has_numbers, short_names
-from helm_efficiency.report.notes import ALL
+from helm_efficiency.report.display import display, front_axis
+from helm_efficiency.report.html_data import page_data, table_names
 from helm_efficiency.report.plots import to_bytes, tradeoff
 from helm_efficiency.report.scenario_table import scenario_table
 from helm_efficiency.report.tables import Tables
 from helm_efficiency.report.text import Display
 from helm_efficiency.version import __version__
 
-_HEIGHTS = ("score", "win_rate")
+_SCRIPTS = ("numbers", "models", "chart", "tables", "choices")
+"""Parts of the page's script, in order."""
+
+_INTERVAL = re.compile(r" (\([^()]*–[^()]*\))")
 
 METHOD = (
     ("Observed runtime", "What the harness recorded on the day: the provider's hardware, software, load and network."),
@@ -70,14 +72,20 @@ class _Board:
 
 
 def to_html(
-    board: Leaderboard, *, title: str = "Capability and efficiency", provenance: dict[str, str] | None = None
+    board: Leaderboard,
+    *,
+    title: str = "Capability and efficiency",
+    provenance: dict[str, str] | None = None,
+    made_on: str = "",
 ) -> str:
     """Return the whole report as one HTML page.
 
     Args:
-        board: Leaderboard to show, with all its stacks and scenarios.
+        board: Leaderboard to show, with all its stacks and scenarios. If it kept its draws, the page compares pairs
+            of models, and predicts requests of other lengths too.
         title: Heading of the page.
         provenance: Origin of the numbers, as terms and their meanings; see `provenance`.
+        made_on: Date of the page, to be shown in it; empty for none.
 
     Returns:
         HTML that needs no network.
@@ -94,16 +102,18 @@ def to_html(
         finalize=_shown,
         keep_trailing_newline=True,
     )
-    script = _template_text("report.js")
+    environment.filters["intervals"] = _small_intervals
+    script = "".join(_template_text(f"report_{part}.js") for part in _SCRIPTS)
     return environment.get_template("report.html.j2").render(
         title=title,
         summary=_summary(board),
+        made=f"Made{f' on {made_on}' if made_on else ''} with helm-efficiency {__version__}.",
         boards=_boards(board),
-        notes=display(board, scenario=_names(board)[0]).notes,
+        notes=display(board, scenario=table_names(board)[0]).notes,
         method=METHOD,
         provenance=[("Made with", f"helm-efficiency {__version__}"), *(provenance or {}).items()],
-        data=htmlsafe_json_dumps(_data(board), dumps=_dumps),
-        figure=Markup(_figure(board)),
+        data=htmlsafe_json_dumps(page_data(board), dumps=_dumps),
+        figure=_figure(board),
         css=Markup(_template_text("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -115,6 +125,11 @@ def _shown(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _small_intervals(text: str) -> Markup:
+    """Return the markup of a cell, with its intervals in small print and each of its numbers on a line."""
+    return Markup(_INTERVAL.sub(r" <small>\1</small>", str(escape(printable(text)))).replace("; ", "<br>"))
+
+
 def _dumps(value: Any, **_: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
@@ -123,17 +138,12 @@ def _template_text(name: str) -> str:
     return (files("helm_efficiency.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _names(board: Leaderboard) -> list[str]:
-    """Return the tables of a stack by name: if it has several scenarios, the one over all; then each scenario."""
-    return [ALL, *board.scenarios] if len(board.scenarios) != 1 else board.scenarios
-
-
 def _boards(board: Leaderboard) -> list[_Board]:
-    first, *others = _names(board)
+    first, *others = table_names(board)
     return [
         _Board(
             stack,
-            display(board, scenario=first, stack=stack),
+            display(board, scenario=first, stack=stack, all_intervals=True),
             (scenario_table(board, stack),) if others else (),
         )
         for stack in board.stacks or [""]
@@ -147,81 +157,13 @@ def _summary(board: Leaderboard) -> str:
 
 
 def _figure(board: Leaderboard) -> str:
-    """Return the static plot of the first table, as SVG to embed in a page."""
-    part = board.part(_names(board)[0])
+    """Return the static plot of the first table as an image in an address; as SVG, it would be 20 times as large."""
+    part = board.part(table_names(board)[0])
     axis = front_axis(part, board.options.sort)
     axes = tradeoff(part, x="idealized_s" if axis is None else axis.key)
-    text = to_bytes(axes, "svg").decode()
+    picture = to_bytes(axes, "png")
     plt.close(axes.get_figure())
-    return text[text.index("<svg") :]
-
-
-def _data(board: Leaderboard) -> dict[str, Any]:
-    """Return the data of the plot as JSON values: each table by columns, numbers with four significant digits."""
-    names = sorted(board.table[board.options.by].astype(str).unique())
-    measures = [name for name in MEASURES if has_numbers(board.table, name)]
-    evidence = sorted(_evidence(board.table).unique())
-    first = board.part(_names(board)[0])
-    axis = front_axis(first, board.options.sort)
-    axes = [name for name in measures if name not in _HEIGHTS and has_numbers(first, name)]
-    if axis is not None:
-        axes = [axis.key, *(name for name in axes if name != axis.key)]
-    parts = [
-        _part(part, names, measures, evidence, board.options.by)
-        | {"label": printable(name if len(board.stacks) < 2 else f"{name}, {stack}")}
-        for stack in board.stacks
-        for name in _names(board)
-        if len(part := board.part(name, stack))
-    ]
-    return {
-        "names": [printable(name) for name in names],
-        "labels": [printable(name) for name in short_names(names)],
-        "evidence": [printable(text) for text in evidence],
-        "measures": {name: {"label": MEASURES[name].axis_label} for name in measures},
-        "axes": axes,
-        "heights": [name for name in _HEIGHTS if name in measures],
-        "parts": parts if axes and has_numbers(first, "score") else [],
-    }
-
-
-def _part(part: pd.DataFrame, names: list[str], measures: list[str], evidence: list[str], by: str) -> dict[str, Any]:
-    index = {name: at for at, name in enumerate(names)}
-    fronts = [name for name in measures if name in COSTS]
-    return {
-        "models": [index[str(name)] for name in part[by]],
-        "evidence": list(_evidence(part).map({text: at for at, text in enumerate(evidence)})),
-        "columns": {name: _column(part, name) for name in measures if has_numbers(part, name)},
-        "front": {
-            name: {
-                "on": [int(row) for row in np.flatnonzero(part[f"{name}_front"])],
-                "likely": [round(share, 3) for share in part[f"{name}_front_probability"].fillna(0)],
-            }
-            for name in fronts
-        },
-    }
-
-
-def _evidence(part: pd.DataFrame) -> pd.Series:
-    """Return the stack and the tier of each row in words."""
-    return (part["stack_detail"].fillna("").astype(str) + ", " + part["tier"].fillna(Tier.none).astype(str)).str.strip(
-        ", "
-    )
-
-
-def _column(part: pd.DataFrame, name: str) -> list[list[Any]]:
-    """Return value, low and high of each row in the unit of print; the value alone if it has no interval."""
-    cells = part[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float) * MEASURES[name].scale
-    texts = [(_json(value), _json(low, 3), _json(high, 3)) for value, low, high in cells]
-    return [[value] if low == high else [value, low, high] for value, low, high in texts]
-
-
-def _json(value: float, digits: int = 4) -> float | int | str | None:
-    if np.isnan(value):
-        return None
-    if np.isinf(value):
-        return "inf"
-    rounded = float(f"{value:.{digits}g}")
-    return int(rounded) if rounded.is_integer() else rounded
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def provenance(tables: Tables) -> dict[str, str]:
@@ -238,6 +180,7 @@ def provenance(tables: Tables) -> dict[str, str]:
         "Counted too low": _counts(requests["doubts"].dropna()),
         "Coefficients matched by": _counts(requests["matched_by"]),
         "Stacks": _listed(requests["stack_detail"]),
+        "Load of the busy server": _listed(requests["load"]),
         "Outside the measured domain": f"{int(requests['in_domain'].eq(False).sum()):,} requests",
     }
     prices = requests[["stack", "usd_per_accelerator_hour"]].drop_duplicates().dropna()

@@ -19,6 +19,7 @@ from helm_efficiency.files import write_file
 from helm_efficiency.metrics.measures import MEASURES, PER_CORRECT
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.display import display
+from helm_efficiency.report.draws import StackDraws, kept_draws
 from helm_efficiency.report.estimates import Estimates, with_ratios
 from helm_efficiency.report.formats import to_markdown
 from helm_efficiency.report.notes import ALL, Note
@@ -50,17 +51,22 @@ def leaderboard(options: Options | None = None) -> Leaderboard:
     options = options or Options()
     paper = paper_2023()
     parts = []
+    kept: dict[str, StackDraws] = {}
     if options.stack is not None and options.stack not in paper.stacks:
         raise InputError(f"The paper has no stack {options.stack!r}. There are: {', '.join(paper.stacks)}.")
     for stack in paper.stacks if options.stack is None else [options.stack]:
         estimates = {scenario: _estimates(paper, stack, scenario, options) for scenario in _scenarios(paper)}
         identity = _identity(paper, stack)
-        table, _ = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
+        table, overall = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
         parts.append(table.assign(stack=stack))
+        if options.keep_draws:
+            names, no_error = list(identity["deployment"]), np.zeros((options.num_draws, len(identity)))
+            kept[stack] = StackDraws(names, no_error, kept_draws({ALL: overall, **estimates}), {})
     notes = [Note(ALL, remark) for remark in paper.remarks]
     table = pd.concat(parts, ignore_index=True)
     table = table[list(columns_of(key for key in MEASURES if key in table))]
-    return Leaderboard(table, tuple(notes), options, draws="binomial draws of the number of correct answers")
+    draws = "binomial draws of the number of correct answers"
+    return Leaderboard(table, tuple(notes), options, draws=draws, kept=kept)
 
 
 def _scenarios(paper: PaperResults) -> list[str]:

@@ -1,15 +1,22 @@
 """The one-file report: complete, escaped, small, the same every time; and, in a real browser, alive and silent."""
 
+import base64
+import csv
+import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import matplotlib
 import pytest
 from helpers.scored_tables import request, small_board, tables
 
 from helm_efficiency import __version__
+from helm_efficiency.core.rules import PrefillRule
+from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import printable
 from helm_efficiency.report import html
@@ -29,17 +36,36 @@ NASTY = [
 ]
 
 
-def board_and_tables(models, scenarios=("s",), instances=4, **options):
+COEFFICIENTS = RuntimeCoefficients(
+    rule=PrefillRule.linear,
+    prefill_knots=((1, 0.01), (100, 0.02), (1000, 0.2)),
+    decode_s_per_token=0.02,
+    domain=Domain(1, 1000, 1, 64),
+    decode_s_per_context_token=1e-6,
+    relative_error=0.05,
+    prefill_error_s=(0.001, 0.002, 0.03),
+    decode_error=0.1,
+)
+
+
+def board_and_tables(models, scenarios=("s",), instances=4, facts=(), **options):
     rows = [
         request(
-            model, scenario, index, float(index % (at + 2) == 0), idealized_s=0.1 * (at + 1), denoised_s=0.2 * (at + 1)
+            model,
+            scenario,
+            index,
+            float(index % (at + 2) == 0),
+            idealized_s=0.1 * (at + 1),
+            denoised_s=0.2 * (at + 1),
+            coefficients="c",
+            **dict(facts),
         )
         for at, model in enumerate(models)
         for scenario in scenarios
         for index in range(instances)
     ]
-    found = from_arrow(*tables(rows))
-    return build(found, Options(**options)), found
+    found = replace(from_arrow(*tables(rows)), coefficients={"c": COEFFICIENTS})
+    return build(found, Options(**{"keep_draws": True} | options)), found
 
 
 class _Page(HTMLParser):
@@ -75,7 +101,7 @@ def test_every_number_is_in_the_page_without_scripts(page):
 def test_it_asks_the_network_for_nothing(page):
     for tag, attributes in _Page(page).tags:
         assert tag not in ("iframe", "object", "embed", "base", "form", "audio", "video")
-        assert "src" not in attributes
+        assert attributes.get("src", "data:").startswith("data:")
         assert attributes.get("href", "#").startswith(("#", "data:"))
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
@@ -87,7 +113,7 @@ def test_nothing_from_outside_becomes_markup():
     board, found = board_and_tables(NASTY, scenarios=["<i>s</i>", "t"])
     text = html.to_html(board, title="<b>", provenance=html.provenance(found))
     page = _Page(text)
-    assert not [tag for tag, _ in page.tags if tag in ("img", "b", "i")]
+    assert [tag for tag, _ in page.tags if tag in ("img", "b", "i")] == ["img"]  # the static plot
     assert [tag for tag, _ in page.tags].count("script") == 2
     names = {printable(name) for name in NASTY}
     assert names <= set(page.cells)
@@ -114,6 +140,7 @@ def test_provenance():
         "Counted too low": "nothing",
         "Coefficients matched by": "name 8",
         "Stacks": "a100-80gb×1 megatron fp16",
+        "Load of the busy server": "none",
         "Outside the measured domain": "0 requests",
     }
     priced = from_arrow(*tables([request("a", "s", 0, 1.0, usd_per_accelerator_hour=4.096)]))
@@ -131,8 +158,9 @@ def test_nothing_and_one_model():
 def test_a_hundred_models_and_fifty_scenarios_are_under_5_megabytes():
     models = [f"organization-{at % 9}/model-number-{at}-instruct" for at in range(100)]
     scenarios = [f"scenario_{at}:subject=some_subject,method=multiple_choice_joint" for at in range(50)]
-    board, _ = board_and_tables(models, scenarios, instances=2, num_draws=20)
-    assert len(html.to_html(board).encode()) < 5_000_000
+    facts = {"idealized_low_s": 0.05, "idealized_high_s": 20, "energy_j": 30, "loaded_s": 0.5, "loaded_usd": 0.002}
+    board, _ = board_and_tables(models, scenarios, instances=2, facts=facts, num_draws=60)
+    assert 3_000_000 < len(html.to_html(board).encode()) < 5_000_000  # with draws of every scenario
 
 
 def test_a_notebook_shows_a_leaderboard():
@@ -209,8 +237,8 @@ def test_hovering_a_point_shows_all_its_numbers(opened):
     for text in (
         "org/beta",
         "a100-80gb×1 megatron fp16, measured",
-        "Idealized runtime (s) 0.2",
-        "Denoised runtime (s) 0.4",
+        "Idealized runtime (s) 0.200",
+        "Denoised runtime (s) 0.400",
     ):
         assert text in tip.text
     assert re.search(r"Score 0\.333 0\.\d+ – 0\.\d+", tip.text)
@@ -275,13 +303,104 @@ def test_arrow_keys_go_from_point_to_point(opened):
 def test_axes_and_scenarios_can_be_chosen(opened):
     from selenium.webdriver.support.select import Select
 
-    assert [option.text for option in Select(opened.find_element("id", "part")).options] == ["all scenarios", "s", "t"]
+    choices = Select(opened.find_element("id", "scenario")).options
+    assert [option.text for option in choices] == ["all scenarios", "s", "t"]
     axis = Select(opened.find_element("id", "x"))
     assert axis.first_selected_option.text == "Idealized runtime (s)"
     axis.select_by_visible_text("Denoised runtime (s)")
     assert "Denoised runtime (s)" in opened.find_element("id", "scatter").text
     axis.select_by_visible_text("Idealized runtime (s)")
     assert len(opened.find_elements("css selector", "#scatter circle")) == 3
+
+
+# ---- questions -------------------------------------------------------------------------------------------------------
+
+
+def ask(page, **choices):
+    """Makes choices as a reader does, and returns the plot's numbers, as the page gives them as CSV, by model."""
+    for name, value in choices.items():
+        control = "const c = document.getElementById(arguments[0])"
+        script = f"{control}; c.value = arguments[1]; c.dispatchEvent(new Event('input'))"
+        page.execute_script(script, name.replace("price_", "price."), str(value))
+    text = unquote(downloaded(page, "csv").partition(",")[2])
+    return {row["Model"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def downloaded(page, button):
+    """Presses a button and returns the address of what it gives to be saved."""
+    script = "window.got = null; HTMLAnchorElement.prototype.click = function () { window.got = this.href }"
+    page.execute_script(script)
+    page.find_element("id", button).click()
+    for _ in range(200):
+        if found := page.execute_script("return window.got"):
+            return found
+    raise AssertionError("nothing was saved")
+
+
+@pytest.mark.browser
+def test_a_request_of_other_lengths_is_predicted(opened):
+    for p, o in ((1, 1), (550, 30), (5000, 200)):  # the last is beyond what was measured
+        row = ask(opened, prompt=p, output=o)["org/beta"]
+        seconds, low, high, _ = COEFFICIENTS.predict(p, o)
+        name = "Idealized runtime (s)"
+        shown = [float(row[column]) for column in (name, f"{name}, low", f"{name}, high")]
+        assert shown == pytest.approx([seconds, low, high], rel=1e-5)
+        cost = float(row["Idealized cost ($ per 1,000 requests)"])
+        assert cost == pytest.approx(1000 * float(seconds) * 4.096 / 3600, rel=1e-3)
+        assert row["Score"] == "0.3333"
+        assert "Denoised runtime (s)" not in row  # it belongs to the runs
+    opened.find_element("id", "reset").click()
+    assert ask(opened)["org/beta"]["Idealized runtime (s)"] == "0.2"
+
+
+@pytest.mark.browser
+def test_costs_follow_a_typed_price_and_the_address_keeps_it(opened):
+    row = ask(opened, price_a100=36, y="score", x="idealized_usd")["org/alpha"]
+    assert float(row["Idealized cost ($ per 1,000 requests)"]) == pytest.approx(1000 * 0.1 * 36 / 3600)
+    assert "at the prices typed" in opened.find_element("id", "asked").text
+    link = opened.find_element("id", "link").get_attribute("href")
+    assert opened.current_url == link
+    opened.get(link.partition("#")[0])
+    assert opened.find_element("id", "price.a100").get_attribute("value") == ""
+    opened.get("about:blank")
+    opened.get(link)
+    assert opened.find_element("id", "price.a100").get_attribute("value") == "36"
+    assert ask(opened)["org/alpha"] == row
+    opened.find_element("id", "reset").click()
+    assert "=" not in opened.current_url
+
+
+@pytest.mark.browser
+def test_two_models_are_compared_in_the_draws(opened):
+    ask(opened, a="org/alpha", b="org/beta")
+    odds = [item.text for item in opened.find_elements("css selector", "#odds li")]
+    assert re.fullmatch(r"\d+\s% that alpha · org has the higher score \(0\.500 against 0\.333\)", odds[0])
+    # their times differ by twice and share one error, as they share coefficients
+    assert odds[1] == "100 % that alpha · org has the lower idealized runtime (0.100 against 0.200)"
+    headings = [cell.text for cell in opened.find_elements("css selector", "#numbers thead th")]
+    assert headings == [
+        "Model",
+        "Rank",
+        "Score",
+        "Idealized runtime (s)",
+        "Rank by idealized runtime",
+        "On the front",
+    ]
+    cells = [cell.text for cell in opened.find_elements("css selector", "#numbers tbody tr:first-child > *")]
+    assert re.fullmatch(r"org/alpha 1 \(1–\d\) 0\.500 \(0\.\d+–0\.\d+\) 0\.100 1 \(1\) ● \d+\s%", " ".join(cells))
+
+
+@pytest.mark.browser
+def test_the_plot_is_saved_as_an_image_and_the_theme_switches(opened):
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    ask(opened, theme="dark", logx="log")
+    assert opened.execute_script(colour) == "rgb(22, 24, 26)"
+    assert "Idealized runtime (s), log" in opened.find_element("id", "scatter").text
+    assert opened.find_element("css selector", "#scatter .better").is_displayed()
+    png = base64.b64decode(downloaded(opened, "png").partition(",")[2])
+    assert png.startswith(b"\x89PNG") and len(png) > 20_000
+    ask(opened, theme="light", logx="")
+    assert opened.execute_script(colour) == "rgb(255, 255, 255)"
 
 
 @pytest.mark.browser
@@ -313,7 +432,7 @@ def test_without_javascript_tables_and_plot_are_there(start_browser, tmp_path):
     names = [row.find_element("css selector", "th").text for row in rows]
     assert names == ["org/large", "org/small", "api/<b>_new|$", "org/slow"]
     assert all(row.is_displayed() for row in rows)
-    assert plain.find_element("css selector", "#figure svg").is_displayed()
+    assert plain.find_element("css selector", "#figure img").is_displayed()
     assert not plain.find_element("id", "filter").is_displayed()
     assert plain.find_element("css selector", "table.scenarios").is_displayed()
 
@@ -322,11 +441,12 @@ def test_without_javascript_tables_and_plot_are_there(start_browser, tmp_path):
 def test_scenarios_are_one_table_to_search(opened):
     rows = opened.find_elements("css selector", "table.scenarios tbody tr")
     assert [row.find_element("css selector", "th").text for row in rows] == ["s", "t"]
-    score = r"0\.500 \(0\.\d+–0\.\d+\); 0\.100 ●"
+    score = r"0\.500 \(0\.\d+–0\.\d+\)\n0\.100 ●"
     assert re.fullmatch(score, rows[0].find_element("css selector", "td").text)
+    assert opened.find_elements("css selector", "table.scenarios thead button")  # sorts by any model
     opened.find_element("id", "search").send_keys("t")
     assert [row.is_displayed() for row in rows] == [False, True]
-    assert opened.find_element("id", "found").text == "1 found"
+    assert opened.find_element("id", "found").text == "1 of 2 scenarios"
     opened.find_element("id", "search").send_keys("\ue003")  # Backspace
     assert all(row.is_displayed() for row in rows)
 

@@ -31,7 +31,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     *("estimate", "predict", "cost", "accelerators", "architecture", "transfer", "coverage"),
     *("score", "rescore", "leaderboard", "plot", "report", "denoise", "savings", "paper"),
     *("profile", "fit", "validate"),
-    *("quickstart", "records", "schema"),
+    *("quickstart", "records", "schema", "serve"),
     *("import_", "export", "show", "doctor"),
 )
 """Modules of the commands, in the order and the groups of the help."""

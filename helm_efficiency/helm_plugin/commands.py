@@ -1,6 +1,7 @@
 """Run HELM's own commands in separate processes, with their output in a log file."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +62,35 @@ def helm_summarize(output: Path, suite: str, *, local_path: Path, schema: Path, 
     # HELM's threads compile templates in parallel, which fails in some Python 3.11 ("AST constructor recursion").
     arguments += ["--num-threads", 1]
     _run("helm.benchmark.presentation.summarize", arguments, log=log, environment={"HF_HUB_OFFLINE": "1"})
+
+
+def helm_server(output: Path, suite: str, *, port: int, log: Path, on_ready: Callable[[str], None]) -> None:
+    """Show HELM's pages of a summarized suite until the server is stopped.
+
+    Args:
+        output: HELM's output folder.
+        suite: The suite.
+        port: Port to listen on.
+        log: File that HELM's output goes to.
+        on_ready: Function that is called with the address once the server answers.
+
+    Raises:
+        HelmCommandError: The server ended by itself.
+    """
+    arguments = ["--suite", suite, "--output-path", output, "--port", port]
+    waiting = [f"http://localhost:{port}/"]
+
+    def look() -> None:
+        if waiting and is_listening(port):
+            on_ready(waiting.pop())
+
+    _run("helm.benchmark.server", arguments, log=log, environment={}, on_wait=look)
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a program listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _run(

@@ -100,7 +100,7 @@ def _stats(stacks: Sequence[str]) -> Iterator[tuple[str, StatInfo]]:
     for stack in stacks:
         display = f"Idealized inference runtime on {stack} (s)"
         description = f"Seconds the model would take alone on {stack}."
-        info = StatInfo(display, description, f"Idealized on {stack} (s)", True, EFFICIENCY_GROUP)
+        info = StatInfo(display, description, f"{stack} (s)", True, EFFICIENCY_GROUP)
         yield f"{name}{STACK_SEPARATOR}{stack}", info
 
 

@@ -16,10 +16,13 @@ _idealized = partial(Measure, is_on_stack=True, is_cost=True)
 _proportional = partial(_idealized, proportional_to="idealized_s")
 
 
-def _usd_stats(name: str, title: str, description: str) -> tuple[HelmStat, HelmStat]:
-    """Return the stats in dollars: of one request, and of 1,000, because HELM's pages show three decimals."""
+def _usd_stats(name: str, title: str, heading: str, description: str) -> tuple[HelmStat, HelmStat]:
+    """Return the stats in dollars: of one request, and of 1,000, because HELM's pages show three decimals.
+
+    HELM's pages cut long headings, so `heading` differs from the others in its first letters.
+    """
     of_many = HelmStat(
-        *(f"{name}_usd_per_1k_requests", f"{title} ($ per 1000 requests)", description, f"{title} ($/1k requests)"),
+        *(f"{name}_usd_per_1k_requests", f"{title} ($ per 1000 requests)", description, heading),
         group=EFFICIENCY_GROUP,
         factor=1000.0,
     )
@@ -42,7 +45,7 @@ _RUNTIMES = (
         stats=(
             HelmStat(
                 *("inference_runtime", "Observed inference runtime (s)"),
-                *("Seconds the request took that day.", "Observed inference time (s)"),
+                *("Seconds the request took that day.", "Observed (s)"),
             ),
         ),
     ),
@@ -56,7 +59,7 @@ _RUNTIMES = (
         stats=(
             HelmStat(
                 *("inference_denoised_runtime", "Denoised inference runtime (s)"),
-                *("Seconds the same service would take without contention.", "Denoised inference time (s)"),
+                *("Seconds the same service would take without contention.", "Denoised (s)"),
                 group=EFFICIENCY_GROUP,
             ),
         ),
@@ -82,7 +85,7 @@ _RUNTIMES = (
             HelmStat(
                 *("inference_idealized_runtime", "Idealized inference runtime (s)"),
                 "Seconds the model would take alone on the stated hardware and software.",
-                "Idealized inference time (s)",
+                "Idealized (s)",
                 group=EFFICIENCY_GROUP,
             ),
             HelmStat(
@@ -124,7 +127,7 @@ _COSTS = (
         per_correct="GPU cost/correct",
         priority=1,
         shows_interval=True,
-        stats=_usd_stats("idealized_cost", "Idealized cost", "Accelerator-seconds times the price."),
+        stats=_usd_stats("idealized_cost", "Idealized cost", "$/1k alone", "Accelerator-seconds times the price."),
     ),
     _proportional(
         *("loaded_s", "At load", "runtime at load", "s"),
@@ -145,7 +148,7 @@ _COSTS = (
             HelmStat(
                 *("loaded_accelerator_seconds", "Accelerator time at load (accelerator-s)"),
                 "Own prefill and share of the decode steps on a busy server, times accelerators.",
-                "Accelerator-s at load",
+                "Busy accelerator-s",
             ),
         ),
     ),
@@ -155,7 +158,7 @@ _COSTS = (
         source="loaded_usd",
         per_correct="GPU cost at load/correct",
         priority=4,
-        stats=_usd_stats("loaded_cost", "Cost at load", "Accelerator-seconds at load times the price."),
+        stats=_usd_stats("loaded_cost", "Cost at load", "$/1k at load", "Accelerator-seconds at load times the price."),
     ),
     _proportional(
         *("energy_j", "Energy, alone", "idealized energy", "J"),
@@ -177,7 +180,7 @@ _COSTS = (
             HelmStat(
                 *("loaded_energy_joules", "Energy at load (J)"),
                 "Energy of the accelerators on a busy server, by published measurements.",
-                "Energy at load (J)",
+                "Busy energy (J)",
             ),
         ),
     ),
@@ -189,7 +192,7 @@ _COSTS = (
         is_cost=True,
         per_correct="API cost/correct",
         priority=3,
-        stats=_usd_stats("api_cost", "API cost", "Billed at the price on the day of the request."),
+        stats=_usd_stats("api_cost", "API cost", "$/1k by API", "Billed at the price on the day of the request."),
     ),
     _observed(
         *("api_usd_today", "API cost today", "API cost at today's price", "$/1k"),

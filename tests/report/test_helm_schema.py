@@ -1,13 +1,12 @@
 """Efficiency columns in HELM's own leaderboards: every schema it ships, its summaries, its server in a real browser."""
 
 import json
-import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -19,8 +18,8 @@ from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import fit_profile
 from helm_efficiency.core.measurement import Measurement, Profile, Stack
 from helm_efficiency.errors import FileFormatError, InputError
-from helm_efficiency.helm_plugin.commands import helm_summarize
 from helm_efficiency.helm_stats.schema import add_efficiency, read_schema, shipped_schemas, to_yaml
+from helm_efficiency.helm_stats.stats import STATS
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.tables import load
 from helm_efficiency.store import Store
@@ -99,9 +98,7 @@ def test_what_is_no_schema(tmp_path):
 def scored(data_dir, tmp_path_factory):
     """Real runs of Llama 3, re-scored on a made-up stack, with HELM's summary of them."""
     folder = tmp_path_factory.mktemp("helm")
-    for run in (data_dir / "helm_runs" / "mmlu_llama3" / "runs" / "v1").iterdir():
-        if "huggingface" not in run.name:  # HELM looks for the tokenizers of these on the network
-            shutil.copytree(run, folder / "runs" / "v1" / run.name)
+    shutil.copytree(data_dir / "helm_runs" / "mmlu_llama3" / "runs", folder / "runs")
     store = Store(folder / "store.sqlite")
     for deployment in ("groq/llama3-8b-8192", "groq/llama3-70b-8192"):
         slow = 6 if "70b" in deployment else 1
@@ -111,10 +108,11 @@ def scored(data_dir, tmp_path_factory):
     out = folder / "scored"
     arguments = ["rescore", folder / "runs" / "v1", "--store", folder / "store.sqlite", "--output", out, "--jobs", 1]
     done = CliRunner().invoke(app, [*map(str, arguments), "--format", "json"], catch_exceptions=False)
-    assert json.loads(done.stdout)["num_scored"] == 12
-    schema = folder / "schema.yaml"
-    schema.write_text(to_yaml(add_efficiency(read_schema("lite"), stacks=["made-up"])), encoding="utf-8")
-    helm_summarize(out, "v1", schema=schema, local_path=folder / "prod_env", log=folder / "summarize.log")
+    assert json.loads(done.stdout)["num_scored"] == 15
+    done = CliRunner().invoke(
+        app, ["serve", str(out), "--stack", "made-up", "--summarize-only"], catch_exceptions=False
+    )
+    assert "HELM does not know groq/llama3-70b-8192" in done.stderr  # nor huggingface/…, which it would ask the hub for
     return out
 
 
@@ -135,9 +133,9 @@ def test_helm_and_this_package_show_the_same_numbers(scored):
         assert ours.loc[deployment, "observed_s"] == pytest.approx(row["Observed inference time (s)"])
     groq = theirs["groq/llama3-70b-8192"]
     assert groq["Idealized inference time (s)"] == pytest.approx(ours.loc["groq/llama3-70b-8192", "idealized_s"])
-    assert groq["Idealized on made-up (s)"] == groq["Idealized inference time (s)"]
+    assert groq["made-up (s)"] == groq["Idealized inference time (s)"]
     cost = ours.loc["groq/llama3-70b-8192", "idealized_usd"]
-    assert groq["Idealized cost ($/1k requests)"] == pytest.approx(1000 * cost)
+    assert groq["$/1k alone"] == pytest.approx(1000 * cost)
     assert theirs["together/Llama-3-8b-chat-hf"]["Denoised inference time (s)"] is None
 
 
@@ -154,36 +152,51 @@ def test_helm_makes_a_schema_of_its_own_for_rescored_runs(scored, tmp_path, monk
     assert any(stat["name"]["name"] == "inference_idealized_runtime" for run in runs for stat in run["stats"])
 
 
+SERVE = """
+import sys
+from pathlib import Path
+from helm_efficiency.helm_plugin.commands import helm_server
+folder = Path(sys.argv[1])
+helm_server(folder, "v1", port=int(sys.argv[2]), log=folder / "server.log", on_ready=lambda url: print(url, flush=True))
+"""
+
+
 @pytest.mark.browser
 def test_helm_server_shows_the_columns(scored, browser):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from helm.benchmark.server import main; main()"]
-    command += ["--suite", "v1", "--output-path", str(scored), "--port", str(port)]
-    with (scored.parent / "server.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=scored, env=os.environ)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/")
-        browser.get(f"http://127.0.0.1:{port}/#/groups/mmlu")
-        text = _text_with(browser, "groq/llama3-70b-8192")
-    finally:
-        server.terminate()
-        server.wait()
-    for what in ("Idealized inference time (s)", "Idealized on made-up (s)", "Idealized cost ($/1k", "API cost ($/1k"):
+    command = [sys.executable, "-c", SERVE, str(scored), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout.readline() == f"http://localhost:{port}/\n"
+            browser.get(f"http://localhost:{port}/#/groups/mmlu")
+            text = _text_with(browser, "groq/llama3-70b-8192")
+        finally:
+            server.send_signal(signal.SIGINT)
+    for what in ("Idealized inference time (s)", "made-up (s)", "$/1k alone", "$/1k by API"):
         assert what in text
     idealized = mmlu_table(scored)["groq/llama3-70b-8192"]["Idealized inference time (s)"]
     assert f"\n{round(idealized, 3)}\n" in text  # HELM rounds to three decimals
 
 
-def _wait_for(url):
-    for _ in range(300):
-        try:
-            with urlopen(url):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"{url} does not answer")
+def test_what_cannot_be_served_is_refused_in_one_line(scored, tmp_path):
+    def refusal(*arguments):
+        done = CliRunner().invoke(app, ["serve", *map(str, arguments)])
+        return str(done.exception)
+
+    assert refusal(tmp_path).startswith(f"{tmp_path}: no HELM suite in it. Score HELM runs: ")
+    assert refusal(scored, "--suite", "v2") == "No suite 'v2': v1."
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert refusal(scored, "--port", port) == f"--port {port}: another program listens there. Name another port."
+
+
+def test_headings_differ_before_helm_cuts_them():
+    shown = [info.short_display_name or info.display_name for info in STATS.values() if info.group == "efficiency"]
+    assert len({name[:7] for name in shown}) == len(shown)  # what is left of 27 after "MMLU All Subjects - "
 
 
 def _text_with(browser, what):

@@ -62,6 +62,23 @@ def load_scored(folder: Path, score: str | None = None, scenario: str | None = N
     return replace(tables, requests=tables.requests[names.isin(chosen)].reset_index(drop=True), runs=runs)
 
 
+def of_models(tables: "Tables", words: str | None) -> "Tables":
+    """Return the tables of the deployments whose names have one of some words, separated by commas; None for all.
+
+    Raises:
+        InputError: No deployment has any of the words.
+    """
+    if words is None:
+        return tables
+    asked = [word.strip().lower() for word in words.split(",") if word.strip()]
+    known = sorted(tables.requests["deployment"].astype(str).unique())
+    chosen = [name for name in known if any(word in name.lower() for word in asked)]
+    if not chosen:
+        raise InputError(f"No model has {words!r} in its name. There are: {', '.join(known[:_FEW_NAMES])} …")
+    requests = tables.requests[tables.requests["deployment"].isin(chosen)].reset_index(drop=True)
+    return replace(tables, requests=requests, runs=tables.runs[tables.runs["deployment"].isin(chosen)])
+
+
 _FEW_NAMES = 5
 
 

@@ -15,6 +15,7 @@ from helm_efficiency.cli.boards import (
     chosen_scenarios,
     draw_to_files,
     load_scored,
+    of_models,
 )
 from helm_efficiency.cli.options import note
 from helm_efficiency.cli.progress import working
@@ -60,10 +61,16 @@ def plot(
     score: ScoreOption = None,
     lower_is_better: LowerOption = False,
     available: AvailableOption = False,
-    title: Annotated[str | None, typer.Option("--title", help="Title; by default what a trade-off shows.")] = None,
-    width: Annotated[float | None, typer.Option("--width", min=2, max=50, help="Inches, of a trade-off.")] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Only models with one of these words in their name: llama,qwen.")
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title; by default what the figure shows.")] = None,
+    width: Annotated[float | None, typer.Option("--width", min=2, max=50, help="Width in inches.")] = None,
+    log_x: Annotated[
+        bool | None, typer.Option("--log-x/--linear-x", help="Scale across; by default the one that suits.")
+    ] = None,
     dpi: Annotated[int | None, typer.Option("--dpi", min=30, max=1200, help="Pixels an inch of a PNG; 150.")] = None,
-    caption: Annotated[bool, typer.Option(help="Small print below a trade-off on how to read it.")] = True,
+    caption: Annotated[bool, typer.Option(help="Small print below on how to read it.")] = True,
 ) -> None:
     """Draw capability against cost, providers, stacks, contention or a fit.
 
@@ -77,43 +84,48 @@ def plot(
 
     if output.suffix.lower() not in _SUFFIXES:
         raise InputError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}.")
+    if kind in (Kind.fit, Kind.stacks) and log_x is not None:
+        raise InputError(f"--log-x and --linear-x: --kind {kind} has its own scales.")
     axes = find_measure(x), find_measure(y)
     stacks = stack or []
     written = [output]
+    look = plots.Look(title, width, caption, log_x)
     if kind is Kind.fit:
-        figure, source = _fit_figure(folder, deployment, stacks)
+        if models is not None:
+            raise InputError("--models: a fit is of one model; name it with --deployment.")
+        figure, source = _fit_figure(folder, deployment, stacks, look)
         plots.save_and_close(figure, output, source=source, dpi=dpi)
     elif kind is Kind.contention:
-        tables = load_scored(folder)
-        plots.save_and_close(plots.contention(tables.requests), output, source=tables.source, dpi=dpi)
+        tables = of_models(load_scored(folder), models)
+        plots.save_and_close(plots.contention(tables.requests, look=look), output, source=tables.source, dpi=dpi)
     else:
         options = Options(
             stack=stacks[0] if len(stacks) == 1 else None, common=not available, lower_is_better=lower_is_better
         )
         with working("Comparing models"):
-            board = build(load_scored(folder, score, scenario), options)
+            board = build(of_models(load_scored(folder, score, scenario), models), options)
         with working("Drawing"):
             scenarios = chosen_scenarios(board, each=each)
             if kind is Kind.tradeoff:
-                look = plots.Look(title, width, caption)
                 parts = [board.part(name, stacks[0] if stacks else None) for name in scenarios]
                 figures = _tradeoffs(parts, axes, look, top)
                 written = plots.save_pages(figures, output, source=board.source, dpi=dpi)
             else:
-                figure = _figure(board, kind, axes[0], scenario=scenarios[0], stacks=stacks)
+                figure = _figure(board, kind, axes[0], look, scenario=scenarios[0], stacks=stacks)
                 plots.save_and_close(figure, output, source=board.source, dpi=dpi)
     note(f"Wrote {', '.join(map(str, written))}.")
 
 
-def _figure(board: "Leaderboard", kind: Kind, measure: str, *, scenario: str, stacks: list[str]) -> Any:
+def _figure(board: "Leaderboard", kind: Kind, measure: str, look: "Look", *, scenario: str, stacks: list[str]) -> Any:
     from helm_efficiency.report import plots
 
     names = stacks or board.stacks
     if kind is Kind.providers:
-        return plots.providers(board.part(scenario, names[0] if names else None))
+        return plots.providers(board.part(scenario, names[0] if names else None), look=look)
     if len(names) < 2:
         raise InputError(f"--kind stacks compares two stacks; there is only {', '.join(names) or 'none'}.")
-    return plots.stacks(board.part(scenario, names[0]), board.part(scenario, names[1]), measure=measure)
+    parts = board.part(scenario, names[0]), board.part(scenario, names[1])
+    return plots.stacks(*parts, measure=measure, look=look)
 
 
 def _tradeoffs(parts: "list[pd.DataFrame]", xy: tuple[str, str], look: "Look", top: int | None) -> list[Any]:
@@ -134,7 +146,7 @@ def _tradeoffs(parts: "list[pd.DataFrame]", xy: tuple[str, str], look: "Look", t
     return plots.tradeoff_pages(chosen, x=x, y=y, look=look)
 
 
-def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[Any, str]:
+def _fit_figure(path: Path, deployment: str | None, stacks: list[str], look: "Look") -> tuple[Any, str]:
     """Return the figure of a fit and its provenance."""
     from helm_efficiency.report import plots
     from helm_efficiency.store import Store
@@ -146,4 +158,4 @@ def _fit_figure(path: Path, deployment: str | None, stacks: list[str]) -> tuple[
     profiles = store.profiles(deployment=deployment, stack=fit.stack.name)
     if not profiles:
         raise InputError(f"{path} holds a fit of {deployment} on {fit.stack.name}, but not what was measured.")
-    return plots.fit_quality(fit, profiles[0])[0], f"coefficients sha256 {fit.sha256()}"
+    return plots.fit_quality(fit, profiles[0], look=look)[0], f"coefficients sha256 {fit.sha256()}"

@@ -235,6 +235,16 @@ def test_providers_point_from_idealized_to_observed(paper):
     assert (arrow.xyann[0], arrow.xy[0]) == (0.676444, 21.2267)
 
 
+def test_every_kind_of_figure_takes_a_look(paper):
+    mine = plots.Look(title="Mine", width=5, caption=False, log_x=False)
+    one, other = paper.part("boolq", "a100"), paper.part("boolq", "v100")
+    for axes in (plots.providers(one, look=mine), plots.stacks(one, other, look=mine)):
+        figure = axes.get_figure()
+        assert (axes.get_title(loc="left"), figure.get_supxlabel(), figure.get_figwidth()) == ("Mine", "", 5)
+    assert plots.providers(one, look=mine).get_xscale() == "linear"
+    assert plots.tradeoff(one, look=plots.Look(log_x=True)).get_xscale() == "log"
+
+
 def test_stack_against_stack(paper):
     axes = plots.stacks(paper.part("boolq", "a100"), paper.part("boolq", "v100"))
     points = next(line for line in axes.lines if line.get_marker() == "o").get_xydata()

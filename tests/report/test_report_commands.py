@@ -101,7 +101,8 @@ def test_leaderboard_of_nothing(tmp_path):
         (["--scenario", "imdb", "--stack", "h100"], "pdf"),
         (["--kind", "providers"], "png"),
         (["--kind", "stacks", "--stack", "h100", "--stack", "a100"], "png"),
-        (["--kind", "contention"], "png"),
+        (["--kind", "contention", "--title", "Noise", "--no-caption"], "png"),
+        (["--models", "LARGE,tiny", "--linear-x", "--width", "4"], "png"),
     ],
 )
 def test_plot(folder, tmp_path, options, kind):
@@ -156,4 +157,7 @@ def test_mistakes(folder, tmp_path):
     assert "No scenario begins with 'x'. There are: boolq, imdb." in fails("leaderboard", folder, "--scenario", "x")
     assert "expected a name that ends in .png, .svg, .pdf" in fails("plot", folder, "--output", tmp_path / "x.gif")
     assert "--kind fit needs --deployment" in fails("plot", folder, "--kind", "fit", "--output", tmp_path / "x.png")
+    png = ["--output", tmp_path / "x.png"]
+    assert "No model has 'qwen' in its name. There are: " in fails("plot", folder, "--models", "qwen", *png)
+    assert "--kind stacks has its own scales" in fails("plot", folder, "--kind", "stacks", "--log-x", *png)
     assert "or --paper, and not both" in fails("report", "--output", tmp_path / "x.html")

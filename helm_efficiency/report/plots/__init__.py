@@ -2,8 +2,8 @@
 
 from helm_efficiency.report.plots.fit import fit_quality
 from helm_efficiency.report.plots.runtimes import contention, providers, stacks
-from helm_efficiency.report.plots.style import save, save_and_close, save_pages, to_bytes
-from helm_efficiency.report.plots.tradeoff import Look, most_different, tradeoff, tradeoff_pages
+from helm_efficiency.report.plots.style import Look, save, save_and_close, save_pages, to_bytes
+from helm_efficiency.report.plots.tradeoff import most_different, tradeoff, tradeoff_pages
 
 __all__ = [
     "Look",

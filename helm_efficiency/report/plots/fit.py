@@ -11,17 +11,18 @@ from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.measurement import Profile
 from helm_efficiency.report.plots.labels import plain
-from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, caption, style
+from helm_efficiency.report.plots.style import COLOURS, INK, MARKERS, MUTED, Look, caption, heading, style
 
 _MOST_LINES, _MOST_POINTS = 5, 500
 
 
-def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
+def fit_quality(fit: Fit, profile: Profile, *, look: Look | None = None) -> Sequence[Axes]:
     """Draw three panels: runtime against output tokens, prefill against prompt tokens with its knots, residuals.
 
     Args:
         fit: Coefficients and their interval.
         profile: Measurements of the same deployment and stack.
+        look: Title, width and caption of the figure; None for the usual ones.
 
     Returns:
         The three axes, in that order.
@@ -35,12 +36,16 @@ def fit_quality(fit: Fit, profile: Profile) -> Sequence[Axes]:
     """
     p, o, seconds = _singles(profile)
     with style():
-        figure, grid = plt.subplots(1, 3, figsize=(11, 3.9))
+        look = look or Look()
+        figure, grid = plt.subplots(1, 3, figsize=(look.width or 11, 3.9))
         _decode(grid[0], fit, p, o, seconds)
         _prefill(grid[1], fit, p, o, seconds)
         _residuals(grid[2], fit, p, o, seconds)
         text = f"{fit.deployment} on {fit.stack}, batch size 1. Points: medians of what was measured. Lines: fitted. "
-        caption(figure, plain(text + "Bands: nominal 90 % intervals; crosses lie outside."))
+        if look.caption:
+            caption(figure, plain(text + "Bands: nominal 90 % intervals; crosses lie outside."))
+        if look.title:
+            heading(figure, plain(look.title))
     return list(grid)
 
 

@@ -13,7 +13,7 @@ from helm_efficiency.metrics.measures import MEASURES
 from helm_efficiency.metrics.quantities import number
 from helm_efficiency.report.display import short_names
 from helm_efficiency.report.plots.labels import plain, write_names
-from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, caption, log_if_wide, plain_ticks, style
+from helm_efficiency.report.plots.style import COLOURS, FAINT, INK, MUTED, Look, frame, log_if_wide, plain_ticks, style
 
 _FASTER, _SLOWER = COLOURS[0], COLOURS[3]
 _ARROW = {"arrowstyle": "-|>", "lw": 1.6, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 11}
@@ -31,7 +31,7 @@ _BOXES: dict[str, Any] = {
 _REQUEST = ["suite", "run", "instance_id", "train_trial", "perturbation", "request_mode", "reference_index"]
 
 
-def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
+def providers(part: pd.DataFrame, *, axes: Axes | None = None, look: Look | None = None) -> Axes:
     """Draw for each model an arrow from its idealized to its observed runtime: what the provider adds or hides.
 
     The factor between them is written at the right; a denoised runtime is marked if it is known.
@@ -39,6 +39,7 @@ def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     Args:
         part: Rows of one scenario and stack: `Leaderboard.part()`.
         axes: Axes to draw on, without caption; None for a new figure.
+        look: Title, width, caption and scale of a new figure; None for the usual ones.
 
     Returns:
         The axes.
@@ -51,20 +52,20 @@ def providers(part: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     both = part[part["observed_s"].gt(0) & part["idealized_s"].gt(0)]
     both = both.assign(factor=both["observed_s"] / both["idealized_s"]).sort_values("factor", ascending=False)
     with style():
-        alone = axes is None
-        panel: Axes = _rows(len(both)) if axes is None else axes
-        log_if_wide(panel, both[["observed_s", "idealized_s"]].to_numpy(dtype=float).ravel())
+        look = look or Look()
+        panel: Axes = _rows(len(both), look) if axes is None else axes
+        log_if_wide(panel, both[["observed_s", "idealized_s"]].to_numpy(dtype=float).ravel(), asked=look.log_x)
         runtimes = both[["idealized_s", "denoised_s", "observed_s"]].to_numpy(dtype=float)
         for at, (idealized, denoised, observed) in enumerate(runtimes):
             _arrow(panel, at, idealized, denoised, observed)
         _name_rows(panel, np.arange(len(both)), list(both["deployment"].astype(str)))
         panel.set(xlabel="Runtime (s)")
         panel.set_title(plain(_scenario(part)))
-        if alone:
+        if axes is None:
             text = (
                 f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed. Right: their factor."
             )
-            caption(panel.get_figure(), plain(text))
+            frame(panel, look, plain(text))
     return panel
 
 
@@ -80,7 +81,12 @@ def _arrow(axes: Any, at: int, idealized: float, denoised: float, observed: floa
 
 
 def stacks(
-    first: pd.DataFrame, second: pd.DataFrame, *, measure: str = "idealized_s", axes: Axes | None = None
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    measure: str = "idealized_s",
+    axes: Axes | None = None,
+    look: Look | None = None,
 ) -> Axes:
     """Draw one stack against another: the first across, the second up, with lines of equal ratio.
 
@@ -89,6 +95,7 @@ def stacks(
         second: Rows of the same scenario on another stack.
         measure: Measure to compare.
         axes: Axes to draw on, without caption; None for a new figure.
+        look: Title, width, caption and scale of a new figure; None for the usual ones.
 
     Returns:
         The axes.
@@ -105,17 +112,15 @@ def stacks(
     points = both[[measure, f"{measure}_second"]].to_numpy(dtype=float) * m.scale
     names = [str(part["stack"].iloc[0]) if len(part) else "" for part in (first, second)]
     with style():
-        alone = axes is None
-        panel: Axes = plt.subplots(figsize=(6, 5.4))[1] if axes is None else axes
+        look = look or Look()
+        panel: Axes = plt.subplots(figsize=(look.width or 6, 5.4))[1] if axes is None else axes
         lines = _ratio_lines(panel, points) if len(points) else []
         panel.plot(*points.T, "o", ms=8, mfc="white", mec=COLOURS[0], mew=1.4, zorder=4)
         panel.set(xlabel=f"{m.axis_label}, {plain(names[0])}", ylabel=f"{m.axis_label}, {plain(names[1])}")
         panel.set_title(plain(_scenario(first)))
-        if alone:
-            caption(
-                panel.get_figure(),
-                plain(f"{len(points)} models on both stacks. Above the black line {names[1]} takes more."),
-            )
+        if axes is None:
+            text = f"{len(points)} models on both stacks. Above the black line {names[1]} takes more."
+            frame(panel, look, plain(text))
         write_names(panel, points, short_names(list(both["deployment"].astype(str))), lines=lines)
     return panel
 
@@ -138,7 +143,7 @@ def _ratio_lines(axes: Any, points: FloatArray) -> list[FloatArray]:
     return lines
 
 
-def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
+def contention(requests: pd.DataFrame, *, axes: Axes | None = None, look: Look | None = None) -> Axes:
     """Draw the distribution of observed ÷ denoised runtime by deployment: contention and noise of each service.
 
     Boxes hold the middle half of the requests, whiskers 90 %, the line is the median.
@@ -146,6 +151,7 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     Args:
         requests: Rows of the requests table with `observed_s` and `denoised_s`.
         axes: Axes to draw on, without caption; None for a new figure.
+        look: Title, width, caption and scale of a new figure; None for the usual ones.
 
     Returns:
         The axes.
@@ -171,9 +177,9 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
     names = [str(name) for name in ratio.median().sort_values(ascending=False).index]
     values = [ratio.get_group(name).to_numpy(dtype=float) for name in names]
     with style():
-        alone = axes is None
-        panel: Axes = _rows(len(names)) if axes is None else axes
-        log_if_wide(panel, np.concatenate(values))
+        look = look or Look()
+        panel: Axes = _rows(len(names), look) if axes is None else axes
+        log_if_wide(panel, np.concatenate(values), asked=look.log_x)
         rows = np.arange(len(names))
         panel.boxplot(values, positions=rows, orientation="horizontal", whis=(5, 95), **_BOXES)
         panel.axvline(1, color=INK, lw=0.9, zorder=1)
@@ -182,17 +188,15 @@ def contention(requests: pd.DataFrame, *, axes: Axes | None = None) -> Axes:
         )
         panel.set(xlabel="Observed ÷ denoised runtime")
         panel.set_title("Contention and noise")
-        if alone:
-            caption(
-                panel.get_figure(),
-                "Box: middle half of the requests. Whiskers: 90 %. Line: median. In brackets: requests.",
-            )
+        if axes is None:
+            text = "Box: middle half of the requests. Whiskers: 90 %. Line: median. In brackets: requests."
+            frame(panel, look, text)
     return panel
 
 
-def _rows(count: int) -> Any:
+def _rows(count: int, look: Look) -> Any:
     """Return the axes of a figure that is tall enough for `count` rows."""
-    return plt.subplots(figsize=(7.2, 1.5 + _ROW_INCHES * max(count, 3)))[1]
+    return plt.subplots(figsize=(look.width or 7.2, 1.5 + _ROW_INCHES * max(count, 3)))[1]
 
 
 def _name_rows(axes: Any, rows: IntArray, names: list[str]) -> None:

@@ -5,6 +5,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,23 @@ _STYLE: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Title, width, caption and scale of a figure.
+
+    Attributes:
+        title: Title of the figure; None for one that describes the figure, "" for none.
+        width: Width in inches; None for the usual one.
+        caption: True to write small print below that explains how to read the figure.
+        log_x: True for a logarithmic horizontal axis, False for a linear one, None for the one that suits the values.
+    """
+
+    title: str | None = None
+    width: float | None = None
+    caption: bool = True
+    log_x: bool | None = None
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the look of all figures of this package, without changing the caller's settings."""
@@ -90,11 +108,12 @@ def style() -> Iterator[None]:
         yield
 
 
-def log_if_wide(axes: Any, values: npt.ArrayLike) -> None:
-    """Make the horizontal axis logarithmic if the values span about a decade or more."""
+def log_if_wide(axes: Any, values: npt.ArrayLike, *, asked: bool | None = None) -> None:
+    """Make the horizontal axis logarithmic if asked to, or else if the values span about a decade or more."""
     array = np.asarray(values, dtype=float)
     positive = array[array > 0]
-    if not len(positive) or positive.max() / positive.min() < _LOG_FROM:
+    is_wide = len(positive) > 0 and positive.max() / positive.min() >= _LOG_FROM
+    if not len(positive) or not (is_wide if asked is None else asked):
         return
     if len(positive) == len(array):
         axes.set_xscale("log")
@@ -129,6 +148,14 @@ def caption(figure: Any, text: str) -> None:
     width = int(figure.get_figwidth() * _CHARACTERS_PER_INCH)
     size = {"fontsize": 7.5, "color": MUTED, "linespacing": 1.35}
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
+
+
+def frame(axes: Any, look: Look, text: str) -> None:
+    """Give a figure of one panel its own title instead of the usual one, and its caption."""
+    if look.title is not None:
+        axes.set_title(look.title.replace("$", r"\$"))
+    if look.caption:
+        caption(axes.get_figure(), text)
 
 
 def save(drawn: Axes | Figure, path: Path | str, *, source: str = "", dpi: int | None = None) -> Path:

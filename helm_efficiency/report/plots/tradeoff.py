@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +16,7 @@ from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.plots import panel as panels
 from helm_efficiency.report.plots.labels import plain
 from helm_efficiency.report.plots.panel import MOST_NAMES, View, with_both
-from helm_efficiency.report.plots.style import LEGEND, caption, heading, log_if_wide, style
+from helm_efficiency.report.plots.style import LEGEND, Look, caption, heading, log_if_wide, style
 from helm_efficiency.report.scenario_names import scenario_titles
 
 PANELS_A_PAGE = 12
@@ -28,21 +27,6 @@ _FRAME_INCHES = 1.0
 """Height of the title, legend and caption of a page."""
 _LEGEND_COLUMNS = 5
 _TITLE_CHARACTERS_PER_INCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Title, width and caption of a figure.
-
-    Attributes:
-        title: Title of the figure; None for one that describes the figure, "" for none.
-        width: Width in inches; None for the usual one.
-        caption: True to write small print below that explains how to read the figure.
-    """
-
-    title: str | None = None
-    width: float | None = None
-    caption: bool = True
 
 
 def tradeoff(
@@ -77,7 +61,7 @@ def tradeoff(
         panel: Axes = _figure(1, 1, (7.2, 4.8), look)[1][0, 0] if axes is None else axes
         shown = with_both(part, x, y)
         view = panels.view_of(part["deployment"], x, y, names=True)
-        lines = _draw([panel], [shown], view)[0]
+        lines = _draw([panel], [shown], view, look)[0]
         handles = panels.legend_handles(view)
         if axes is not None or shown.empty:
             panel.set_title(plain(str(shown["scenario"].iloc[0])) if len(shown) else "Nothing to show", pad=8)
@@ -127,7 +111,7 @@ def _page(parts: Sequence[pd.DataFrame], titles: list[str], view: View, look: Lo
         rows = -(-len(parts) // columns)
         figure, grid = _figure(rows, columns, (width * columns, height * rows + _FRAME_INCHES), look)
         shown = [with_both(part, view.x.key, view.y.key) for part in parts]
-        lines = _draw(list(grid.flat), shown, view)
+        lines = _draw(list(grid.flat), shown, view, look)
         width = int(figure.get_figwidth() / columns * _TITLE_CHARACTERS_PER_INCH)
         for axes, title in zip(grid.flat, titles, strict=False):
             axes.set_title(textwrap.fill(plain(title), width), pad=6, fontsize=11 if named else 9.5)
@@ -152,9 +136,10 @@ def _figure(rows: int, columns: int, size: tuple[float, float], look: Look) -> t
     return figure, grid
 
 
-def _draw(grid: Sequence[Any], shown: Sequence[pd.DataFrame], view: View) -> list[list[FloatArray]]:
+def _draw(grid: Sequence[Any], shown: Sequence[pd.DataFrame], view: View, look: Look) -> list[list[FloatArray]]:
     """Draw all panels except the names; return for each panel the lines that names should avoid."""
-    log_if_wide(grid[0], pd.concat(list(shown))[view.x.key].to_numpy(dtype=float) * view.x.scale)
+    values = pd.concat(list(shown))[view.x.key].to_numpy(dtype=float) * view.x.scale
+    log_if_wide(grid[0], values, asked=look.log_x)
     pairs = list(zip(grid, shown, strict=False))
     lines = [panels.draw(axes, points, view) for axes, points in pairs]
     for axes, points in pairs:  # only now do the limits cover all panels

@@ -162,17 +162,12 @@ def section(results: Results) -> str:
             ]
         )
     header = ["log", "priors' error ÷ ours", "nearest model's ÷ ours", "error end to end", "one token"]
-    text = (
+    splitwise_held = percent(mean_of(results["splitwise"], "covered_fraction"))
+    return (
         "Each model but YaLM left out and predicted from the others on its stack. The priors know the datasheet and no "
         "profile (they were stated looking at these logs); the nearest model's times are scaled by the weights that an "
-        "accelerator holds.\n\n" + table([*header, "priors", "nearest", "90% interval holds", "half-width"], lines)
-    )
-    splitwise_rows = results["splitwise"]
-    lowest, highest = (choose(row["error_fraction"] for row in splitwise_rows) for choose in (min, max))
-    return (
-        f"{text}\n\nSplitwise's {len(splitwise_rows)} profiles of another engine, each left out: {percent(lowest)} to "
-        f"{percent(highest)} off, {percent(mean_of(splitwise_rows, 'covered_fraction'))} of the cells inside the "
-        "interval."
+        f"accelerator holds. With each of Splitwise's profiles left out, intervals hold {splitwise_held}.\n\n"
+        + table([*header, "priors", "nearest", "90% interval holds", "half-width"], lines)
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from helm_efficiency.cli.options import first_rows, note, print_display
+from helm_efficiency.cli.options import first_rows, note, print_display, terminal_width
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,4 +134,12 @@ def _write_plot(board: "Leaderboard", scenario: str, stack: str) -> None:
 
     part = board.part(scenario, stack)
     axis = front_axis(part, board.options.sort)
-    sys.stdout.write("\n" + text_plot(part, x="idealized_s" if axis is None else axis.key) + "\n")
+    width = min(terminal_width(), _WIDEST_PLOT)
+    drawn = text_plot(
+        part, x="idealized_s" if axis is None else axis.key, size=(width, width // 4), coloured=sys.stdout.isatty()
+    )
+    sys.stdout.write(f"\n{drawn}\n")
+
+
+_WIDEST_PLOT = 120
+"""Number of characters from which a plot is no easier to read."""

@@ -214,10 +214,16 @@ def first_rows(table: "Display") -> "Display":
 
 def print_display(table: "Display") -> None:
     """Write a table to stdout, as wide as the terminal, or 80 characters if its width is not known."""
-    from helm_efficiency.report.text import PAGE_COLUMNS, to_text
+    from helm_efficiency.report.text import to_text
 
-    width = None if printing().all_columns else shutil.get_terminal_size((PAGE_COLUMNS, 24)).columns
-    sys.stdout.write(to_text(table, width=width))
+    sys.stdout.write(to_text(table, width=None if printing().all_columns else terminal_width()))
+
+
+def terminal_width() -> int:
+    """Return the number of characters of a line of the terminal; 80 if it is not known."""
+    from helm_efficiency.report.text import PAGE_COLUMNS
+
+    return shutil.get_terminal_size((PAGE_COLUMNS, 24)).columns
 
 
 def note(text: str) -> None:

@@ -19,6 +19,7 @@ COUNTS = (
     "num_failed",
     "num_out_of_domain",
     "num_doubtful",
+    "num_at_todays_price",
 )
 
 

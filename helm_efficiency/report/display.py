@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from helm_efficiency.catalog.helm_names import display_name
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measure import Measure
@@ -22,6 +23,7 @@ _MEASURED = (Tier.measured, Tier.shared)
 ON_FRONT = "●"
 LOWER_BOUND = "≥ "
 UPPER_BOUND = "≤ "
+AT_TODAYS_PRICE = "‡"
 _UNLIKELY = 0.05
 _ASKED_FOR = 4
 """Priority of a measure that is printed on request only."""
@@ -62,17 +64,34 @@ def display(
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Return names for labels: the model and, if there are several providers, its provider.
+    """Return names for labels: HELM's display name of the model, else its own, and the provider if there are several.
 
-    >>> short_names(["groq/llama3-8b", "together/Llama-3-8b"])
-    ['llama3-8b · groq', 'Llama-3-8b · together']
-    >>> short_names(["openai/davinci", "openai/curie"])
-    ['davinci', 'curie']
+    >>> short_names(["groq/llama3-8b-8192", "me/tiny"])
+    ['Llama 3 Instruct 8B · groq', 'tiny · me']
+    >>> short_names(["me/tiny", "me/small"])
+    ['tiny', 'small']
     """
     split = [name.partition("/") for name in names]
+    models = [display_name(name) or model or name for name, (_, _, model) in zip(names, split, strict=True)]
     if len({provider for provider, slash, _ in split if slash}) < 2:
-        return [model or name for name, (_, _, model) in zip(names, split, strict=True)]
-    return [f"{model} · {provider}" if model else name for name, (provider, _, model) in zip(names, split, strict=True)]
+        return models if len({*models}) == len({*names}) else list(names)
+    shown = [
+        f"{model} · {host}" if slash else name
+        for name, model, (host, slash, _) in zip(names, models, split, strict=True)
+    ]
+    return shown if len({*shown}) == len({*names}) else list(names)
+
+
+def row_names(names: Sequence[str], by: str) -> list[str]:
+    """Return the names of a table's rows: HELM's display name with a deployment's provider, else the given name.
+
+    >>> row_names(["groq/llama3-8b-8192", "me/tiny"], "deployment")
+    ['Llama 3 Instruct 8B · groq', 'me/tiny']
+    """
+    known = [display_name(name) for name in names]
+    hosts = [f" · {name.partition('/')[0]}" if by == "deployment" else "" for name in names]
+    shown = [f"{model}{host}" if model else name for name, model, host in zip(names, known, hosts, strict=True)]
+    return [name if shown.count(text) > 1 else text for name, text in zip(names, shown, strict=True)]
 
 
 def has_numbers(part: pd.DataFrame, name: str) -> bool:
@@ -119,6 +138,9 @@ def rank_text(part: pd.DataFrame, name: str) -> list[str]:
 def value_text(part: pd.DataFrame, measure: Measure) -> list[str]:
     """Return values in print, with the number of requests (score: instances) of a mean if it does not cover all."""
     texts = bounded_text(part, measure)
+    if measure.key.startswith("api_usd"):
+        marks = [f" {AT_TODAYS_PRICE}" * bool(number) for number in part["num_at_todays_price"]]
+        texts = [f"{text}{mark}" for text, mark in zip(texts, marks, strict=True)]
     if f"{measure.key}_known" not in part:
         return texts
     of = part["num_instances" if measure.key == "score" else "num_requests"]
@@ -161,7 +183,7 @@ def front_text(part: pd.DataFrame, axis: Measure) -> list[str]:
 def _columns(
     part: pd.DataFrame, board: Leaderboard, measures: Sequence[str], *, all_intervals: bool
 ) -> Iterator[Column]:
-    names = list(part[board.options.by].astype(str))
+    names = row_names(list(part[board.options.by].astype(str)), board.options.by)
     yield Column("Rank", tuple(rank_text(part, board.options.sort)))
     yield Column(board.options.by.capitalize(), tuple(names), is_number=False)
     for measure in map(MEASURES.__getitem__, measures):
@@ -169,7 +191,7 @@ def _columns(
         shown = replace(measure, shows_interval=measure.shows_interval or all_intervals)
         yield _measure_column(part, shown.in_unit_of(part[measure.key]), priority)
     axis = front_axis(part, board.options.sort)
-    if axis is not None:
+    if axis is not None and part[f"{axis.key}_front"].any():
         yield Column("Front", tuple(front_text(part, axis)), is_number=False, priority=4)
     if len(board.scenarios) > 1 and part["num_scenarios"].nunique() > 1:
         of = len(board.scenarios)
@@ -215,7 +237,7 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
         f"{board.draws}; = is an exact tie."
     )
     axis = front_axis(part, board.options.sort)
-    if axis is not None:
+    if axis is not None and part[f"{axis.key}_front"].any():
         yield (
             f"{ON_FRONT} is on the Pareto front of score against {axis.name}; "
             "the percentage is the share of draws in which a model is."
@@ -226,6 +248,8 @@ def _legend(part: pd.DataFrame, board: Leaderboard) -> Iterator[str]:
         tiers = part["tier"].fillna(Tier.none).value_counts().sort_index()
         which = next(iter(tiers.index)) if len(tiers) == 1 else ", ".join(f"{tier} {n}" for tier, n in tiers.items())
         yield f"Evidence for the idealized numbers: {which}."
+    if part["num_at_todays_price"].any():
+        yield f"{AT_TODAYS_PRICE} At today's API price, as none of the day of the request is known."
     if part["num_out_of_domain"].any():
         yield "† Some requests lie outside what the stack was measured on; their prediction is an extrapolation."
     if part["num_doubtful"].any():

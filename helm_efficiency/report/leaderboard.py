@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from helm_efficiency.catalog.helm_names import helm_model
 from helm_efficiency.core.runtime_model import RuntimeCoefficients
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.errors import InputError
@@ -16,7 +17,7 @@ from helm_efficiency.metrics.measures import ESTIMATED, MEASURES, QUANTITIES
 from helm_efficiency.report.board import Leaderboard, Options
 from helm_efficiency.report.draws import StackDraws, kept_draws
 from helm_efficiency.report.estimates import Estimates, scenario_estimates
-from helm_efficiency.report.notes import ALL, Note, comparison_notes, table_notes
+from helm_efficiency.report.notes import ALL, Note, bill_notes, comparison_notes, table_notes
 from helm_efficiency.report.resampling import Predicted, resampling
 from helm_efficiency.report.rows import columns_of, no_rows, stack_rows
 from helm_efficiency.report.tables import Tables
@@ -54,7 +55,11 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
     options = options or Options()
     if options.sort not in ESTIMATED:
         raise InputError(f"Cannot sort by {options.sort!r}. Known measures: {', '.join(ESTIMATED)}.")
-    requests, variant_notes = with_variants(_counted(tables.requests, options), tables.runs)
+    requests = _at_known_prices(tables.requests)
+    bill = bill_notes(requests, options.stack)
+    requests, variant_notes = with_variants(_counted(requests, options), tables.runs)
+    if options.by == "model":
+        requests = _with_joined_models(requests)
     num_cells = max(requests[options.by].nunique() * requests["scenario"].nunique(), 1)
     options = replace(options, num_draws=max(_FEWEST_DRAWS, min(options.num_draws, _MAX_DRAWN // num_cells)))
     parts: list[pd.DataFrame] = []
@@ -66,6 +71,7 @@ def build(tables: Tables, options: Options | None = None) -> Leaderboard:
         notes += part_notes
         if draws is not None:
             kept[stack] = replace(draws, coefficients=_coefficients(rows, options.by, tables))
+    notes += bill
     table = pd.concat(parts, ignore_index=True)[list(columns_of(ESTIMATED))]
     return Leaderboard(table, tuple(dict.fromkeys(notes)), options, source=tables.source, kept=kept)
 
@@ -74,6 +80,24 @@ def _coefficients(requests: pd.DataFrame, by: str, tables: Tables) -> dict[str, 
     """Return the coefficients behind the idealized runtimes of each model that has any."""
     pairs = requests[[by, "coefficients"]].dropna().drop_duplicates(by).astype(str).itertuples(index=False, name=None)
     return {name: tables.coefficients[key] for name, key in pairs if key in tables.coefficients}
+
+
+def _at_known_prices(requests: pd.DataFrame) -> pd.DataFrame:
+    """Return the requests, with the API cost at today's price if no price of their day is known."""
+    is_at_todays = requests["api_usd"].isna() & requests["api_usd_today"].notna()
+    api_usd = requests["api_usd"].fillna(requests["api_usd_today"])
+    return requests.assign(api_usd=api_usd, is_at_todays_price=is_at_todays)
+
+
+def _with_joined_models(requests: pd.DataFrame) -> pd.DataFrame:
+    """Return the requests with one name for the same weights, whatever each host calls them."""
+    pairs = requests[["deployment", "model"]].astype(str)
+    each = pairs.drop_duplicates()
+    names = {
+        (deployment, model): helm_model(model) or helm_model(deployment) or model
+        for deployment, model in each.itertuples(index=False, name=None)
+    }
+    return requests.assign(model=[names[pair] for pair in pairs.itertuples(index=False, name=None)])
 
 
 def _counted(requests: pd.DataFrame, options: Options) -> pd.DataFrame:
@@ -144,6 +168,7 @@ def _identity(requests: pd.DataFrame, names: list[str], by: str) -> pd.DataFrame
         "num_failed": requests["success"].eq(False).groupby(row_name).sum(),
         "num_out_of_domain": requests["in_domain"].eq(False).groupby(row_name).sum(),
         "num_doubtful": requests["doubts"].notna().groupby(row_name).sum(),
+        "num_at_todays_price": requests["is_at_todays_price"].groupby(row_name).sum(),
         by: pd.Series(names, names),
     }
     for column in ("deployment", "model", "stack_detail", "tier", "score_name"):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from helm_efficiency.catalog.score_scales import ScoreKind, have_one_scale, score_scale
+from helm_efficiency.metrics.quantities import number
 from helm_efficiency.report.estimates import Estimates
 from helm_efficiency.report.overall import shared_scenarios
 
@@ -36,6 +37,23 @@ def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
     for reason, rows in runs[runs["reason"].notna()].groupby("reason", sort=True):
         notes.append(Note(ALL, f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}."))
     return notes
+
+
+def bill_notes(requests: pd.DataFrame, stack: str | None) -> list[Note]:
+    """Return a note on the total dollars of all requests: by API, and of the accelerators of each stack."""
+    first = requests.groupby(["suite", "run"], dropna=False, observed=True)["stack"].transform("first")
+    each = requests[requests["stack"].eq(first) | first.isna()]  # a request is scored once for each stack
+    told = []
+    if each["api_usd"].notna().any():
+        without = each["api_usd"].isna().sum()
+        lacking = f" ({without:,} have no API price)" if without else ""
+        told.append(f"${number(each['api_usd'].sum())} by API{lacking}")
+    on_stack = requests if stack is None else requests[requests["stack"].eq(stack)]
+    for name, rows in on_stack.groupby("stack", observed=True):
+        if rows["idealized_usd"].notna().any():
+            at_load = f" and ${number(rows['loaded_usd'].sum())} at load" if rows["loaded_usd"].notna().any() else ""
+            told.append(f"${number(rows['idealized_usd'].sum())} alone{at_load} on {name}")
+    return [Note(ALL, f"All {len(each):,} requests cost {'; '.join(told)}.")] if told else []
 
 
 def _scores_text(names: list[str]) -> str:
@@ -90,9 +108,8 @@ def _scenarios_text(
     shared = shared_scenarios(list(scenarios.values()))
     if common and len(shared.scenarios) < len(scenarios):
         left_out = [text for text in lacking if text.rpartition(" (")[0] not in np.array(names)[shared.models]]
-        text = (
-            f"Compared over all on {len(shared.scenarios)} of {len(scenarios)} scenarios, those that "
-            f"{shared.models.sum()} models share"
+        text = f"Compared over all on {len(shared.scenarios)} of {len(scenarios)} scenarios, those " + (
+            f"that {shared.models.sum()} models share" if shared.models.sum() > 1 else "of one model"
         )
         return f"{text}; left out: {_some(left_out)}." if left_out else f"{text}."
     if not lacking:

@@ -91,6 +91,7 @@ def _identity(paper: PaperResults, stack: str) -> pd.DataFrame:
             "num_failed": 0,
             "num_out_of_domain": 0,
             "num_doubtful": 0,
+            "num_at_todays_price": 0,
         }
     )
 

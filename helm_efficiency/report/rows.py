@@ -29,8 +29,8 @@ def stack_rows(
     Args:
         estimates: Estimates by scenario, at least one, of the same models in the same order.
         identities: Tables by scenario and for `ALL`, with one row for each model in that order. Their columns are those
-            of `IDENTITY` except scenario and stack, and `num_failed`, `num_out_of_domain` and `num_doubtful`; NaN for a
-            model without any request.
+            of `IDENTITY` except scenario and stack, and `num_failed`, `num_out_of_domain`, `num_doubtful`
+            and `num_at_todays_price`; NaN for a model without any request.
         options: Options of the leaderboard.
 
     Returns:
@@ -75,10 +75,19 @@ def _measure_columns(found: Estimates, *, lower_is_better: bool) -> dict[str, An
             ranks.high,
         )
         if name in COSTS:
-            points = np.column_stack([value, score_sign * found.values["score"]])
-            columns[f"{name}_front"] = pareto_front(points, maximize=[False, True])
-            columns[f"{name}_front_probability"] = front_probability(draws, score_sign * found.draws["score"])
+            columns |= _front_columns(name, found, score_sign)
     return columns
+
+
+def _front_columns(name: str, found: Estimates, score_sign: float) -> dict[str, Any]:
+    """Return the front of a cost against the score; a single model has nobody to beat, so it forms no front."""
+    points = np.column_stack([found.values[name], score_sign * found.values["score"]])
+    if (~np.isnan(points).any(axis=1)).sum() < 2:
+        return {f"{name}_front": False, f"{name}_front_probability": np.nan}
+    return {
+        f"{name}_front": pareto_front(points, maximize=[False, True]),
+        f"{name}_front_probability": front_probability(found.draws[name], score_sign * found.draws["score"]),
+    }
 
 
 def columns_of(measures: Iterable[str]) -> Iterator[str]:

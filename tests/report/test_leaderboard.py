@@ -10,6 +10,7 @@ from helpers.scored_tables import request, tables, write
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.metrics.measures import ESTIMATED
 from helm_efficiency.report.board import Options
+from helm_efficiency.report.display import display
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.notes import ALL
 from helm_efficiency.report.tables import from_arrow, load
@@ -76,6 +77,7 @@ def test_models_are_compared_on_the_instances_that_all_answered():
             "Over all that each answered, scores would differ by up to 0.500 (a).",
         ),
         (ALL, "Models are compared on fewer instances than some answered in s."),
+        (ALL, "All 8 requests cost $0.00910 alone on a100."),
     ]
 
 
@@ -93,7 +95,7 @@ def test_who_lacks_a_scenario_has_no_mean_over_all():
     assert by_name(overall, "score") == pytest.approx({"a": 0.5, "b": np.nan, "c": 0.75}, nan_ok=True)
     assert by_name(overall, "num_scenarios") == {"a": 2, "b": 1, "c": 2}
     assert set(board.part("t")["deployment"]) == {"a", "c"}
-    assert board.notes[-1].text == "Who lacks a scenario has no mean over all: b (1 of 2)."
+    assert board.notes[-2].text == "Who lacks a scenario has no mean over all: b (1 of 2)."
     available = board_of(rows, common=False)
     assert by_name(available.part(), "score") == {"a": 0.5, "b": 0.5, "c": 0.75}
 
@@ -243,6 +245,7 @@ def test_repeated_and_mixed_runs_are_said():
     assert [note.text for note in board.notes] == [
         "a ran s 2 times: its numbers are means over these runs.",
         "no coefficients of b: b.",
+        "All 6 requests cost $0.00455 alone on a100.",
     ]
 
 
@@ -302,3 +305,28 @@ def test_what_is_no_table_is_said(tmp_path):
 def test_unknown_stack():
     with pytest.raises(InputError, match=r"No request is scored on stack 'h100'. There are: a100."):
         board_of(answers("a", "s", [1]), stack="h100")
+
+
+def test_todays_price_stands_in_for_one_of_the_day():
+    rows = [*answers("a", "s", [1, 0], api_usd_today=0.002), *answers("b", "s", [1, 1], api_usd=0.001)]
+    board = board_of(rows)
+    assert by_name(board.part("s"), "api_usd") == {"a": 0.002, "b": 0.001}
+    assert by_name(board.part("s"), "num_at_todays_price") == {"a": 2, "b": 0}
+    shown = display(board)
+    assert [cells[shown.headings.index("API cost ($/1k)")] for cells in shown.rows] == ["1.00", "2.00 ‡"]
+    assert board.notes[-1].text == "All 4 requests cost $0.00600 by API; $0.00455 alone on a100."
+
+
+def test_a_single_model_forms_no_front():
+    rows = [*answers("a", "s", [1, 0], api_usd=0.002), *answers("b", "s", [1, 1])]
+    part = board_of(rows).part("s")
+    assert part["idealized_s_front"].any()
+    assert not part["api_usd_front"].any()
+    assert "Front" not in display(board_of(rows, sort="api_usd")).headings
+
+
+def test_hosts_of_the_same_weights_are_joined():
+    hosts = ("groq/llama3-8b-8192", "together/Llama-3-8b-chat-hf", "huggingface/Meta-Llama-3-8B")
+    board = board_of([row for host in hosts for row in answers(host, "s", [1, 0])], by="model")
+    assert sorted(board.part("s")["model"]) == ["meta/llama-3-8b", "meta/llama-3-8b-chat"]
+    assert set(display(board).columns[1].cells) == {"Llama 3 8B", "Llama 3 Instruct 8B"}

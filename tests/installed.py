@@ -58,7 +58,7 @@ _HEAVY = ("torch", "transformers", "helm", "httpx")
 _NEEDS = {
     "helm": ("schema", "lite"),
     "profile": ("profile", "config.json", "--random-weights"),
-    "cluster": ("rescore", "runs", "--scheduler", "tcp://127.0.0.1:1"),
+    "cluster": ("rescore", "example/runs", "--output", "other", "--scheduler", "tcp://127.0.0.1:1"),
 }
 """A command that needs an extra."""
 
@@ -70,9 +70,11 @@ def check_light(folder: Path) -> None:
     check_data(folder)
     call(folder, "helm-efficiency", "estimate", "llama-3.1-8b", "--on", "h100-sxm")
     call(folder, "helm-efficiency", "coverage", "--store", _store(folder))
+    call(folder, "helm-efficiency", "example")
+    assert "Llama 3 Instruct 70B" in call(folder, "helm-efficiency", "score", "example/runs")
+    assert "Pareto front" in call(folder, "helm-efficiency", "leaderboard", "scored", "--plot")
+    call(folder, "helm-efficiency", "report", "scored", "--output", "report.html")
     for extra, arguments in _NEEDS.items():
-        if extra == "cluster":
-            continue  # it wants runs, which HELM makes
         done = subprocess.run([BIN / "helm-efficiency", *arguments], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 2, done
         assert f"pip install 'helm-efficiency[{extra}]'" in done.stderr, done

@@ -52,6 +52,10 @@ class Price:
     source: str
     price_list: str = ON_DEMAND
 
+    def __str__(self) -> str:
+        """Return the price with its day and source."""
+        return f"${self.usd_per_accelerator_hour} an accelerator-hour, {self.date.isoformat()}, {self.source}"
+
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:

@@ -2,8 +2,10 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 from helm_efficiency.catalog.helm_documents import snapshot_entries
+from helm_efficiency.catalog.user_files import read_yaml
 
 _TUNED = frozenset({"instruct", "chat", "it"})
 """Words that say that a model was tuned to follow instructions."""
@@ -35,6 +37,28 @@ def helm_model(name: str) -> str | None:
     if name in _display_names():
         return name
     return _models_of_deployments().get(name) or _models_by_weights().get(_weights(name))
+
+
+def deployment_at(base_url: str, model: str, path: Path) -> str | None:
+    """Return the deployment of a user's `model_deployments.yaml` that asks a server; None if it is not exactly one.
+
+    Args:
+        base_url: Address of the server.
+        model: Name of the model at the server; empty for its only one.
+        path: File of deployments; it may be missing.
+
+    Raises:
+        FileFormatError: The file cannot be read.
+    """
+    entries = read_yaml(path).get("model_deployments") if path.exists() else None
+    found = []
+    for entry in entries or ():
+        arguments = (entry.get("client_spec") or {}).get("args") or {}
+        names = [value for key, value in arguments.items() if key.endswith("model_name")] or [entry["name"]]
+        asked = str(arguments.get("base_url", "")).rstrip("/")
+        if asked == base_url.rstrip("/") and (not model or model in names or entry["name"].endswith(f"/{model}")):
+            found.append(str(entry["name"]))
+    return found[0] if len(found) == 1 else None
 
 
 def _weights(name: str) -> tuple[str, bool]:

@@ -32,7 +32,7 @@ _COMMAND_MODULES: tuple[str, ...] = (
     *("score", "rescore", "leaderboard", "plot", "report", "denoise", "savings", "paper"),
     *("profile", "fit", "validate"),
     *("quickstart", "records", "schema", "serve"),
-    *("import_", "export", "show", "doctor"),
+    *("example", "import_", "export", "show", "doctor"),
 )
 """Modules of the commands, in the order and the groups of the help."""
 

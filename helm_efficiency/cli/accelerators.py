@@ -8,10 +8,7 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import (
     Format,
     FormatOption,
-    PriceDateOption,
-    PriceListOption,
-    PricesOption,
-    day_of,
+    PriceOptions,
     emit,
     load_catalog,
     note,
@@ -57,30 +54,26 @@ _PLACED = (
 
 @app.command(rich_help_panel="Estimate")
 def accelerators(
-    key: Annotated[str | None, typer.Argument(help="One accelerator, with all its figures and their sources.")] = None,
+    key: Annotated[str | None, "One accelerator, with all its figures and their sources."] = None,
     *,
-    fits: Annotated[
-        str | None, typer.Option(help="A model's config.json, or its name: how many accelerators it needs.")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="Of the weights, with --fits; auto is that of the checkpoint.")] = "auto",
+    fits: Annotated[str | None, "A model's config.json, or its name: how many accelerators it needs."] = None,
+    dtype: Annotated[str, "Precision of the weights, with --fits; auto is the checkpoint's."] = "auto",
     context_tokens: Annotated[int, typer.Option(min=1, help="Prompt and output together, with --fits.")] = 2048,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences cached at once, with --fits.")] = 1,
-    prices: PricesOption = None,
-    price_list: PriceListOption = "on-demand",
-    price_date: PriceDateOption = None,
+    prices: PriceOptions,
     format: FormatOption = Format.table,
 ) -> None:
     """List accelerators and their prices, or how many of each a model needs.
 
     Example: helm-efficiency accelerators a100-80gb --price-date 2023-06-01
     """
-    from helm_efficiency.catalog.accelerators import find_accelerator, load_accelerators
+    from helm_efficiency.catalog.accelerators import find_accelerator
     from helm_efficiency.core.transfer.placement import Serving
     from helm_efficiency.metrics.known_models import require_model
 
-    known = load_accelerators(prices)
+    known = prices.accelerators()
     chosen = sorted({a.key for a in known.values()}) if key is None else [find_accelerator(key, known).key]
-    priced = [(known[each], known[each].price(day_of(price_date), price_list)) for each in chosen]
+    priced = [(known[each], known[each].price(prices.day, prices.price_list)) for each in chosen]
     if fits is not None:
         model = require_model(fits, load_catalog(DEFAULT_ARCHITECTURES), None)
         assert model.architecture is not None  # without a store, a model is known only by its architecture

@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import App
 from helm_efficiency.cli.options import ArchitecturesOption, Format, FormatOption, emit, load_catalog, note
@@ -40,7 +38,7 @@ app.add_typer(architecture, name="architecture", rich_help_panel="Estimate")
 
 @architecture.command("list")
 def list_architectures(
-    pattern: Annotated[str, typer.Argument(help="Part of a name or a family.")] = "",
+    pattern: Annotated[str, "Part of a name or a family."] = "",
     *,
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
     format: FormatOption = Format.table,
@@ -56,7 +54,7 @@ def list_architectures(
 
 @architecture.command("show")
 def show_architecture(
-    name: Annotated[str, typer.Argument(help="Of an architecture, or of a model of HELM that has it.")],
+    name: Annotated[str, "Of an architecture, or of a model of HELM that has it."],
     *,
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
     format: FormatOption = Format.table,
@@ -87,18 +85,16 @@ def show_architecture(
 
 @architecture.command("add")
 def add_architecture(
-    config: Annotated[
-        str, typer.Argument(help="A config.json, the folder around it, or a model of the Hugging Face hub.")
-    ],
+    config: Annotated[str, "A config.json, the folder around it, or a model of the Hugging Face hub."],
     *,
-    name: Annotated[str | None, typer.Option(help="Of the architecture; by default the folder or the model.")] = None,
-    helm_model: Annotated[list[str], typer.Option(help="A model of HELM that has it; may be repeated.")] = [],  # noqa: B006
+    name: Annotated[str | None, "Of the architecture; by default the folder or the model."] = None,
+    helm_model: Annotated[list[str], "A model of HELM that has it; may be repeated."] = [],  # noqa: B006
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
     format: FormatOption = Format.table,
 ) -> None:
     """Read an architecture from a transformers config and keep it.
 
-    Example: helm-efficiency architecture add ./my-model/config.json --name my-model
+    Example: helm-efficiency example && helm-efficiency architecture add example/config.json --name mine
     """
     from helm_efficiency.catalog.architectures import add_to_file
     from helm_efficiency.core.transfer.architecture import Architecture

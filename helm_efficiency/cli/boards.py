@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder written by rescore.", show_default=False)]
-ScoreOption = Annotated[str | None, typer.Option("--score", help="Name of the score; by default each run's main one.")]
-LowerOption = Annotated[bool, typer.Option("--lower-is-better", help="A lower score is better.")]
-StackOption = Annotated[str | None, typer.Option("--stack", help="Only this stack; by default each.")]
-ScenarioOption = Annotated[
-    str | None, typer.Option("--scenario", help="Only those that begin with this, such as mmlu; by default all.")
-]
-SortOption = Annotated[str, typer.Option("--sort", help="Measure to rank by: score, time, cost, api cost, energy …")]
-AvailableOption = Annotated[
-    bool, typer.Option("--available", help="Compare each model on what it answered, not on what all answered.")
-]
+ScoreOption = Annotated[str | None, "Name of the score; by default each run's main one."]
+LowerOption = Annotated[bool, "A lower score is better."]
+StackOption = Annotated[str | None, "Only this stack; by default each."]
+ScenarioOption = Annotated[str | None, "Only those that begin with this, such as mmlu; by default all."]
+SortOption = Annotated[str, "Measure to rank by: score, time, cost, api cost, energy …"]
+AvailableOption = Annotated[bool, "Compare each model on what it answered, not on what all answered."]
 
 
 class TableFormat(StrEnum):

@@ -1,20 +1,17 @@
 """coverage: count the deployments that have an idealized runtime on a stack."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import ArchitecturesOption, Format, FormatOption, StoreOption, emit, load_catalog, note
+from helm_efficiency.cli.progress import working
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 from helm_efficiency.metrics.quantities import COUNT
 
-if TYPE_CHECKING:
-    pass
-
-
-StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
+StackOption = Annotated[str | None, "Which stack; needed if the store has profiles of several."]
 
 
 _TIERS = (
@@ -35,18 +32,18 @@ _DEPLOYMENTS = (
 def coverage(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Runs, local or remote; by default all that HELM knows."),
+        typer.Argument(metavar="[PATH...]", help="Runs, local or remote; by default all that HELM knows."),
     ] = None,
     *,
     stack: StackOption = None,
-    deployments: Annotated[bool, typer.Option("--deployments", help="A row a deployment, not a tier.")] = False,
+    deployments: Annotated[bool, "A row a deployment, not a tier."] = False,
     store: StoreOption = DEFAULT_STORE,
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
     format: FormatOption = Format.table,
 ) -> None:
-    """How many deployments have an idealized runtime on a stack, by tier, and why the others have none.
+    """Count the deployments that have an idealized runtime on a stack, by tier, and say why the others have none.
 
-    Example: helm-efficiency coverage benchmark_output/runs/v1
+    Example: helm-efficiency example && helm-efficiency coverage example/runs --store example/efficiency.sqlite
     """
     from dataclasses import asdict
 
@@ -58,7 +55,8 @@ def coverage(
 
     catalog = load_catalog(architectures)
     known = helm_deployments()
-    asked, counts, failed = archive_deployments(paths, known) if paths else (known, {}, [])
+    with working("Reading runs"):
+        asked, counts, failed = archive_deployments(paths, known) if paths else (known, {}, [])
     for line in failed:
         note(line)
     coefficients = Coefficients.from_store(Store(store, create=False))

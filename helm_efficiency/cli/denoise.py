@@ -1,15 +1,16 @@
 """The command that fits service models to recorded latencies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, PathsArgument, StoreOption, emit, note
+from helm_efficiency.cli.options import CachesOption, Format, FormatOption, PathsArgument, StoreOption, emit, note
 from helm_efficiency.cli.progress import bar, working
 from helm_efficiency.cli.tables import Field
+from helm_efficiency.cli.warnings import shortened
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError, InsufficientMeasurementsError
 from helm_efficiency.metrics.quantities import COUNT, PERCENT, PLAIN, SECONDS
@@ -54,56 +55,73 @@ def denoise(
     paths: PathsArgument,
     *,
     store: StoreOption = DEFAULT_STORE,
-    deployment: Annotated[list[str], typer.Option(help="Only these; may be repeated.")] = [],  # noqa: B006
-    stack: Annotated[str | None, typer.Option(help="Idealized stack for the provider factor.")] = None,
-    cache: Annotated[
-        list[Path], typer.Option(help="HELM's request caches, for the provider's token counts: prod_env/cache.")
-    ] = [],  # noqa: B006
-    minimum: Annotated[
-        bool, typer.Option("--minimum", help="Store the paper's estimator, the minimum over trials, instead.")
-    ] = False,
+    deployment: Annotated[list[str], "Only these; may be repeated."] = [],  # noqa: B006
+    stack: Annotated[str | None, "Idealized stack for the provider factor."] = None,
+    cache: CachesOption = [],  # noqa: B006
+    minimum: Annotated[bool, "Store the paper's estimator, the minimum over trials, instead."] = False,
     resamples: Annotated[int, typer.Option(min=10, help="Reweightings of the requests, for the intervals.")] = 100,
-    weeks: Annotated[bool, typer.Option("--weeks", help="Show the level of each week instead.")] = False,
+    weeks: Annotated[bool, "Show the level of each week instead."] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """What services take without contention, from the latencies that runs recorded. No model is called.
+    """Show what services take without contention, from the latencies that runs recorded. No model is called.
 
     Fits a service model for each deployment and keeps it in the store, where scoring and predict find it under the
     stack service-HOST. Runs of the entry efficiency_probe tell most; any others tell what their requests identify.
 
-    Example: helm-efficiency denoise benchmark_output/runs/probe --store efficiency.sqlite
+    Example: helm-efficiency example && helm-efficiency denoise example/runs
     """
-    from helm_efficiency.metrics.service_report import flat_row, missing_report, week_rows
-    from helm_efficiency.metrics.services import services
+    from helm_efficiency.metrics.service_report import flat_row, week_rows
     from helm_efficiency.store import Store
 
-    problems: list[str] = []
-    with working("Reading runs"):
-        found = [s for s in services(_records(paths, cache, problems)) if not deployment or s.deployment in deployment]
+    found, problems = read_services(paths, cache)
+    found = [service for service in found if not deployment or service.deployment in deployment]
     if not found and not problems:
         raise InputError(f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(paths)}.")
-    into = Store(store)
-    reports = []
-    with bar("Denoising services", len(found)) as advance:
-        for service in found:
-            try:
-                reports.append(_report(service, into, stack, minimum=minimum, num_resamples=resamples))
-            except InsufficientMeasurementsError as error:
-                reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
-                problems.append(f"{service.deployment}: not denoised")
-            advance()
+    reports = denoised(found, Store(store), stack, minimum=minimum, num_resamples=resamples)
+    problems += [f"{report['deployment']}: not denoised" for report in reports if "denoised_s" not in report]
     if weeks:
         emit([row for report in reports for row in week_rows(report)], format, _WEEKS)
     else:
         emit([dict(report) if format is Format.json else flat_row(report) for report in reports], format, _FIELDS)
-    if format is not Format.json:
-        for report in reports:
-            for text in report["notes"]:
-                note(f"{report['deployment']}: {text}")
-    for problem in problems:
-        note(problem)
+    told = [f"{report['deployment']}: {text}" for report in reports for text in report["notes"]]
+    for line in [*(told if format is not Format.json else ()), *problems]:
+        note(line)
     if problems:
         raise typer.Exit(1)
+
+
+def read_services(paths: list[str], cache: list[Path]) -> tuple[list["Service"], list[str]]:
+    """Return the observed requests of each service in some runs, and a line for each run that cannot be read."""
+    from helm_efficiency.metrics.services import services
+
+    problems: list[str] = []
+    with working("Reading runs"):
+        return services(_records(paths, cache, problems)), problems
+
+
+def denoised(
+    found: "Sequence[Service]", into: "Store", stack: str | None = None, *, minimum: bool = False, num_resamples: int
+) -> list[dict[str, Any]]:
+    """Denoise services, keep their models in a store, and return their reports.
+
+    Args:
+        found: Observed requests of each service.
+        into: Store of the models.
+        stack: Idealized stack for the provider factor; None for the default one.
+        minimum: True to keep the paper's estimator, the minimum over trials.
+        num_resamples: Number of reweightings of the requests, for the intervals.
+    """
+    from helm_efficiency.metrics.service_report import missing_report
+
+    reports = []
+    with bar("Denoising services", len(found)) as advance:
+        for service in found:
+            try:
+                reports.append(_report(service, into, stack, minimum=minimum, num_resamples=num_resamples))
+            except InsufficientMeasurementsError as error:
+                reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
+            advance()
+    return reports
 
 
 def _records(paths: list[str], cache: list[Path], problems: list[str]) -> Iterator["RequestRecord"]:
@@ -113,7 +131,9 @@ def _records(paths: list[str], cache: list[Path], problems: list[str]) -> Iterat
 
     caches = RequestCaches.of(cache) if cache else None
     problems.extend(caches.problems if caches else ())
-    for run in read_runs(paths, caches=caches, on_error=lambda error: problems.append(_with_hint(str(error)))):
+    for run in read_runs(
+        paths, caches=caches, on_error=lambda error: problems.append(_with_hint(shortened(str(error), paths)))
+    ):
         yield from run.records
 
 

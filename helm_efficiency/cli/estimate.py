@@ -1,7 +1,7 @@
 """estimate: what a workload takes and costs on any hardware, without a measurement."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.hardware import Prices, parse_hardware
+from helm_efficiency.cli.hardware import parse_hardware
 from helm_efficiency.cli.options import (
     ArchitecturesOption,
     Format,
     FormatOption,
-    PriceDateOption,
-    PriceListOption,
-    PricesOption,
+    PriceOptions,
     StoreOption,
     counts_of,
     emit,
@@ -64,32 +62,22 @@ _MOST_OFFERS = 4
 
 @app.command(rich_help_panel="Estimate")
 def estimate(
-    model: Annotated[
-        str, typer.Argument(help="Hugging Face id, model of HELM or the catalog, deployment, or a config.json.")
-    ],
+    model: Annotated[str, "Hugging Face id, model of HELM or the catalog, deployment, or a config.json."],
     *,
     on: Annotated[
         list[str],
         typer.Option(metavar="[N]xACCELERATOR", help="Such as 4xh100-sxm; may repeat. Default: the cheapest."),
     ] = [],  # noqa: B006
-    engine: Annotated[str, typer.Option(help="vllm, sglang, trtllm … Default: vllm, or what was measured.")] = "",
-    dtype: Annotated[str, typer.Option(help="bf16, fp8, fp4 … Default: that of the checkpoint.")] = "",
-    input: Annotated[str, typer.Option("--input", help="Prompt tokens, such as 1000 or 500,2000.")] = "1000",
+    engine: Annotated[str, "vllm, sglang, trtllm … Default: vllm, or what was measured."] = "",
+    dtype: Annotated[str, "bf16, fp8, fp4 … Default: that of the checkpoint."] = "",
+    input: Annotated[str, "Prompt tokens, such as 1000 or 500,2000."] = "1000",
     output: Annotated[str, typer.Option("--output", "-o", help="Output tokens, such as 300.")] = "300",
-    concurrency: Annotated[
-        str, typer.Option(help="Requests in flight; by default 1,16,64, and 16 to compare all accelerators.")
-    ] = "",
-    slo: Annotated[
-        str | None, typer.Option("--slo", help="Instead: the most that keep this, such as ttft=1s,tpot=50ms.")
-    ] = None,
-    requests: Annotated[
-        Path | None, typer.Option(help="Workload: a CSV of prompt_tokens,output_tokens, or a folder of runs.")
-    ] = None,
+    concurrency: Annotated[str, "Requests in flight; by default 1,16,64, and 16 to compare all accelerators."] = "",
+    slo: Annotated[str | None, "Instead: the most that keep this, such as ttft=1s,tpot=50ms."] = None,
+    requests: Annotated[Path | None, "Workload: a CSV of prompt_tokens,output_tokens, or a folder of runs."] = None,
     store: StoreOption = DEFAULT_STORE,
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
-    prices: PricesOption = None,
-    price_list: PriceListOption = "on-demand",
-    price_date: PriceDateOption = None,
+    prices: PriceOptions,
     format: FormatOption = Format.table,
 ) -> None:
     """Estimate times and costs of a workload on any hardware, alone and at load. Nothing has to be measured first.
@@ -104,18 +92,18 @@ def estimate(
     from helm_efficiency.store import Store
 
     workloads = list(_workloads(requests, (input, output), concurrency or ("1,16,64" if on else "16"), slo))
-    priced = Prices(prices, price_list, price_date)
     named = on or _every_accelerator(prices)
-    targets = [parse_hardware(each, engine=engine, dtype=dtype, prices=priced) for each in named]
+    targets = [parse_hardware(each, engine=engine, dtype=dtype, prices=prices.prices) for each in named]
+    priced = [(target, target.accelerator.price(prices.day, prices.price_list)) for target in targets]
     opened = Store(store, create=False) if store.exists() else None
     catalog = load_catalog(architectures)
     known = find_model(model, catalog, opened)
-    now = datetime.combine(price_date.date() if price_date else date.today(), time(12), UTC)
+    now = datetime.combine(prices.day, time(12), UTC)
     first = workloads[0]
     offers = api_offers(model, float(first.prompt_tokens.mean()), float(first.output_tokens.mean()), when=now)
     if known is None and not offers:
         raise InputError(unknown_text(model, catalog, opened))
-    rows = [] if known is None else _rows(known, targets, workloads, opened, is_named=bool(on))
+    rows = [] if known is None else _rows(known, priced, workloads, opened, is_named=bool(on))
     if format is Format.table:
         unknown = catalog.excluded.get(model) or "its weights are not published"
         why = unknown if known is None else "no accelerator with a price holds it"
@@ -142,11 +130,9 @@ def _workloads(
             yield Workload.of(prompt_tokens, output_tokens, load)
 
 
-def _every_accelerator(prices: Path | None) -> list[str]:
+def _every_accelerator(prices: PriceOptions) -> list[str]:
     """Return every accelerator that people rent to serve models."""
-    from helm_efficiency.catalog.accelerators import load_accelerators
-
-    known = load_accelerators(prices).values()
+    known = prices.accelerators().values()
     return sorted({accelerator.key for accelerator in known if accelerator.prices and _can_serve(accelerator)})
 
 

@@ -3,20 +3,13 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import (
-    DeploymentFilter,
-    StackFilter,
-    StoreOption,
-)
+from helm_efficiency.cli.options import DeploymentFilter, StackFilter, StoreOption
 from helm_efficiency.defaults import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    pass
 
 
 class ExportFormat(StrEnum):
@@ -33,13 +26,11 @@ def export(
     deployment: DeploymentFilter = None,
     stack: StackFilter = None,
     store: StoreOption = DEFAULT_STORE,
-    format: Annotated[
-        ExportFormat, typer.Option("--format", help="json: measurements and coefficients; csv: measurements.")
-    ] = ExportFormat.json,
+    format: Annotated[ExportFormat, "json: measurements and coefficients; csv: measurements."] = ExportFormat.json,
 ) -> None:
     """Write what the store holds to one file, which `import` reads back to the same numbers.
 
-    Example: helm-efficiency export --output efficiency.json
+    Example: helm-efficiency example && helm-efficiency export --store example/efficiency.sqlite --format csv
     """
     import io
     import json

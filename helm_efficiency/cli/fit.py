@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import (
-    Format,
-    FormatOption,
-    StoreOption,
-    emit,
-    note,
-)
+from helm_efficiency.cli.options import DeploymentFilter, Format, FormatOption, StackFilter, StoreOption, emit, note
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.defaults import DEFAULT_STORE
@@ -38,17 +32,15 @@ _FIELDS = (
 @app.command(rich_help_panel="Measure")
 def fit(
     *,
-    deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,
-    stack: Annotated[str | None, typer.Option(help="On this stack only.")] = None,
-    rule: Annotated[
-        PrefillRule, typer.Option(help="How prefill is read; auto lets the data choose.")
-    ] = PrefillRule.auto,
+    deployment: DeploymentFilter = None,
+    stack: StackFilter = None,
+    rule: Annotated[PrefillRule, "How prefill is read; auto lets the data choose."] = PrefillRule.auto,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
     """Fit coefficients to the measurements in the store, one set for each deployment and stack.
 
-    Example: helm-efficiency fit --store efficiency.sqlite --deployment together/bloom
+    Example: helm-efficiency example && helm-efficiency fit --store example/efficiency.sqlite
     """
     from helm_efficiency.core.fitting.fit_all import fit_profiles
     from helm_efficiency.store import Store

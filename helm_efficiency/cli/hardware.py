@@ -1,36 +1,30 @@
-"""Read the hardware that `--on` names: accelerators of the catalog, their number, and an engine."""
+"""Read the hardware that `--on` names, and find the coefficients that a command asks for."""
 
 import re
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
+from helm_efficiency.cli.options import OnOption, PriceOptions, StoreOption, load_catalog, note
+from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 from helm_efficiency.errors import EfficiencyError, InputError
 
 if TYPE_CHECKING:
-    from helm_efficiency.catalog.accelerators import Price
     from helm_efficiency.core.fitting.fit import Fit
-    from helm_efficiency.metrics.known_models import Hardware
+    from helm_efficiency.metrics.known_models import Hardware, KnownModel
+    from helm_efficiency.store import Store
 
 _ON = re.compile(r"(?:(\d{1,6})x)?([^:\s]+)(?::([\w.-]+))?")
 
 
-class Prices(NamedTuple):
-    """Choice of the accelerators' prices: a user's own file, a list, a day."""
-
-    file: Path | None = None
-    price_list: str = "on-demand"
-    day: datetime | None = None
-
-
-def parse_hardware(text: str, *, engine: str = "", dtype: str = "", prices: Prices) -> "tuple[Hardware, Price | None]":
-    """Return the hardware of a text such as `4xh100-sxm:sglang`, and the price of one accelerator.
+def parse_hardware(text: str, *, engine: str = "", dtype: str = "", prices: Path | None) -> "Hardware":
+    """Return the hardware of a text such as `4xh100-sxm:sglang`.
 
     Args:
         text: Number, accelerator and engine; only the accelerator is needed.
         engine: Serving engine that is used if the text names none.
         dtype: Number format of the weights; empty for that of the checkpoint.
-        prices: Choice of the accelerators' prices.
+        prices: File of a user's own accelerators.
 
     Raises:
         InputError: The text has another form.
@@ -43,38 +37,54 @@ def parse_hardware(text: str, *, engine: str = "", dtype: str = "", prices: Pric
     if match is None or match[1] == "0":
         raise InputError(f"--on {text}: expected such as h100-sxm, 4xh100-sxm or 4xh100-sxm:sglang.")
     number, key, named = match.groups()
-    accelerator = find_accelerator(key, load_accelerators(prices.file))
-    price = accelerator.price(prices.day.date() if prices.day else None, prices.price_list)
-    return Hardware(accelerator, int(number) if number else None, named or engine, dtype), price
+    accelerator = find_accelerator(key, load_accelerators(prices))
+    return Hardware(accelerator, int(number) if number else None, named or engine, dtype)
 
 
-def find_fit(deployment: str, stack: str | None, on: str | None, *, store: Path, prices: Prices) -> "Fit":
-    """Return the coefficients of a deployment in the store, or of any known model on named hardware.
+@dataclass(frozen=True)
+class FitOptions:
+    """Choice of coefficients: those of a deployment in the store, or of any known model on named hardware."""
 
-    Args:
-        deployment: Deployment, or any name that `estimate` takes.
-        stack: Stack in the store; None for the only one.
-        on: Hardware such as `4xh100-sxm`; None to use the stacks of the store.
-        store: Path of the store of measurements and coefficients; it may be missing if `on` is given.
-        prices: Choice of prices, with the user's own accelerators.
+    deployment: Annotated[str, "Deployment in the store, or any name that estimate takes."]
+    stack: Annotated[str | None, "Stack in the store; needed if there are several."] = None
+    on: OnOption = None
+    store: StoreOption = DEFAULT_STORE
+    prices: PriceOptions = field(default_factory=PriceOptions)
 
-    Raises:
-        EfficiencyError: No coefficients were found; the message says how to get some.
-    """
-    from helm_efficiency.cli.options import load_catalog
-    from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
-    from helm_efficiency.metrics.known_models import fits_on, near_names, require_model
-    from helm_efficiency.store import Store
+    def open_store(self) -> "Store | None":
+        """Return the store; None if it is the usual one and there is none yet."""
+        from helm_efficiency.store import Store
 
-    opened = Store(store, create=False) if store.exists() or on is None else None
-    catalog = load_catalog(DEFAULT_ARCHITECTURES)
-    if on is not None:
-        hardware, _ = parse_hardware(on, prices=prices)
-        return fits_on(require_model(deployment, catalog, opened), hardware, opened)[0]
-    assert opened is not None
-    try:
-        return opened.fit(deployment, stack)
-    except EfficiencyError as error:
-        like = [name for name in near_names(deployment, catalog, opened) if name != deployment]
-        hint = f" Similar names: {', '.join(like)}." if like else ""
-        raise type(error)(f"{error}{hint} Any hardware without measuring: --on h100-sxm.") from error
+        return Store(self.store, create=False) if self.store.exists() or self.store != DEFAULT_STORE else None
+
+    def find(self) -> "tuple[Fit, KnownModel | None]":
+        """Return the coefficients, and the model if its sizes or measurements are known.
+
+        Raises:
+            EfficiencyError: No coefficients were found; the message says how to get some.
+        """
+        from helm_efficiency.metrics.default_coefficients import USUAL_HARDWARE
+        from helm_efficiency.metrics.known_models import find_model, fits_on, require_model
+
+        opened = self.open_store()
+        catalog = load_catalog(DEFAULT_ARCHITECTURES)
+        if self.on is None and opened is not None:
+            known = find_model(self.deployment, catalog, opened)
+            try:
+                return opened.fit(self.deployment, self.stack), known
+            except EfficiencyError as error:
+                if known is None or self.stack or opened.fits(deployment=self.deployment):
+                    raise self._with_advice(error, opened) from error
+        if self.on is None:
+            note(f"Estimated on {USUAL_HARDWARE}, as no store has coefficients of it. On others: --on 2xh200-sxm")
+        hardware = parse_hardware(self.on or USUAL_HARDWARE, prices=self.prices.prices)
+        model = require_model(self.deployment, catalog, opened)
+        return fits_on(model, hardware, opened)[0], model
+
+    def _with_advice(self, error: EfficiencyError, opened: "Store") -> EfficiencyError:
+        from helm_efficiency.metrics.known_models import near_names
+
+        like = near_names(self.deployment, load_catalog(DEFAULT_ARCHITECTURES), opened)
+        others = ", ".join(name for name in like if name != self.deployment)
+        hint = f" Similar names: {others}." if others else ""
+        return type(error)(f"{error}{hint} Any hardware without measuring: --on h100-sxm.")

@@ -31,16 +31,12 @@ _FIELDS = (
 
 @app.command("import", rich_help_panel="Manage")
 def import_files(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Logs, CSV, JSON of many tools; or the word helm-packaged.")
-    ],
+    files: Annotated[list[str], "Logs, CSV, JSON of many tools; or the word helm-packaged."],
     *,
-    deployment: Annotated[str | None, typer.Option(help="Whose; replaces what the files say.")] = None,
-    stack: Annotated[
-        str | None, typer.Option(help="On what, such as a100-80gb-vllm-bf16; replaces what the files say.")
-    ] = None,
+    deployment: Annotated[str | None, "Deployment that was measured; replaces what the files say."] = None,
+    stack: Annotated[str | None, "Stack of it, such as a100-80gb-vllm-bf16; replaces what the files say."] = None,
     num_accelerators: Annotated[
-        int | None, typer.Option(min=1, help="That the measured model occupied; a CSV counts as 1.")
+        int | None, typer.Option(min=1, help="Accelerators that it occupied; 1 in a CSV.")
     ] = None,
     prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -52,7 +48,8 @@ def import_files(
     results of benchmark tools (vLLM, SGLang, GuideLLM, AIPerf, inference-perf, trtllm-bench, InferenceMAX,
     optimum-benchmark, llama-bench), and coefficients of HELM: helm-packaged names the two tables inside crfm-helm.
 
-    Example: helm-efficiency import train.csv --deployment me/model --stack a100-80gb
+    Example: helm-efficiency example && helm-efficiency import example/measurements.csv --deployment me/mine --stack
+    a100-80gb
     """
     from helm_efficiency.formats.detect import read_coefficient_files
     from helm_efficiency.store import Store

@@ -1,5 +1,6 @@
-"""Options that state the load of a server, shared by the commands that score requests at load."""
+"""Options that state the load of a server."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,73 +11,53 @@ if TYPE_CHECKING:
     from helm_efficiency.core.serving.server import Speculation
     from helm_efficiency.metrics.at_load import BusyServer
 
-SloOption = Annotated[
-    str | None,
-    typer.Option("--slo", help="Load: the highest that keeps these for 95 % of requests, as ttft=1s,tpot=50ms."),
-]
-ConcurrencyOption = Annotated[
-    float | None, typer.Option("--concurrency", help="Load: clients that each wait for their answer.")
-]
-RateOption = Annotated[float | None, typer.Option("--rate", help="Load: requests a second, arriving at random.")]
-SpeculateOption = Annotated[
-    str | None,
-    typer.Option("--speculate", help="At load: tokens drafted a step and share accepted, such as 3:0.7."),
-]
-PrefixCacheOption = Annotated[
-    bool, typer.Option("--prefix-cache", help="At load: prompt tokens that the provider had cached need no prefill.")
-]
-DisaggregatedOption = Annotated[
-    bool,
-    typer.Option("--disaggregated", help="Refused: not modelled.", hidden=True),
-]
 
+@dataclass(frozen=True)
+class LoadOptions:
+    """Load of a busy server, and what the server does to bear it."""
 
-def busy_server(
-    slo: str | None,
-    concurrency: float | None,
-    rate: float | None,
-    *,
-    speculate: str | None = None,
-    prefix_cache: bool = False,
-) -> "BusyServer":
-    """Return the busy server that the options describe.
+    slo: Annotated[
+        str | None,
+        "Load: the highest that keeps these for 95 % of requests, as ttft=1s,tpot=50ms.",
+    ] = None
+    concurrency: Annotated[float | None, "Load: clients that each wait for their answer."] = None
+    rate: Annotated[float | None, "Load: requests a second, arriving at random."] = None
+    speculate: Annotated[str | None, "At load: tokens drafted a step and share accepted, such as 3:0.7."] = None
+    prefix_cache: Annotated[bool, "At load: prompt tokens that the provider cached need no prefill."] = False
+    disaggregated: Annotated[bool, typer.Option("--disaggregated", help="Refused: not modelled.", hidden=True)] = False
 
-    Raises:
-        InputError: The options state two loads, or a value cannot be read.
-    """
-    from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
-    from helm_efficiency.metrics.at_load import BusyServer
+    def server(self) -> "BusyServer":
+        """Return the busy server.
 
-    if sum(each is not None for each in (slo, concurrency, rate)) > 1:
-        raise InputError("--slo, --concurrency and --rate exclude each other: state one load.")
-    if concurrency is not None and not concurrency >= 1:
-        raise InputError(f"--concurrency is {concurrency:g}, expected 1 or more.")
-    if rate is not None and not rate > 0:
-        raise InputError(f"--rate is {rate:g}, expected more than 0.")
-    level = DEFAULT_LEVEL if slo is None else ServiceLevel.parse(slo)
-    return BusyServer(Load(concurrency, rate, level=level), _speculation(speculate), prefix_cache)
+        Raises:
+            InputError: Two loads are stated, a value cannot be read, or the server is not modelled.
+        """
+        from helm_efficiency.core.serving.load import DEFAULT_LEVEL, Load, ServiceLevel
+        from helm_efficiency.metrics.at_load import BusyServer
 
+        if self.disaggregated:
+            raise InputError(
+                "--disaggregated: servers that prefill and decode on accelerators of their own are not modelled. "
+                "Leave it out for one server that does both."
+            )
+        if sum(each is not None for each in (self.slo, self.concurrency, self.rate)) > 1:
+            raise InputError("--slo, --concurrency and --rate exclude each other: state one load.")
+        if self.concurrency is not None and not self.concurrency >= 1:
+            raise InputError(f"--concurrency is {self.concurrency:g}, expected 1 or more.")
+        if self.rate is not None and not self.rate > 0:
+            raise InputError(f"--rate is {self.rate:g}, expected more than 0.")
+        level = DEFAULT_LEVEL if self.slo is None else ServiceLevel.parse(self.slo)
+        return BusyServer(Load(self.concurrency, self.rate, level=level), self._speculation(), self.prefix_cache)
 
-def refuse_disaggregated(disaggregated: bool) -> None:
-    """Fail if --disaggregated is given: this package does not model such servers.
+    def _speculation(self) -> "Speculation | None":
+        from helm_efficiency.core.serving.server import Speculation
 
-    Raises:
-        InputError: The option was given.
-    """
-    if disaggregated:
-        raise InputError(
-            "--disaggregated: servers that prefill and decode on accelerators of their own are not modelled. "
-            "Leave it out for one server that does both."
-        )
-
-
-def _speculation(text: str | None) -> "Speculation | None":
-    from helm_efficiency.core.serving.server import Speculation
-
-    if text is None:
-        return None
-    tokens, _, acceptance = text.partition(":")
-    try:
-        return Speculation(int(tokens), float(acceptance))
-    except ValueError as error:
-        raise InputError(f"--speculate {text!r}: expected tokens and the share accepted, such as 3:0.7.") from error
+        if self.speculate is None:
+            return None
+        tokens, _, acceptance = self.speculate.partition(":")
+        try:
+            return Speculation(int(tokens), float(acceptance))
+        except ValueError as error:
+            raise InputError(
+                f"--speculate {self.speculate!r}: expected tokens and the share accepted, such as 3:0.7."
+            ) from error

@@ -1,14 +1,14 @@
 """Options and output shared by the commands."""
 
 import csv
-import itertools
 import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,9 @@ from helm_efficiency.defaults import DEFAULT_ARCHITECTURES
 from helm_efficiency.errors import InputError, one_line, printable
 
 if TYPE_CHECKING:
+    from helm_efficiency.catalog.accelerators import Accelerator, Price
     from helm_efficiency.catalog.architectures import ArchitectureCatalog
+    from helm_efficiency.metrics.pricing import Pricing
     from helm_efficiency.report.text import Display
 
 StoreOption = Annotated[
@@ -35,6 +37,45 @@ PricesOption = Annotated[
         envvar="HELM_EFFICIENCY_PRICES",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class PriceOptions:
+    """Choice of the accelerators' prices: a user's own file, a list, a day."""
+
+    prices: PricesOption = None
+    price_list: Annotated[str, "Which prices: on-demand, modal, lambda, paper-2023 or your own."] = "on-demand"
+    price_date: Annotated[
+        datetime | None,
+        typer.Option("--price-date", formats=["%Y-%m-%d"], help="Prices as of a day; today by default."),
+    ] = None
+
+    @property
+    def day(self) -> date:
+        """Day of the prices."""
+        return date.today() if self.price_date is None else self.price_date.date()
+
+    def accelerators(self) -> "Mapping[str, Accelerator]":
+        """Return all accelerators, the user's own included."""
+        from helm_efficiency.catalog.accelerators import load_accelerators
+
+        return load_accelerators(self.prices)
+
+    def pricing(self, api_prices: Path | None) -> "Pricing":
+        """Return the prices of accelerators and APIs on the day."""
+        from helm_efficiency.metrics.pricing import Pricing
+
+        return Pricing.as_of(self.day, price_list=self.price_list, accelerator_file=self.prices, api_file=api_prices)
+
+    def of(self, key: str) -> "Price | None":
+        """Return the price of an accelerator; None, with a note, if it has none."""
+        accelerator = self.accelerators().get(key)
+        price = accelerator.price(self.day, self.price_list) if accelerator else None
+        if price is None:
+            note(f"{key} has no price in the list {self.price_list!r} by that day. See: helm-efficiency accelerators")
+        return price
+
+
 ApiPricesOption = Annotated[
     Path | None,
     typer.Option(
@@ -43,21 +84,15 @@ ApiPricesOption = Annotated[
         envvar="HELM_EFFICIENCY_API_PRICES",
     ),
 ]
-PriceListOption = Annotated[
-    str, typer.Option("--price-list", help="Which prices: on-demand, modal, lambda, paper-2023 or your own.")
-]
-PriceDateOption = Annotated[
-    datetime | None, typer.Option("--price-date", formats=["%Y-%m-%d"], help="Prices as of a day; today by default.")
-]
-
 ArchitecturesOption = Annotated[
     Path, typer.Option("--architectures", help="Your own architectures, beside the packaged ones.", show_default=True)
 ]
 PathsArgument = Annotated[
     list[str], typer.Argument(metavar="PATH...", help="Runs, logs or folders of them; or gs://, s3://, https:// …")
 ]
-DeploymentFilter = Annotated[str | None, typer.Option("--deployment", help="Of this deployment only.")]
-StackFilter = Annotated[str | None, typer.Option("--stack", help="On this stack only.")]
+DeploymentFilter = Annotated[str | None, "Only this deployment."]
+StackFilter = Annotated[str | None, "Only this stack."]
+CachesOption = Annotated[list[Path], "HELM's request caches, for the provider's token counts: prod_env/cache."]
 
 OutputFolder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for the tables and the re-scored suites.", show_default=True)
@@ -83,12 +118,7 @@ class Format(StrEnum):
     csv = "csv"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How data is written to stdout.")]
-
-
-def day_of(moment: datetime | None) -> date | None:
-    """Return the day of a date option."""
-    return None if moment is None else moment.date()
+FormatOption = Annotated[Format, "How data is written to stdout."]
 
 
 def counts_of(text: str, *, or_none: bool = False) -> tuple[int, ...]:
@@ -116,7 +146,7 @@ def load_catalog(path: Path) -> "ArchitectureCatalog":
 
 
 def emit(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     format: Format,
     fields: Sequence[Field],
     *,
@@ -124,42 +154,36 @@ def emit(
     notes: Sequence[str] = (),
     whole: bool = False,
 ) -> None:
-    """Write rows of one shape to stdout: all of them for programs, the first ten as a table for people.
+    """Write rows to stdout, each as it comes: all of them for programs, the first ten as a table for people.
 
     Args:
         rows: Rows to write, the best or most important ones first.
         format: Format to write them in.
-        fields: Columns of the table; CSV and JSON have every key of the rows.
+        fields: Columns of the table. JSON and CSV have every key of the rows; CSV those of an iterator's first row.
         title: Line above the table.
         notes: Sentences below the table.
         whole: True to print all rows of a table even without --all, for example all figures of one accelerator.
-    """
-    if format is Format.table:
-        _print_table(list(rows), fields, title=title, notes=notes, whole=whole)
-    elif format is Format.json:
-        sys.stdout.write(json.dumps(list(rows), indent=2, default=str) + "\n")
-    else:
-        _write_csv(iter(rows), list(dict.fromkeys(column for row in rows for column in row)))
-
-
-def emit_each(rows: Iterable[Mapping[str, Any]], format: Format, fields: Sequence[Field]) -> None:
-    """Write rows in the same way as `emit`, but each as it comes; CSV takes its columns from the first row.
-
-    With --all, a very long table is written in pieces, because its columns are as wide as their widest cells.
     """
     left = iter(rows)
     if format is Format.json:
         _write_json(left)
     elif format is Format.csv:
-        first_row = next(left, {})
-        _write_csv(itertools.chain([first_row] if first_row else [], left), list(first_row))
-    elif not printing().all_rows:
-        first = list(itertools.islice(left, _FEW_ROWS + 1))
-        _print_table(first, fields, num_rows=len(first) + sum(1 for _ in left))
+        first = list(islice(left, None if isinstance(rows, Sequence) else 1))
+        _write_csv(chain(first, left), list(dict.fromkeys(column for row in first for column in row)))
     else:
-        _print_table(list(itertools.islice(left, _ROWS_OF_A_TABLE)), fields)
-        while piece := list(itertools.islice(left, _ROWS_OF_A_TABLE)):
-            _print_table(piece, fields)
+        whole = whole or printing().all_rows
+        shown = list(islice(left, _ROWS_OF_A_TABLE if whole else _FEW_ROWS + 1))
+        num_more = 0
+        if not whole and len(shown) > _FEW_ROWS:
+            num_more = len(shown) - _TOP_ROWS + sum(1 for _ in left)
+            del shown[_TOP_ROWS:]
+        more = (f"… {num_more:,} more: --all",) if num_more else ()
+        while True:
+            table = as_display(shown, fields, title=title, all_columns=printing().all_columns)
+            print_display(replace(table, notes=(*more, *notes)))
+            shown = list(islice(left, _ROWS_OF_A_TABLE))
+            if not shown:
+                return
 
 
 _ROWS_OF_A_TABLE = 10_000
@@ -171,7 +195,7 @@ _FEW_ROWS = 12
 def _write_json(rows: Iterator[Mapping[str, Any]]) -> None:
     first = next(rows, None)
     sys.stdout.write("[")
-    for row in itertools.chain([] if first is None else [first], rows):
+    for row in chain([] if first is None else [first], rows):
         text = json.dumps([row], indent=2, default=str)[1:-2]
         sys.stdout.write(text if row is first else f",{text}")
     sys.stdout.write("]\n" if first is None else "\n]\n")
@@ -183,22 +207,6 @@ def _write_csv(rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> Non
     writer.writeheader()
     for row in rows:
         writer.writerow({key: printable(value) if isinstance(value, str) else value for key, value in row.items()})
-
-
-def _print_table(
-    rows: Sequence[Mapping[str, Any]],
-    fields: Sequence[Field],
-    *,
-    title: str = "",
-    notes: Sequence[str] = (),
-    num_rows: int | None = None,
-    whole: bool = False,
-) -> None:
-    total = len(rows) if num_rows is None else num_rows
-    shown = rows if whole or printing().all_rows or total <= _FEW_ROWS else rows[:_TOP_ROWS]
-    table = as_display(shown, fields, title=title, all_columns=printing().all_columns)
-    more = (f"… {total - len(shown):,} more: --all",) if total > len(shown) else ()
-    print_display(replace(table, notes=(*more, *notes)))
 
 
 def first_rows(table: "Display") -> "Display":

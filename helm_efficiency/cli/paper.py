@@ -1,16 +1,16 @@
 """paper: redo the leaderboard and figures of the NeurIPS 2023 paper."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.boards import StackOption, TableFormat, chosen_scenarios, draw_to_files, write_board
+from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.options import note
-
-if TYPE_CHECKING:
-    pass
+from helm_efficiency.cli.progress import working
 
 
 @app.command(rich_help_panel="Score")
@@ -18,7 +18,7 @@ def paper(
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for figures and tables.")] = None,
     stack: StackOption = None,
-    format: Annotated[TableFormat, typer.Option("--format", help="How to write the leaderboard.")] = TableFormat.table,
+    format: Annotated[TableFormat, "How to write the leaderboard."] = TableFormat.table,
 ) -> None:
     """Redo the leaderboard and the trade-off plots of Narayanan et al., NeurIPS 2023, and name what differs.
 
@@ -29,7 +29,13 @@ def paper(
     from helm_efficiency.report.board import Options
 
     board = paper_report.leaderboard(Options(stack=stack))
-    write_board(board, format, scenarios=chosen_scenarios(board, each=False), plot=False)
+    is_short = format is TableFormat.table and not printing().verbose
+    shown = replace(board, notes=()) if is_short else board
+    write_board(shown, format, scenarios=chosen_scenarios(board, each=False), plot=False)
+    if is_short:
+        note(f"{len(board.notes)} remarks on the figures and on what differs from the paper: --verbose")
     if output is not None:
-        for path in paper_report.write_all(board, output):
+        with working("Drawing"):
+            paths = paper_report.write_all(board, output)
+        for path in paths:
             note(f"Wrote {path}.")

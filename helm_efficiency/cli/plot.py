@@ -74,7 +74,8 @@ def plot(
 ) -> None:
     """Draw capability against cost, providers, stacks, contention or a fit.
 
-    Example: helm-efficiency plot scored/ --output plots/tradeoff.png
+    Example: helm-efficiency example && helm-efficiency rescore example/runs
+    && helm-efficiency plot scored --output tradeoff.png
     """
     draw_to_files()
     from helm_efficiency.metrics.measures import find_measure

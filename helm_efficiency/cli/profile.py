@@ -1,10 +1,10 @@
-"""The command that measures: profile."""
+"""profile: measure a model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from helm_efficiency.profiling.cells import CellResult
     from helm_efficiency.profiling.checkpoint import CellFiles
     from helm_efficiency.profiling.choice import CellChoice
-    from helm_efficiency.profiling.endpoint.options import EndpointOptions
-    from helm_efficiency.profiling.models import ModelOptions
     from helm_efficiency.profiling.noise import Repetitions
     from helm_efficiency.profiling.session import Limits, Outcome
 
@@ -28,57 +26,102 @@ if TYPE_CHECKING:
     Sessions = Iterator[tuple[Profile, Outcome]]
 
 
-def _option(help: str, *names: str, panel: str | None = None) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel)
+@dataclass(frozen=True)
+class _Cells:
+    """Options on the cells to measure, and on how well."""
+
+    prompt_tokens: Annotated[str, "Prompt lengths, such as 1,256,1024; by default chosen."] = ""
+    output_tokens: Annotated[str, "Output lengths; decode needs at least two."] = "1,32"
+    repetitions: Annotated[int, "Timed runs of each cell; up to three times as many if noisy."] = 5
+    target_error: Annotated[float, "Wanted error, as a fraction."] = 0.02
+    budget_seconds: Annotated[float | None, "No further cell is begun after this; requests end."] = None
+    fresh: Annotated[bool, "Forget what was measured before."] = False
+
+    def choice(self, batch_sizes: str) -> "CellChoice":
+        """Return the cells of these batch sizes, or numbers of requests sent together."""
+        from helm_efficiency.profiling.choice import CellChoice
+
+        return CellChoice(
+            counts_of(self.prompt_tokens, or_none=True),
+            counts_of(self.output_tokens),
+            counts_of(batch_sizes),
+            target_error_fraction=self.target_error,
+        )
+
+    def limits(self) -> "Limits":
+        """Return the limits of the session."""
+        from helm_efficiency.profiling.session import Limits
+
+        return Limits.of_budget(self.budget_seconds)
+
+    def noise(self) -> "Repetitions":
+        """Return the number of repetitions of a cell."""
+        from helm_efficiency.profiling.noise import Repetitions
+
+        return Repetitions.of_target(self.repetitions, self.target_error)
 
 
-_LOCAL, _ENDPOINT, _SIMULATED = "Local models", "Endpoints", "Simulated models"
+@dataclass(frozen=True)
+class _Local:
+    """Options of models that run on this machine."""
 
-Model = Annotated[str | None, typer.Argument(help="Folder or name of a model; with --base-url, the server's name.")]
-Engine = Annotated[list[str] | None, _option("transformers-eager (default), transformers-compiled; or the server's.")]
-Random = _option(
-    "MODEL is a config.json or a known architecture: make its weights up.", "--random-weights", panel=_LOCAL
-)
-Trust = _option("Run Python that comes with the model; else refused.", "--trust-remote-code", panel=_LOCAL)
-Stream = _option("Whether to stream, which shows the first token.", "--stream/--no-stream", panel=_ENDPOINT)
+    PANEL: ClassVar[str] = "Local models"
+
+    device: Annotated[str, "cpu, cuda or auto."] = "auto"
+    batch_sizes: Annotated[str, "Rows in one forward pass."] = "1"
+    random_weights: Annotated[bool, "MODEL is a config.json or a known architecture: make its weights up."] = False
+    trust_remote_code: Annotated[bool, "Run Python that comes with the model; else refused."] = False
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """Options of servers."""
+
+    PANEL: ClassVar[str] = "Endpoints"
+
+    base_url: Annotated[str | None, "Such as http://localhost:8000/v1."] = None
+    chat: Annotated[bool, "Use chat/completions."] = False
+    stream: Annotated[bool, "Whether to stream, which shows the first token."] = True
+    concurrency: Annotated[str, "Requests sent together, such as 1,8."] = "1"
+    shared_prompts: Annotated[bool, "Repeat prompts, for caches."] = False
+    extra_body: Annotated[str, "JSON object of further request fields."] = "{}"
+    api_key_env: Annotated[str, "Variable that holds the API key."] = "OPENAI_API_KEY"
+    timeout_seconds: Annotated[float, "Longest that one request may take."] = 600.0
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """Options of models on hardware that is not there."""
+
+    PANEL: ClassVar[str] = "Simulated models"
+
+    simulated: Annotated[bool, "Sum kernel times that others measured; no accelerator needed."] = False
+    tensor_parallel: Annotated[int, "Accelerators that share each layer."] = 1
+    expert_parallel: Annotated[int, "Groups that the experts are dealt out to."] = 1
+    cache_dtype: Annotated[str, "Key-value cache: bf16, fp8 or auto."] = "auto"
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Options on the names of what is measured, and of what it runs on."""
+
+    deployment: Annotated[str | None, "Name for the coefficients; by default that of the model."] = None
+    engine: Annotated[list[str] | None, "transformers-eager (default), transformers-compiled; or the server's."] = None
+    dtype: Annotated[str, "fp32, bf16, fp16 or auto; of an endpoint, what it runs."] = "auto"
+    stack: Annotated[str | None, "Name of the server's stack."] = None
+    accelerator: Annotated[str, "What the server runs on, if known; what is simulated."] = "unknown"
 
 
 @app.command(rich_help_panel="Measure")
 def profile(
-    model: Model = None,
+    model: Annotated[str | None, "Folder or name of a model; with --base-url, the server's name."] = None,
     *,
-    deployment: Annotated[str | None, _option("Name for the coefficients; by default that of the model.")] = None,
-    prompt_tokens: Annotated[str, _option("Prompt lengths, such as 1,256,1024; by default chosen.")] = "",
-    output_tokens: Annotated[str, _option("Output lengths; decode needs at least two.")] = "1,32",
-    repetitions: Annotated[int, _option("Timed runs of each cell; up to three times as many if noisy.")] = 5,
-    target_error: Annotated[float, _option("Wanted error, as a fraction.")] = 0.02,
-    budget_seconds: Annotated[float | None, _option("No further cell is begun after this; requests end.")] = None,
-    fresh: Annotated[bool, _option("Forget what was measured before.", "--fresh")] = False,
-    campaign: Annotated[Path | None, _option("YAML file of many models, instead of one.")] = None,
-    engine: Engine = None,
-    dtype: Annotated[str, _option("fp32, bf16, fp16 or auto; of an endpoint, what it runs.")] = "auto",
-    device: Annotated[str, _option("cpu, cuda or auto.", panel=_LOCAL)] = "auto",
-    batch_sizes: Annotated[str, _option("Rows in one forward pass.", panel=_LOCAL)] = "1",
-    random_weights: Annotated[bool, Random] = False,
-    trust_remote_code: Annotated[bool, Trust] = False,
-    base_url: Annotated[str | None, _option("Such as http://localhost:8000/v1.", panel=_ENDPOINT)] = None,
-    chat: Annotated[bool, _option("Use chat/completions.", "--chat", panel=_ENDPOINT)] = False,
-    stream: Annotated[bool, Stream] = True,
-    concurrency: Annotated[str, _option("Requests sent together, such as 1,8.", panel=_ENDPOINT)] = "1",
-    shared_prompts: Annotated[
-        bool, _option("Repeat prompts, for caches.", "--shared-prompts", panel=_ENDPOINT)
-    ] = False,
-    extra_body: Annotated[str, _option("JSON object of further request fields.", panel=_ENDPOINT)] = "{}",
-    api_key_env: Annotated[str, _option("Variable that holds the API key.", panel=_ENDPOINT)] = "OPENAI_API_KEY",
-    timeout_seconds: Annotated[float, _option("Longest that one request may take.", panel=_ENDPOINT)] = 600.0,
-    stack: Annotated[str | None, _option("Name of the server's stack.", panel=_ENDPOINT)] = None,
-    accelerator: Annotated[str, _option("What the server runs on, if known; what is simulated.")] = "unknown",
-    simulated: Annotated[
-        bool, _option("Sum kernel times that others measured; no accelerator needed.", "--simulated", panel=_SIMULATED)
-    ] = False,
-    tensor_parallel: Annotated[int, _option("Accelerators that share each layer.", panel=_SIMULATED)] = 1,
-    expert_parallel: Annotated[int, _option("Groups that the experts are dealt out to.", panel=_SIMULATED)] = 1,
-    cache_dtype: Annotated[str, _option("Key-value cache: bf16, fp8 or auto.", panel=_SIMULATED)] = "auto",
+    cells: _Cells,
+    campaign: Annotated[Path | None, "YAML file of many models, instead of one."] = None,
+    on: _Stack,
+    local: _Local,
+    endpoint: _Endpoint,
+    simulated: _Simulated,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
@@ -86,37 +129,25 @@ def profile(
 
     With --simulated nothing is timed: kernel times that were measured on real accelerators are summed.
 
-    Example: helm-efficiency profile ./my-model --deployment me/my-model --prompt-tokens 1,256,1024
+    Example: helm-efficiency example && helm-efficiency profile example/config.json --random-weights
+    --prompt-tokens 1,64 --output-tokens 1,8 --repetitions 2
     """
-    from helm_efficiency.profiling.endpoint.options import EndpointOptions
+    from helm_efficiency.profiling.checkpoint import CellFiles
     from helm_efficiency.store import Store
 
     opened = Store(store)  # refuse another program's file before measuring anything for it
-    wanted = _wanted_cells(prompt_tokens, output_tokens, batch_sizes, target_error=target_error)
     with progress() as tell:
-        run = _Run(store, deployment, wanted, repetitions, target_error, budget_seconds, fresh, tell)
+        run = _Run(cells, on, CellFiles(store.with_suffix(".cells")), tell)
         if campaign is not None:
             sessions = run.campaign(campaign)
-        elif base_url is not None:
-            extra = _json_object(extra_body)
-            options = EndpointOptions(base_url, model or "", chat, stream, api_key_env, extra, timeout_seconds)
-            given = {
-                "stack_name": stack or "",
-                "accelerator": _given(accelerator, "unknown"),
-                "engine": engine[0] if engine else "",
-                "dtype": _given(dtype),
-            }
-            sessions = run.endpoint(options, given, concurrency=counts_of(concurrency), shared_prompts=shared_prompts)
+        elif endpoint.base_url is not None:
+            sessions = run.endpoint(model or "", endpoint.base_url, endpoint)
         elif model is None:
             raise InputError("Nothing to profile: name a model, or a file with --campaign.")
-        elif simulated:
-            runs_on = (accelerator, engine, dtype, cache_dtype)
-            sessions = run.simulated(model, *runs_on, parallel=(tensor_parallel, expert_parallel), stack=stack)
+        elif simulated.simulated:
+            sessions = run.simulated(model, simulated, local.batch_sizes)
         else:
-            from helm_efficiency.profiling.models import ModelOptions
-
-            placed = ModelOptions(device, dtype, trust_remote_code)
-            sessions = run.local(model, placed, engines=engine, random_weights=random_weights)
+            sessions = run.local(model, local)
         done = []
         for measured, outcome in sessions:
             opened.put_profile(measured)
@@ -131,77 +162,63 @@ def profile(
 
 @dataclass
 class _Run:
-    """Options that all ways of profiling have in common."""
+    """One call: its options, the files of finished cells, and the models that failed."""
 
-    store: Path
-    deployment: str | None
-    cells: "CellChoice"
-    num_repetitions: int
-    target_error: float
-    budget_s: float | None
-    fresh: bool
+    cells: _Cells
+    on: _Stack
+    files: "CellFiles"
     tell: "Tell"
     failures: dict[str, str] = field(default_factory=dict)
 
-    def local(
-        self, model: str, options: "ModelOptions", *, engines: Sequence[str] | None, random_weights: bool
-    ) -> "Sessions":
+    def local(self, model: str, local: _Local) -> "Sessions":
         """Profile a model on this machine."""
         from helm_efficiency.profiling.jobs import LocalJob, prepare_job, run_job
+        from helm_efficiency.profiling.models import ModelOptions
 
         job = LocalJob(
             model,
-            self.deployment or helm_name(model),
-            random_weights,
-            options,
-            tuple(engines or ["transformers-eager"]),
-            self.cells,
-            self._repetitions(),
+            self.on.deployment or helm_name(model),
+            local.random_weights,
+            ModelOptions(local.device, self.on.dtype, local.trust_remote_code),
+            tuple(self.on.engine or ["transformers-eager"]),
+            self.cells.choice(local.batch_sizes),
+            self.cells.noise(),
         )
-        prepared = prepare_job(job, self._files(), fresh=self.fresh)
-        return run_job(prepared, limits=self._limits(), on_result=partial(self.tell, job.deployment))
+        prepared = prepare_job(job, self.files, fresh=self.cells.fresh)
+        return run_job(prepared, limits=self.cells.limits(), on_result=partial(self.tell, job.deployment))
 
-    def endpoint(
-        self,
-        options: "EndpointOptions",
-        given: Mapping[str, str],
-        *,
-        concurrency: tuple[int, ...],
-        shared_prompts: bool,
-    ) -> "Sessions":
-        """Profile a server; `given` holds the user's stack name, accelerator, engine and dtype."""
+    def endpoint(self, model: str, url: str, given: _Endpoint) -> "Sessions":
+        """Profile a server."""
         from helm_efficiency.profiling.endpoint.jobs import EndpointJob, run_endpoint_job
+        from helm_efficiency.profiling.endpoint.options import EndpointOptions
 
-        cells = replace(self.cells, batch_sizes=concurrency)
+        extra = _json_object(given.extra_body)
+        options = EndpointOptions(url, model, given.chat, given.stream, given.api_key_env, extra, given.timeout_seconds)
+        on = self.on
         job = EndpointJob(
             options,
-            self.deployment or "",
-            shared_prompts=shared_prompts,
-            cells=cells,
-            repetitions=self._repetitions(),
-            **given,
+            on.deployment or _name_in_helm(url, model),
+            shared_prompts=given.shared_prompts,
+            cells=self.cells.choice(given.concurrency),
+            repetitions=self.cells.noise(),
+            stack_name=on.stack or "",
+            accelerator=_given(on.accelerator, "unknown"),
+            engine=on.engine[0] if on.engine else "",
+            dtype=_given(on.dtype),
         )
-        tell = partial(self.tell, job.deployment or options.model)
-        yield run_endpoint_job(job, self._files(), fresh=self.fresh, limits=self._limits(), on_result=tell)
+        tell = partial(self.tell, job.deployment or model)
+        yield run_endpoint_job(job, self.files, fresh=self.cells.fresh, limits=self.cells.limits(), on_result=tell)
 
-    def simulated(
-        self,
-        model: str,
-        accelerator: str,
-        engines: Sequence[str] | None,
-        dtype: str,
-        cache_dtype: str,
-        *,
-        parallel: tuple[int, int],
-        stack: str | None,
-    ) -> "Sessions":
+    def simulated(self, model: str, how: _Simulated, batch_sizes: str) -> "Sessions":
         """Simulate a model, once for each engine."""
         from helm_efficiency.profiling.simulated.aiconfigurator import Deployment
         from helm_efficiency.profiling.simulated.jobs import SimulatedJob, run_simulated_job
 
-        for engine in engines or ["vllm"]:
-            runs_on = Deployment(accelerator, engine, _given(dtype), *parallel, _given(cache_dtype))
-            job = SimulatedJob(model, self.deployment or model, runs_on, self.cells, stack or "")
+        on, cells = self.on, self.cells.choice(batch_sizes)
+        parallel = how.tensor_parallel, how.expert_parallel
+        for engine in on.engine or ["vllm"]:
+            runs_on = Deployment(on.accelerator, engine, _given(on.dtype), *parallel, _given(how.cache_dtype))
+            job = SimulatedJob(model, on.deployment or model, runs_on, cells, on.stack or "")
             yield run_simulated_job(job, on_result=partial(self.tell, job.deployment))
 
     def campaign(self, path: Path) -> "Sessions":
@@ -210,28 +227,13 @@ class _Run:
 
         reached = run_campaign(
             read_campaign(path),
-            self._files(),
-            fresh=self.fresh,
-            limits=self._limits(),
+            self.files,
+            fresh=self.cells.fresh,
+            limits=self.cells.limits(),
             on_model=lambda job, _: partial(self.tell, job.deployment),
         )
         self.failures.update(reached.failures)
         return ((reached.profiles[key], reached.outcomes[key]) for key in reached.profiles)
-
-    def _files(self) -> "CellFiles":
-        from helm_efficiency.profiling.checkpoint import CellFiles
-
-        return CellFiles(self.store.with_suffix(".cells"))
-
-    def _limits(self) -> "Limits":
-        from helm_efficiency.profiling.session import Limits
-
-        return Limits.of_budget(self.budget_s)
-
-    def _repetitions(self) -> "Repetitions":
-        from helm_efficiency.profiling.noise import Repetitions
-
-        return Repetitions.of_target(self.num_repetitions, self.target_error)
 
 
 def helm_name(model: str) -> str:
@@ -245,15 +247,14 @@ def helm_name(model: str) -> str:
     return model if "/" in model and not is_folder else f"huggingface/{path.name}"
 
 
-def _wanted_cells(prompt_tokens: str, output_tokens: str, batch_sizes: str, *, target_error: float) -> "CellChoice":
-    from helm_efficiency.profiling.choice import CellChoice
+def _name_in_helm(url: str, model: str) -> str:
+    """Return HELM's name of a server's model in this folder, so that profiles and runs meet; empty if it has none."""
+    from helm_efficiency.catalog.helm_names import deployment_at
 
-    return CellChoice(
-        counts_of(prompt_tokens, or_none=True),
-        counts_of(output_tokens),
-        counts_of(batch_sizes),
-        target_error_fraction=target_error,
-    )
+    found = deployment_at(url, model, DEFAULT_STORE.with_name("model_deployments.yaml"))
+    if found:
+        note(f"Its coefficients will be those of {found}, as in model_deployments.yaml.")
+    return found or ""
 
 
 def _given(option: str, default: str = "auto") -> str:

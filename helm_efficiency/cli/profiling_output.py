@@ -1,13 +1,14 @@
 """Output of `profile`: progress, a table of cells, their cost and their doubts."""
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.cli.options import Format, emit, note
+from helm_efficiency.cli.progress import bar
 from helm_efficiency.cli.tables import Field
-from helm_efficiency.errors import one_line
 from helm_efficiency.metrics.quantities import BYTES, COUNT, JOULES, PERCENT, SECONDS
 
 if TYPE_CHECKING:
@@ -21,22 +22,9 @@ if TYPE_CHECKING:
 @contextmanager
 def progress() -> "Iterator[Tell]":
     """Show a line of progress on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("loading …")
-        count = 0
-
-        def tell(deployment: str, result: "CellResult") -> None:
-            nonlocal count
-            count += 1
-            description = f"{deployment}: {count} cells, last {result.cell} {result.note}"
-            bar.update(task, description=one_line(description))
-
-        yield tell
+    with bar("loading …", None) as advance:
+        count = itertools.count(1)
+        yield lambda deployment, result: advance(f"{deployment}: {next(count)} cells, last {result.cell} {result.note}")
 
 
 def show(done: "Sequence[tuple[Profile, Outcome]]", format: Format) -> None:

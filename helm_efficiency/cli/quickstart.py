@@ -1,10 +1,10 @@
-"""The whole main job in one command, on small models."""
+"""quickstart: the whole main job in one command, on small models."""
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,25 +12,22 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
+from helm_efficiency.cli.progress import bar
 from helm_efficiency.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from helm_efficiency.quickstart.pipeline import Advance, StartStep
+    from helm_efficiency.quickstart.pipeline import Advance
 
 
 @app.command(rich_help_panel="HELM")
 def quickstart(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="HELM's output folder.")] = Path("benchmark_output"),
-    plots: Annotated[Path, typer.Option(help="Folder for the leaderboard and the figure.")] = Path("plots"),
-    store: Annotated[
-        Path | None, typer.Option(help="The coefficient store; by default one of its own below --output.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
+    plots: Annotated[Path, "Folder for the leaderboard and the figure."] = Path("plots"),
+    store: Annotated[Path | None, "The coefficient store; by default one of its own below --output."] = None,
+    fresh: Annotated[bool, "Start over instead of going on."] = False,
 ) -> None:
-    """The main job on this machine: train three small models, profile them, run HELM on them, score, rank and plot.
+    """Do the main job on this machine: train three small models, profile them, run HELM on them, score, rank and plot.
 
     Nothing is downloaded and no GPU is needed. A second call goes on from what the first one left.
 
@@ -51,13 +48,12 @@ def quickstart(
     if fresh:
         pipeline.start_over(places)
     scale = pipeline.Scale()
-    with _steps() as start:
-        models = pipeline.make_models(places, scale, start)
-        pipeline.profile_models(places, scale, models, start)
-        pipeline.run_helm(places, scale, models, start)
-        pipeline.denoise_and_rescore(places, start)
-        pipeline.summarize(places, start)
-        leaderboard = pipeline.report(places, start)
+    models = pipeline.make_models(places, scale, _step)
+    pipeline.profile_models(places, scale, models, _step)
+    pipeline.run_helm(places, scale, models, _step)
+    pipeline.denoise_and_rescore(places, _step)
+    pipeline.summarize(places, _step)
+    leaderboard = pipeline.report(places, _step)
     sys.stdout.write(leaderboard + "\n")
     for path in sorted(plots.glob(f"{pipeline.SUITE}*")):
         note(f"Wrote {path}")
@@ -75,24 +71,9 @@ def _check_writable(*folders: Path) -> None:
 
 
 @contextmanager
-def _steps() -> Iterator["StartStep"]:
-    """Show a bar for each step on a terminal; elsewhere write a line when the step ends."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as progress:
-
-        def start(title: str, total: int | None) -> AbstractContextManager["Advance"]:
-            return _step(progress.add_task(title, total=total), title)
-
-        @contextmanager
-        def _step(task: "TaskID", title: str) -> Iterator[Callable[[], None]]:
-            began = time.monotonic()
-            yield lambda: progress.advance(task)
-            progress.update(task, total=progress.tasks[task].total or 1, completed=progress.tasks[task].total or 1)
-            if not console.is_terminal:
-                note(f"{title}: {time.monotonic() - began:.1f} s")
-
-        yield start
+def _step(title: str, total: int | None) -> Iterator["Advance"]:
+    """Show a bar while a step runs, and note its duration when it ends."""
+    began = time.monotonic()
+    with bar(title, total) as advance:
+        yield advance
+    note(f"{title}: {time.monotonic() - began:.1f} s")

@@ -1,11 +1,11 @@
-"""The command that shows what runs of any harness recorded."""
+"""records: show what runs of any harness recorded."""
 
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,18 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
-from helm_efficiency.cli.options import NOTHING_IN_CACHE, Format, FormatOption, PathsArgument, emit_each, note
+from helm_efficiency.cli.options import (
+    NOTHING_IN_CACHE,
+    CachesOption,
+    Format,
+    FormatOption,
+    PathsArgument,
+    emit,
+    note,
+)
+from helm_efficiency.cli.progress import bar
 from helm_efficiency.cli.tables import Field
-from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative
+from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative, shortened
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.quantities import COUNT, SECONDS
 
@@ -45,25 +54,20 @@ _NO_TOKENIZER = (
 def records(
     paths: PathsArgument,
     *,
-    cache: Annotated[
-        list[Path], typer.Option(help="HELM's request caches, for the provider's token counts: prod_env/cache.")
-    ] = [],  # noqa: B006 (typer copies it)
-    count_tokens: Annotated[
-        bool, typer.Option("--count-tokens", help="Count what nobody counted, with tokenizers on this machine.")
-    ] = False,
+    cache: CachesOption = [],  # noqa: B006
+    count_tokens: Annotated[bool, "Count what nobody counted, with tokenizers on this machine."] = False,
     tokenizer: Annotated[
-        list[str],
-        typer.Option(metavar="NAME=PLACE", help="Tokenizer of a model or deployment."),
-    ] = [],  # noqa: B006 (typer copies it)
-    every_eval_ever: Annotated[Path | None, typer.Option(help="Folder to write Every Eval Ever data to.")] = None,
-    organization: Annotated[str, typer.Option(help="Who provides that data.")] = "unknown",
+        list[str], typer.Option(metavar="NAME=PLACE", help="Tokenizer of a model or deployment.")
+    ] = [],  # noqa: B006
+    every_eval_ever: Annotated[Path | None, "Folder to write Every Eval Ever data to."] = None,
+    organization: Annotated[str, "Provider of that data."] = "unknown",
     format: FormatOption = Format.table,
 ) -> None:
-    """What HELM, Inspect, lm-evaluation-harness and Every Eval Ever recorded: tokens, times, scores, and who counted.
+    """Show what HELM, Inspect, lm-evaluation-harness and Every Eval Ever recorded: tokens, times, scores, who counted.
 
     A table has a row a run, JSON and CSV have a row a request.
 
-    Example: helm-efficiency records benchmark_output/runs/v1 --cache prod_env/cache
+    Example: helm-efficiency example && helm-efficiency records example/runs
     """
     from helm_efficiency.adapters.helm.request_cache import RequestCaches
     from helm_efficiency.adapters.sources import iter_sources, read_runs
@@ -72,61 +76,56 @@ def records(
     named = dict(_pair(text) for text in tokenizer)
     tokenizers = LocalTokenizers(named) if count_tokens or named else None
     caches = RequestCaches.of(cache)
-    counts = {"runs": 0, "problems": 0}
-    hosts: Counter[str] = Counter()
-    counted_by: Counter[str] = Counter()
-    warnings: list[RunWarning] = []
-
-    def tell(problem: object) -> None:
-        counts["problems"] += 1
-        note(str(problem))
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for run in read_runs(paths, caches=caches if cache else None, tokenizers=tokenizers, on_error=tell):
-            counts["runs"] += 1
-            host = host_of(run.records[0].deployment) if run.records else ""
-            hosts[host] += 1
-            counted_by.update(who for r in run.records for who in (r.prompt_provenance, r.output_provenance))
-            warnings.extend(RunWarning(str(run.source), host, warning) for warning in run.warnings)
-            if every_eval_ever is not None:
-                _write(run, every_eval_ever, organization, tell)
-            yield from [_summary(run)] if format is Format.table else _requests(run, flat=format is Format.csv)
-            show(counts)
-
+    seen = _Seen(paths, format, every_eval_ever, organization)
     for problem in caches.problems:
-        tell(problem)
+        seen.tell(problem)
     for path in paths:  # report unreadable paths before anything is written
         next(iter_sources([path]), None)
-    with _progress(shown=format is Format.table or not sys.stdout.isatty()) as show:
-        emit_each(rows(), format, _FIELDS)
-    each = [f"{relative(warning.run, paths)}: {warning.text}" for warning in warnings]
-    for line in each if printing().verbose else grouped(warnings, hosts, paths):
+    runs = read_runs(paths, caches=caches if cache else None, tokenizers=tokenizers, on_error=seen.tell)
+    emit(seen.rows(runs), format, _FIELDS)
+    each = [f"{relative(warning.run, paths)}: {warning.text}" for warning in seen.warnings]
+    for line in each if printing().verbose else grouped(seen.warnings, seen.hosts, paths):
         note(line)
-    if cache and not counted_by["usage"]:
+    if cache and not seen.counted_by["usage"]:
         note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))
-    if tokenizers is not None and counted_by["missing"] and not counted_by["tokenizer"]:
+    if tokenizers is not None and seen.counted_by["missing"] and not seen.counted_by["tokenizer"]:
         note(_NO_TOKENIZER)
-    if counts["problems"] or not counts["runs"]:
-        note(f"{counts['runs']} runs read, {counts['problems']} problems.")
+    if seen.num_problems or not seen.hosts:
+        note(f"{seen.hosts.total()} runs read, {seen.num_problems} problems.")
         raise typer.Exit(1)
 
 
-@contextmanager
-def _progress(*, shown: bool) -> Iterator[Callable[[Mapping[str, int]], None]]:
-    """Show how many runs were read on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+@dataclass
+class _Seen:
+    """Rows of runs that are read one after the other, and what was met on the way."""
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    is_off = not (shown and sys.stderr.isatty())
-    on_one_terminal = sys.stdout.isatty()  # else do not redirect stdout: rich would send it to the bar's terminal
-    with Progress(
-        *columns, console=Console(stderr=True), disable=is_off, transient=True, redirect_stdout=on_one_terminal
-    ) as bar:
-        task = bar.add_task("looking for runs …")
-        yield lambda counts: bar.update(
-            task, description=f"{counts['runs']:,} runs read · {counts['problems']:,} problems"
-        )
+    paths: list[str]
+    format: Format
+    every_eval_ever: Path | None
+    organization: str
+    num_problems: int = 0
+    hosts: Counter[str] = field(default_factory=Counter)
+    counted_by: Counter[str] = field(default_factory=Counter)
+    warnings: list[RunWarning] = field(default_factory=list)
+
+    def tell(self, problem: object) -> None:
+        """Note a problem."""
+        self.num_problems += 1
+        note(shortened(str(problem), self.paths))
+
+    def rows(self, runs: "Iterable[HarnessRun]") -> Iterator[dict[str, Any]]:
+        """Yield the rows of each run while a line shows how many runs were read."""
+        with bar("looking for runs …", None, shown=self.format is Format.table or not sys.stdout.isatty()) as advance:
+            for run in runs:
+                host = host_of(run.records[0].deployment) if run.records else ""
+                self.hosts[host] += 1
+                self.counted_by.update(who for r in run.records for who in (r.prompt_provenance, r.output_provenance))
+                self.warnings += (RunWarning(str(run.source), host, warning) for warning in run.warnings)
+                if self.every_eval_ever is not None:
+                    _write(run, self.every_eval_ever, self.organization, self.tell)
+                is_flat = self.format is Format.csv
+                yield from [_summary(run)] if self.format is Format.table else _requests(run, flat=is_flat)
+                advance(f"{self.hosts.total():,} runs read · {self.num_problems:,} problems")
 
 
 def _pair(text: str) -> tuple[str, str]:

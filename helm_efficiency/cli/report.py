@@ -27,8 +27,8 @@ def report(
     folder: Annotated[Path | None, typer.Argument(help="Folder written by rescore.", show_default=False)] = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
-    paper: Annotated[bool, typer.Option("--paper", help="The ten models of the paper, instead of a folder.")] = False,
-    title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
+    paper: Annotated[bool, "The ten models of the paper, instead of a folder."] = False,
+    title: Annotated[str | None, "Heading of the page."] = None,
     sort: SortOption = "score",
     stack: StackOption = None,
     score: ScoreOption = None,
@@ -37,7 +37,8 @@ def report(
 ) -> None:
     """Write leaderboard, trade-off plot, method and provenance as one HTML file that needs no network.
 
-    Example: helm-efficiency report scored/ --output report.html
+    Example: helm-efficiency example && helm-efficiency rescore example/runs && helm-efficiency report scored
+    --output report.html
     """
     draw_to_files()
     from helm_efficiency.metrics.measures import find_measure

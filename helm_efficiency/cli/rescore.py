@@ -1,4 +1,4 @@
-"""The command that re-scores archives of runs."""
+"""rescore: score archives of runs."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,32 +15,22 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.command import printing
-from helm_efficiency.cli.load_options import (
-    ConcurrencyOption,
-    DisaggregatedOption,
-    PrefixCacheOption,
-    RateOption,
-    SloOption,
-    SpeculateOption,
-    busy_server,
-    refuse_disaggregated,
-)
+from helm_efficiency.cli.load_options import LoadOptions
 from helm_efficiency.cli.options import (
     NOTHING_IN_CACHE,
     ApiPricesOption,
+    CachesOption,
     Format,
     FormatOption,
     OnOption,
     OutputFolder,
     PathsArgument,
-    PriceDateOption,
-    PriceListOption,
-    PricesOption,
+    PriceOptions,
     StoreOption,
     emit,
     note,
 )
-from helm_efficiency.cli.progress import working
+from helm_efficiency.cli.progress import bar, working
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative, without_path
 from helm_efficiency.defaults import DEFAULT_STORE
@@ -50,6 +40,8 @@ from helm_efficiency.metrics.quantities import COUNT, PLAIN, SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from helm_efficiency.adapters.sources import Source
+    from helm_efficiency.rescoring.plan import Plan, StatsTarget
     from helm_efficiency.rescoring.run import Outcome
 
 
@@ -73,35 +65,61 @@ _MATCHES = (
 )
 
 
+@dataclass(frozen=True)
+class Work:
+    """Options on what is written, and on who does the work."""
+
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1
+    scheduler: Annotated[str | None, "A dask scheduler, such as tcp://host:8786."] = None
+    in_place: Annotated[bool, "Put the stats into the runs themselves."] = False
+    tables_only: Annotated[bool, "Write no stats."] = False
+    force: Annotated[bool, "Score again what has not changed."] = False
+
+    def target(self) -> "StatsTarget":
+        """Return the place of the stats.
+
+        Raises:
+            InputError: Two places were asked for.
+        """
+        from helm_efficiency.rescoring.plan import StatsTarget
+
+        if self.in_place and self.tables_only:
+            raise InputError("--in-place and --tables-only exclude each other.")
+        return StatsTarget.in_place if self.in_place else StatsTarget.none if self.tables_only else StatsTarget.copy
+
+    def begin_to_load(self) -> None:
+        """Let the worker processes load their modules while this process looks for runs."""
+        from helm_efficiency.rescoring.forkserver import begin_to_load
+
+        if self.jobs > 1 and self.scheduler is None:
+            begin_to_load()
+
+    def rescore(self, plan: "Plan", sources: "list[Source]") -> tuple[list["Outcome"], float]:
+        """Score the runs with a bar; return the outcomes and the seconds that it took."""
+        from helm_efficiency.rescoring.rescore import rescore
+
+        began = time.monotonic()
+        with _progress(len(sources)) as show:
+            outcomes = rescore(plan, sources, jobs=self.jobs, scheduler=self.scheduler, on_outcome=show)
+        return outcomes, time.monotonic() - began
+
+
 @app.command(rich_help_panel="Score")
 def rescore(
     paths: PathsArgument,
     *,
     output: OutputFolder = Path("scored"),
     store: StoreOption = DEFAULT_STORE,
-    stack: Annotated[
-        list[str], typer.Option(help="On which stack of the store; may be repeated. Default: that of the folder.")
-    ] = [],  # noqa: B006
+    stack: Annotated[list[str], "On which stack of the store; may be repeated. Default: that of the folder."] = [],  # noqa: B006
     on: OnOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
-    scheduler: Annotated[str | None, typer.Option(help="A dask scheduler, such as tcp://host:8786.")] = None,
-    cache: Annotated[list[Path], typer.Option(help="Folder of HELM's request caches; they hold usage.")] = [],  # noqa: B006
-    prices: PricesOption = None,
-    price_list: PriceListOption = "on-demand",
-    price_date: PriceDateOption = None,
+    prices: PriceOptions,
     api_prices: ApiPricesOption = None,
-    slo: SloOption = None,
-    concurrency: ConcurrencyOption = None,
-    rate: RateOption = None,
-    speculate: SpeculateOption = None,
-    prefix_cache: PrefixCacheOption = False,
-    disaggregated: DisaggregatedOption = False,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Put the stats into the runs themselves.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Put back what --in-place changed; nothing is scored.")] = False,
-    tables_only: Annotated[bool, typer.Option("--tables-only", help="Write no stats.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Score again what has not changed.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each deployment was matched to.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything has no coefficients.")] = False,
+    cache: CachesOption = [],  # noqa: B006
+    load: LoadOptions,
+    work: Work,
+    undo: Annotated[bool, "Put back what --in-place changed; nothing is scored."] = False,
+    explain: Annotated[bool, "Show what each deployment was matched to."] = False,
+    strict: Annotated[bool, "Exit with 1 if anything has no coefficients."] = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Score the efficiency of every request of every run under PATH; no model is called.
@@ -110,59 +128,57 @@ def rescore(
     requests/*.parquet, runs.parquet and runs/SUITE/RUN below --output. The suites there are HELM's own with efficiency
     stats in them: helm-summarize --output-path OUTPUT --suite SUITE.
 
-    Example: helm-efficiency rescore benchmark_output/runs/v1 --output scored
+    Example: helm-efficiency example && helm-efficiency rescore example/runs
     """
     if undo:
         _undo(paths)
         return
-    refuse_disaggregated(disaggregated)
-    busy = busy_server(slo, concurrency, rate, speculate=speculate, prefix_cache=prefix_cache)
-    from helm_efficiency.rescoring.forkserver import begin_to_load
-
-    if jobs > 1 and scheduler is None:
-        begin_to_load()
-    from helm_efficiency.adapters.sources import find_sources
     from helm_efficiency.cli.stack_choice import choose_coefficients, remember_stacks
-    from helm_efficiency.metrics.pricing import Pricing
-    from helm_efficiency.rescoring.plan import StatsTarget, make_plan
-    from helm_efficiency.rescoring.rescore import rescore as rescore_runs
+    from helm_efficiency.rescoring.plan import make_plan
     from helm_efficiency.rescoring.rescore import summarize
 
-    if in_place and tables_only:
-        raise InputError("--in-place and --tables-only exclude each other.")
-    target = StatsTarget.in_place if in_place else StatsTarget.none if tables_only else StatsTarget.copy
-    with working("Looking for runs"):
-        sources = find_sources(paths, besides=output)
-    if not sources:
-        for path in paths:
-            if "://" not in path and Path(path).resolve().is_relative_to(output.resolve()):
-                raise InputError(f"{path} lies in --output {output}, which is written to. Name a folder beside it.")
-        raise InputError(
-            f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever."
-        )
+    target = work.target()
+    busy = load.server()
+    work.begin_to_load()
+    sources = _sources(paths, output)
     with working("Gathering coefficients"):
-        chosen = choose_coefficients(stack, on, store=store, output=output, prices=prices)
-    day = price_date.date() if price_date else date.today()
+        chosen = choose_coefficients(stack, on, store=store, output=output, prices=prices.prices)
     plan = make_plan(
         chosen.coefficients,
         stacks=chosen.stacks,
         output=output.absolute(),
         target=target,
-        force=force,
+        force=work.force,
         caches=cache,
-        pricing=Pricing.as_of(day, price_list=price_list, accelerator_file=prices, api_file=api_prices),
+        pricing=prices.pricing(api_prices),
         busy=busy,
     )
-    began = time.monotonic()
-    with _progress(len(sources)) as show:
-        outcomes = rescore_runs(plan, sources, jobs=jobs, scheduler=scheduler, on_outcome=show)
-    summary = summarize(outcomes, seconds=time.monotonic() - began) | {"stacks": [each for each in plan.stacks if each]}
+    outcomes, seconds = work.rescore(plan, sources)
     remember_stacks(output, chosen)
+    summary = summarize(outcomes, seconds=seconds) | {"stacks": [each for each in plan.stacks if each]}
     _report(summary, outcomes, roots=paths, format=format, explain=explain)
     if cache and not any(outcome.num_usage for outcome in outcomes):
         note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))
     if summary["failed"] or (strict and summary["missing"]):
         raise typer.Exit(1)
+
+
+def _sources(paths: Sequence[str], output: Path) -> list["Source"]:
+    """Return the runs under the paths.
+
+    Raises:
+        InputError: There are none.
+    """
+    from helm_efficiency.adapters.sources import find_sources
+
+    with working("Looking for runs"):
+        sources = find_sources(paths, besides=output)
+    if sources:
+        return sources
+    for path in paths:
+        if "://" not in path and Path(path).resolve().is_relative_to(output.resolve()):
+            raise InputError(f"{path} lies in --output {output}, which is written to. Name a folder beside it.")
+    raise InputError(f"No runs under {', '.join(paths)}; expected those of HELM, Inspect, lm-eval or Every Eval Ever.")
 
 
 def _undo(paths: Sequence[str]) -> None:
@@ -178,23 +194,18 @@ def _undo(paths: Sequence[str]) -> None:
         runs, lines = undo(Path(path))
         restored += len(runs)
         changed += lines
-    _note_all(changed)
-    note(f"{restored} runs are as they were before --in-place.")
+    for line in (*changed, f"{restored} runs are as they were before --in-place."):
+        note(line)
     if changed or not restored:
         raise typer.Exit(1)
 
 
 @contextmanager
 def _progress(num_runs: int) -> Iterator["Callable[[Outcome], None]"]:
-    """Show a bar with runs, speed and skipped runs on stderr, and nothing if stderr is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Show a bar with runs, speed and skipped runs on a terminal."""
     counts = {"requests": 0, "bytes": 0, "unchanged": 0, "failed": 0}
     began = time.monotonic()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs · {task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=num_runs)
+    with bar("", num_runs) as advance:
 
         def show(outcome: "Outcome") -> None:
             if outcome.status == "scored":
@@ -204,8 +215,7 @@ def _progress(num_runs: int) -> Iterator["Callable[[Outcome], None]"]:
                 counts[outcome.status] += 1
             seconds = time.monotonic() - began
             speed = f"{counts['requests'] / seconds:,.0f} requests/s · {counts['bytes'] / seconds / 1e6:,.0f} MB/s"
-            skipped = f"{counts['unchanged']} unchanged · {counts['failed']} failed"
-            progress.update(task, advance=1, description=f"{speed} · {skipped}")
+            advance(f"{speed} · {counts['unchanged']} unchanged · {counts['failed']} failed")
 
         yield show
 
@@ -216,10 +226,10 @@ def _report(
     if format is Format.json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
         return
-    for line in _warning_lines(outcomes, roots):
+    failures = [without_path(each["error"], each["run"], roots) for each in summary["failed"]]
+    missing = [f"No idealized runtime for {m['num_requests']} requests: {m['reason']}" for m in summary["missing"]]
+    for line in (*_warning_lines(outcomes, roots), *failures, *missing):
         note(line)
-    _note_all([without_path(each["error"], each["run"], roots) for each in summary["failed"]])
-    _note_all([f"No idealized runtime for {m['num_requests']} requests: {m['reason']}" for m in summary["missing"]])
     if explain:
         emit(summary["matches"], format, _MATCHES)
     on = f"Scored on {', '.join(summary['stacks']) or 'no stack'}"
@@ -237,8 +247,3 @@ def _warning_lines(outcomes: Sequence["Outcome"], roots: Sequence[str]) -> list[
     if printing().verbose:
         return [f"{relative(each.run, roots)}: {each.text}" for each in found]
     return grouped(found, Counter(hosts), roots)
-
-
-def _note_all(lines: Sequence[str]) -> None:
-    for line in lines:
-        note(line)

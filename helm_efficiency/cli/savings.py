@@ -1,8 +1,8 @@
 """savings: compare the cost of calibration with the cost of repeating every request."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,21 +11,14 @@ from helm_efficiency.cli.options import (
     ApiPricesOption,
     Format,
     FormatOption,
-    PriceDateOption,
-    PriceListOption,
-    PricesOption,
+    PriceOptions,
     StoreOption,
-    day_of,
     emit,
     note,
 )
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.metrics.quantities import COUNT, DOLLARS, PLAIN
-
-if TYPE_CHECKING:
-    pass
-
 
 _FIELDS = (
     Field("deployment", "Deployment"),
@@ -43,30 +36,30 @@ _FIELDS = (
 
 @app.command(rich_help_panel="Score")
 def savings(
-    path: Annotated[Path, typer.Argument(help="Folder written by rescore, or its requests table.")],
+    path: Annotated[Path, "Folder written by rescore, or its requests table."],
     *,
     trials: Annotated[int, typer.Option(min=1, help="Repetitions on the stack of each request, otherwise.")] = 50,
     service_trials: Annotated[
-        int, typer.Option(min=1, help="Repetitions to the service of each request, otherwise.")
+        int, typer.Option(min=1, help="Repetitions of each request to the service, otherwise.")
     ] = 10,
     store: StoreOption = DEFAULT_STORE,
-    prices: PricesOption = None,
+    prices: PriceOptions,
     api_prices: ApiPricesOption = None,
-    price_list: PriceListOption = "on-demand",
-    price_date: PriceDateOption = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """What calibration cost against repeating every request of an archive, for idealized and denoised runtime.
+    """Compare what calibration cost with repeating every request of an archive, for idealized and denoised runtime.
 
-    Example: helm-efficiency savings scored/ --price-list paper-2023
+    Example: helm-efficiency example && helm-efficiency fit --store example/efficiency.sqlite && helm-efficiency rescore
+    example/runs --store example/efficiency.sqlite && helm-efficiency savings scored --store
+    example/efficiency.sqlite
     """
-    from helm_efficiency.catalog.accelerators import load_accelerators, prices_as_of
+    from helm_efficiency.catalog.accelerators import prices_as_of
     from helm_efficiency.metrics.api_cost import load_api_prices
     from helm_efficiency.metrics.savings import MeasuringPrices, measuring_costs, read_totals
     from helm_efficiency.store import Store
 
-    priced = prices_as_of(load_accelerators(prices), day_of(price_date), price_list)
-    moment = datetime.now(UTC) if price_date is None else price_date.replace(tzinfo=UTC)
+    priced = prices_as_of(prices.accelerators(), prices.day, prices.price_list)
+    moment = datetime.combine(prices.day, time(12), UTC)
     rows, missing = measuring_costs(
         read_totals(path),
         Store(store, create=False),

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,16 +10,13 @@ from helm_efficiency.cli import app
 from helm_efficiency.cli.options import note
 from helm_efficiency.files import write_file
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command(rich_help_panel="HELM")
 def schema(
-    name: Annotated[str, typer.Argument(help="One that crfm-helm ships, such as lite or classic, or a file.")] = "lite",
+    name: Annotated[str, "One that crfm-helm ships, such as lite or classic, or a file."] = "lite",
     *,
-    stack: Annotated[list[str] | None, typer.Option("--stack", help="Also a column for this stack.")] = None,
-    detailed: Annotated[bool, typer.Option("--detailed", help="Also intervals, accelerator-seconds, energy.")] = False,
+    stack: Annotated[list[str] | None, "Also a column for this stack."] = None,
+    detailed: Annotated[bool, "Also intervals, accelerator-seconds, energy."] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")] = None,
 ) -> None:
     """Add efficiency columns to a schema of HELM, for helm-summarize --schema-path.

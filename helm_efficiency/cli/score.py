@@ -6,33 +6,59 @@ from typing import Annotated
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import OnOption, OutputFolder, StoreOption, note
+from helm_efficiency.cli.boards import SortOption
+from helm_efficiency.cli.load_options import LoadOptions
+from helm_efficiency.cli.options import (
+    CachesOption,
+    OnOption,
+    OutputFolder,
+    PathsArgument,
+    PriceOptions,
+    StoreOption,
+    note,
+)
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
+
+_NUM_RESAMPLES = 30
+"""Reweightings for the intervals of denoised runtimes: their ends move by 10 % between seeds; `denoise` takes 100."""
 
 
 @app.command(rich_help_panel="Score")
 def score(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Runs, suites or archives.")],
+    paths: PathsArgument,
     *,
     output: OutputFolder = Path("scored"),
     on: OnOption = None,
-    sort: Annotated[str, typer.Option(help="Rank by score, time, cost, api cost …")] = "score",
+    sort: SortOption = "score",
+    cache: CachesOption = [],  # noqa: B006
+    denoise: Annotated[bool, "Also fit what each service takes without contention."] = True,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Score runs, rank their models and draw the trade-off: rescore, leaderboard and plot in one command.
+    """Score runs, rank their models and draw the trade-off: denoise, rescore, leaderboard and plot in one command.
 
-    Example: helm-efficiency score benchmark_output/runs/v1
+    Example: helm-efficiency example && helm-efficiency score example/runs
     """
     from helm_efficiency.cli.leaderboard import leaderboard
     from helm_efficiency.cli.plot import plot
-    from helm_efficiency.cli.rescore import rescore
+    from helm_efficiency.cli.rescore import Work, rescore
     from helm_efficiency.metrics.measures import find_measure
 
     find_measure(sort)  # before the work, which may take long
+    if denoise:
+        _denoise(paths, cache, store)
     failed = False
     try:
-        rescore(paths, output=output, on=on, store=store)
+        rescore(
+            paths,
+            output=output,
+            on=on,
+            store=store,
+            cache=cache,
+            prices=PriceOptions(),
+            load=LoadOptions(),
+            work=Work(),
+        )
     except typer.Exit as end:  # some runs could not be scored; the others are still ranked
         failed = bool(end.exit_code)
     typer.echo()
@@ -44,3 +70,18 @@ def score(
         failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def _denoise(paths: list[str], cache: list[Path], store: Path) -> None:
+    """Denoise the services of all runs, and keep them in the store, where the scoring finds them."""
+    from helm_efficiency.cli.denoise import denoised, read_services
+    from helm_efficiency.store import Store
+
+    found, _ = read_services(paths, cache)  # rescore will name the runs that cannot be read
+    if not found:
+        return
+    reports = denoised(found, Store(store), num_resamples=_NUM_RESAMPLES)
+    lacking = [report for report in reports if "denoised_s" not in report]
+    note(f"Denoised {len(found) - len(lacking)} of {len(found)} services; their models are in {store}.")
+    for report in lacking:
+        note(f"{report['deployment']}: {' '.join(report['notes'])}")

@@ -1,19 +1,9 @@
 """show: list the contents of the store."""
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import (
-    DeploymentFilter,
-    Format,
-    FormatOption,
-    StackFilter,
-    StoreOption,
-    emit,
-    note,
-)
+from helm_efficiency.cli.options import DeploymentFilter, Format, FormatOption, StackFilter, StoreOption, emit, note
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_STORE
@@ -43,23 +33,15 @@ def show(
     *,
     deployment: DeploymentFilter = None,
     stack: StackFilter = None,
-    coverage: Annotated[
-        bool, typer.Option("--coverage", help="Instead: how many deployments of HELM have coefficients on a stack.")
-    ] = False,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
-    """What the store holds: deployments, stacks, tiers, rules, errors, dates.
+    """Show what the store holds: deployments, stacks, tiers, rules, errors, dates.
 
-    Example: helm-efficiency show --store efficiency.sqlite
+    Example: helm-efficiency example && helm-efficiency show --store example/efficiency.sqlite
     """
     from helm_efficiency.store import Store
 
-    if coverage:
-        from helm_efficiency.cli.coverage import coverage as show_coverage
-
-        show_coverage(stack=stack, store=store, format=format)
-        return
     opened = Store(store, create=False)
     profiles = {(p.deployment, p.stack.name): p for p in opened.profiles(deployment=deployment, stack=stack)}
     fits = {(f.deployment, f.stack.name): f for f in opened.fits(deployment=deployment, stack=stack)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from helm_efficiency.cli.hardware import Prices, parse_hardware
+from helm_efficiency.cli.hardware import parse_hardware
 from helm_efficiency.cli.options import load_catalog, note
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
 from helm_efficiency.errors import InputError
@@ -40,6 +40,7 @@ def choose_coefficients(
     Raises:
         EfficiencyError: The named stack, hardware or store does not exist, or the folder's own stack no longer does.
     """
+    from helm_efficiency.metrics.default_coefficients import USUAL_HARDWARE
     from helm_efficiency.metrics.efficiency import Coefficients
     from helm_efficiency.store import Store
 
@@ -47,7 +48,7 @@ def choose_coefficients(
         raise InputError("--stack names a stack of the store and --on hardware without one: name one of them.")
     before = _remembered(output)
     if not stacks and on is None:
-        on = before.on if before else None if store.exists() or store != DEFAULT_STORE else _usual()
+        on = before.on if before else None if _has_stacks(store) else USUAL_HARDWARE
         stacks = before.stacks if before and before.on is None else ()
     if on is None:
         coefficients = Coefficients.from_store(Store(store, create=False))
@@ -66,10 +67,14 @@ def choose_coefficients(
     return chosen
 
 
-def _usual() -> str:
-    from helm_efficiency.metrics.default_coefficients import USUAL_HARDWARE
+def _has_stacks(store: Path) -> bool:
+    """Return whether a store holds coefficients of models, as opposed to none, or to those of services only."""
+    from helm_efficiency.metrics.efficiency import Coefficients
+    from helm_efficiency.store import Store
 
-    return USUAL_HARDWARE
+    if not store.exists():
+        return store != DEFAULT_STORE  # reading it will report that it is missing
+    return bool(Coefficients.from_store(Store(store, create=False)).idealized)
 
 
 def _without_stack(on: str, *, store: Path, prices: Path | None) -> Choice:
@@ -77,7 +82,7 @@ def _without_stack(on: str, *, store: Path, prices: Path | None) -> Choice:
     from helm_efficiency.metrics.default_coefficients import default_coefficients, default_stack_name
     from helm_efficiency.store import Store
 
-    hardware, _ = parse_hardware(on, prices=Prices(prices))
+    hardware = parse_hardware(on, prices=prices)
     opened = Store(store, create=False) if store.exists() else None
     coefficients = default_coefficients(hardware, load_catalog(DEFAULT_ARCHITECTURES), opened)
     name = default_stack_name(hardware)

@@ -1,6 +1,5 @@
 """transfer: predict coefficients of models that nobody measured."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,17 +19,15 @@ from helm_efficiency.cli.options import (
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.defaults import DEFAULT_ARCHITECTURES, DEFAULT_STORE
+from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.quantities import COUNT, PERCENT, SECONDS
 
 if TYPE_CHECKING:
-    from helm_efficiency.catalog.architectures import ArchitectureCatalog
     from helm_efficiency.core.fitting.fit import Fit
     from helm_efficiency.core.measurement import Profile
-    from helm_efficiency.core.transfer.architecture import Architecture
+    from helm_efficiency.metrics.known_models import KnownModel
     from helm_efficiency.metrics.transfer_fits import StackTransfer
-
-
-StackOption = Annotated[str | None, typer.Option(help="Which stack; needed if the store has profiles of several.")]
+    from helm_efficiency.store import Store
 
 
 _FIELDS = (
@@ -55,21 +52,13 @@ _LEFT_OUT = (
 
 @app.command(rich_help_panel="Estimate")
 def transfer(
-    models: Annotated[
-        list[str] | None, typer.Argument(help="Architectures, models of HELM or profiled ones; by default all HELM's.")
-    ] = None,
+    models: Annotated[list[str] | None, "Any names that estimate takes; by default all models of HELM."] = None,
     *,
-    stack: StackOption = None,
-    accelerator: Annotated[
-        str | None, typer.Option(help="Instead of a profiled stack: the roofline of this one.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Of the weights, with --accelerator; auto is that of each model's checkpoint.")
-    ] = "auto",
-    validate: Annotated[
-        bool, typer.Option("--validate", help="Leave each profiled model out in turn, on each stack.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show coefficients, keep none.")] = False,
+    stack: Annotated[str | None, "Stack in the store; needed if it has profiles of several."] = None,
+    accelerator: Annotated[str | None, "Instead of a profiled stack: the roofline of this one."] = None,
+    dtype: Annotated[str, "Precision of the weights, with --accelerator; auto is that of each checkpoint."] = "auto",
+    validate: Annotated[bool, "Instead: leave each profiled model out in turn, on each stack."] = False,
+    dry_run: Annotated[bool, "Show coefficients, keep none."] = False,
     prices: PricesOption = None,
     store: StoreOption = DEFAULT_STORE,
     architectures: ArchitecturesOption = DEFAULT_ARCHITECTURES,
@@ -80,93 +69,77 @@ def transfer(
     Shown for 512 prompt and 64 output tokens: seconds with their nominal 90 % interval, the least that any software
     could take on that accelerator (speed of light), and which fraction of its peaks would be reached.
 
-    Example: helm-efficiency transfer meta/llama-3.1-8b-instruct --stack a100-80gb-megatron-fp16 --dry-run
+    Example: helm-efficiency transfer meta/llama-3.1-8b-instruct --accelerator h100-sxm --dry-run
     """
     if validate:
         emit(_validated(store, stack), format, _LEFT_OUT)
         return
+    from helm_efficiency.metrics.known_models import require_model
+    from helm_efficiency.metrics.transfer_fits import catalog_fits
+    from helm_efficiency.store import Store
+
     catalog = load_catalog(architectures)
-    found = (
-        _calibrated(store, stack, prices)
-        if accelerator is None
-        else _roofline(accelerator, stack, dtype=dtype, prices=prices)
-    )
+    opened = Store(store, create=False) if accelerator is None or store.exists() else None
+    found = _transfer_model(opened, stack, accelerator, dtype=dtype, prices=prices)
     own_dtypes = accelerator is not None and dtype == "auto"
-    fits, reasons = _fits(found, catalog, models, own_dtypes=own_dtypes)
+    reasons: dict[str, str] = {}
+    if models:
+        asked = [require_model(name, catalog, opened) for name in models]
+        fits = [_fit_of(found.at_dtype(each.dtype) if own_dtypes else found, each) for each in asked]
+    else:
+        entries = catalog.entries.values()
+        fits, reasons = catalog_fits(found, entries, dtype_of=catalog.dtype_of if own_dtypes else None)
+        asked = [require_model(fit.deployment, catalog, opened) for fit in fits]
+    if not dry_run:
+        kept = [fit for fit in fits if fit.tier != Tier.measured]  # the store has the measured ones
+        Store(store).put_all((), kept)
+        note(f"Kept {len(kept)} fits in {store}.")
+    emit([_predicted(*each, found) for each in zip(fits, asked, strict=True)], format, _FIELDS, title=_title(found))
     for model, reason in reasons.items():
         note(f"{model}: {reason}")
-    if not dry_run:
-        _keep(store, fits)
-    emit([_predicted(fit, found, catalog) for fit in fits], format, _FIELDS, title=_title(fits, found))
     if reasons:
         raise typer.Exit(1)
 
 
-def _roofline(accelerator: str, stack: str | None, *, dtype: str, prices: Path | None) -> "StackTransfer":
+def _title(found: "StackTransfer") -> str:
+    return f"{found.accelerator.name} ({found.model.stack.dtype}), alone: 512 prompt and 64 output tokens"
+
+
+def _fit_of(found: "StackTransfer", model: "KnownModel") -> "Fit":
+    if model.architecture is None:
+        raise InputError(f"{model.name}: its sizes are not known. Name its config.json.")
+    return found.fit(model.name, model.architecture)
+
+
+def _transfer_model(
+    store: "Store | None", stack: str | None, accelerator: str | None, *, dtype: str, prices: Path | None
+) -> "StackTransfer":
+    """Return the roofline of an accelerator, or without one the transfer model of a stack of the store."""
     from helm_efficiency.catalog.accelerators import load_accelerators
     from helm_efficiency.catalog.architectures import DEFAULT_DTYPE
     from helm_efficiency.core.measurement import Stack
-    from helm_efficiency.metrics.transfer_fits import roofline
+    from helm_efficiency.metrics.transfer_fits import load_transfer, roofline
 
+    if accelerator is None:
+        assert store is not None
+        return load_transfer(store, stack or _only_stack(store), accelerators=load_accelerators(prices))
     name = stack or f"{accelerator}-roofline-{dtype}"
     unmeasured = Stack(name, accelerator, engine="roofline", dtype=DEFAULT_DTYPE if dtype == "auto" else dtype)
     return roofline(unmeasured, accelerators=load_accelerators(prices))
 
 
-def _calibrated(store: Path, stack: str | None, prices: Path | None) -> "StackTransfer":
-    from helm_efficiency.catalog.accelerators import load_accelerators
-    from helm_efficiency.metrics.transfer_fits import load_transfer
-    from helm_efficiency.store import Store
-
-    opened = Store(store, create=False)
-    return load_transfer(opened, stack or _only_stack(opened), accelerators=load_accelerators(prices))
-
-
-def _only_stack(store: Any) -> str:
+def _only_stack(store: "Store") -> str:
     """Return the only stack for which the store has profiles of known architectures."""
-    from helm_efficiency.errors import InputError
-
     names = sorted({profile.stack.name for profile in store.profiles() if profile.architecture is not None})
     if len(names) != 1:
         raise InputError(
             f"{store.path} has profiles of known architectures on {len(names)} stacks ({', '.join(names) or 'none'}): "
             "name one with --stack, or --accelerator for the roofline of one that nobody measured."
         )
-    return str(names[0])
+    return names[0]
 
 
-def _fits(
-    found: "StackTransfer", catalog: "ArchitectureCatalog", models: Sequence[str] | None, *, own_dtypes: bool
-) -> "tuple[list[Fit], dict[str, str]]":
-    from helm_efficiency.metrics.transfer_fits import catalog_fits
-
-    if not models:
-        dtype_of = catalog.dtype_of if own_dtypes else None
-        return catalog_fits(found, catalog.entries.values(), dtype_of=dtype_of)
-    return [
-        (found.at_dtype(catalog.dtype_of(model)) if own_dtypes else found).fit(
-            model, _architecture(model, found, catalog)
-        )
-        for model in models
-    ], {}
-
-
-def _architecture(model: str, found: "StackTransfer", catalog: "ArchitectureCatalog") -> "Architecture":
-    """Return the architecture that a profile of the model states, else that of the catalog."""
-    profiled = (profile.architecture for profile in found.profiles if profile.deployment == model)
-    return next(profiled, None) or catalog.find(model).architecture
-
-
-def _keep(store: Path, fits: "Sequence[Fit]") -> None:
-    """Put fits that are not measured into the store, all or none; it already holds the measured ones."""
-    from helm_efficiency.store import Store
-
-    kept = [fit for fit in fits if fit.tier != Tier.measured]
-    Store(store).put_all((), kept)
-    note(f"Kept {len(kept)} fits in {store}.")
-
-
-def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog") -> dict[str, Any]:
+def _predicted(fit: "Fit", model: "KnownModel", found: "StackTransfer") -> dict[str, Any]:
     from helm_efficiency.core.transfer.roofline import speed_of_light, utilization
 
     prompt_tokens, output_tokens = 512, 64
@@ -180,23 +153,13 @@ def _predicted(fit: "Fit", found: "StackTransfer", catalog: "ArchitectureCatalog
         "low_s": float(predicted.low_s),
         "high_s": float(predicted.high_s),
     }
-    if not found.model.spec.is_datasheet:
+    if not found.model.spec.is_datasheet or model.architecture is None:
         return row
-    sizes = _architecture(fit.deployment, found, catalog)
     spec = found.at_dtype(fit.stack.dtype).model.spec if not found.profiles else found.model.spec
-    light = speed_of_light(sizes, fit.stack, spec, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    lengths = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens}
+    light = speed_of_light(model.architecture, fit.stack, spec, **lengths)
     mfu, mbu = utilization(light, fit.stack, spec, predicted.seconds)
-    return row | {
-        "speed_of_light_s": float(light.seconds),
-        "mfu_fraction": float(mfu),
-        "mbu_fraction": float(mbu),
-    }
-
-
-def _title(fits: "Sequence[Fit]", found: "StackTransfer") -> str:
-    models = "1 model" if len(fits) == 1 else f"{len(fits):,} models"
-    tokens = "512 prompt and 64 output tokens"
-    return f"{models} on {found.accelerator.name} ({found.model.stack.dtype}), alone: {tokens}"
+    return row | {"speed_of_light_s": float(light.seconds), "mfu_fraction": float(mfu), "mbu_fraction": float(mbu)}
 
 
 def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
@@ -204,7 +167,6 @@ def _validated(store: Path, stack: str | None) -> list[dict[str, Any]]:
 
     from helm_efficiency.catalog.accelerators import spec_of_stack
     from helm_efficiency.core.transfer.validation import leave_one_out
-    from helm_efficiency.errors import InputError
     from helm_efficiency.store import Store
 
     by_stack: dict[str, list[Profile]] = {}

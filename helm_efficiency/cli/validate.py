@@ -3,10 +3,8 @@
 import math
 from typing import Annotated, Any
 
-import typer
-
 from helm_efficiency.cli import app
-from helm_efficiency.cli.options import Format, FormatOption, StoreOption, emit
+from helm_efficiency.cli.options import DeploymentFilter, Format, FormatOption, StackFilter, StoreOption, emit
 from helm_efficiency.cli.progress import bar
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.core.rules import PrefillRule, Protocol
@@ -34,25 +32,23 @@ _FIELDS = (
 @app.command(rich_help_panel="Measure")
 def validate(
     *,
-    deployment: Annotated[str | None, typer.Option(help="Of this deployment only.")] = None,
-    stack: Annotated[str | None, typer.Option(help="On this stack only.")] = None,
+    deployment: DeploymentFilter = None,
+    stack: StackFilter = None,
     rule: Annotated[
         list[PrefillRule] | None,
-        typer.Option(help="How prefill is read; may repeat. By default auto beside HELM's own rule."),
+        "How prefill is read; may repeat. By default auto beside HELM's own rule.",
     ] = None,
-    protocol: Annotated[
-        list[Protocol] | None, typer.Option(help="What is held out; may repeat. By default all.")
-    ] = None,
+    protocol: Annotated[list[Protocol] | None, "What is held out; may repeat. By default all."] = None,
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = Format.table,
 ) -> None:
-    """Errors and interval coverage on measurements that the fit has not seen, for whatever the store holds.
+    """Show errors and interval coverage on measurements that the fit has not seen, for whatever the store holds.
 
     Holds out prompt lengths: each interior one in turn, all but five, or the longest 45 %. Errors are fractions of what
     was measured, at one output token and over all output lengths; the interval's nominal coverage is 0.9. The mean over
     deployments comes last.
 
-    Example: helm-efficiency validate --store efficiency.sqlite --format json
+    Example: helm-efficiency example && helm-efficiency validate --store example/efficiency.sqlite
     """
     from helm_efficiency.core.fitting import validation
     from helm_efficiency.store import Store

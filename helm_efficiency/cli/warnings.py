@@ -75,6 +75,19 @@ def relative(run: str, roots: Sequence[str]) -> str:
     return run
 
 
+def shortened(text: str, roots: Sequence[str]) -> str:
+    """Return a message with the paths below the folders that were named as relative paths.
+
+    >>> shortened("/data/runs/v1/a/stats.json: no such file", ["/data/runs"])
+    'v1/a/stats.json: no such file'
+    """
+    for root in roots:
+        folder = root if "://" in root else os.path.abspath(root)  # noqa: PTH100 (a URL's text, not a file)
+        for name in (folder, root):
+            text = re.sub(rf"(?<![\w./-]){re.escape(name.rstrip('/'))}/", "", text)
+    return text
+
+
 def without_path(text: str, run: str, roots: Sequence[str]) -> str:
     """Return an error about a run that names the run once, relative to the folder.
 

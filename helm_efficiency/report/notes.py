@@ -35,7 +35,9 @@ def table_notes(requests: pd.DataFrame, runs: pd.DataFrame) -> list[Note]:
     if len(names) > 1:
         notes.append(Note(ALL, _scores_text(names)))
     for reason, rows in runs[runs["reason"].notna()].groupby("reason", sort=True):
-        notes.append(Note(ALL, f"{reason}: {_some(sorted(rows['deployment'].dropna().unique()))}."))
+        names = sorted(map(str, rows["deployment"].dropna().unique()))
+        whose = "" if len(names) == 1 and names[0] in str(reason) else f": {_some(names)}"
+        notes.append(Note(ALL, f"{reason}{whose}."))
     return notes
 
 

@@ -72,7 +72,8 @@ def text_plot(
     """
     import plotext as plot  # its figure is global, so it is cleared first
 
-    shown = part[np.isfinite(part[[x, y]].astype(float)).all(axis=1)]
+    finite = np.isfinite(part[x].astype(float)) & np.isfinite(part[y].astype(float))
+    shown = part[finite]
     if shown.empty:
         return f"No model has both {MEASURES[x].name} and {MEASURES[y].name}.\n"
     across = _Axis.of(shown, MEASURES[x].in_unit_of(shown[x]), may_be_log=True)

@@ -204,7 +204,7 @@ def test_wrong_use_is_one_clear_line(store: Path, tmp_path: Path) -> None:
     for arguments, expected in (
         (("transfer", "--store", str(empty.path)), "profiles of known architectures on 0 stacks (none)"),
         (("transfer", "--store", str(store), "--stack", "nope"), "Stacks with profiles: " + A100),
-        (("transfer", "acme/gpt-9", "--store", str(store)), "No architecture for 'acme/gpt-9'"),
+        (("transfer", "acme/gpt-9", "--store", str(store)), "'acme/gpt-9': neither in the store nor in the catalog."),
         (("architecture", "show", "ai21/jamba-1.5-mini"), "state-space"),
     ):
         error = run(*arguments).exception

@@ -180,7 +180,7 @@ def test_a_damaged_run_is_told_and_the_others_read(data_dir: Path, store: Path, 
     result = run(archive, "--store", store, "--format", "json")
     assert result.exit_code == 1
     assert [report["deployment"] for report in json.loads(result.stdout)] == ["together/70b"]
-    assert str(archive / "groq_70b.json") in result.stderr
+    assert "groq_70b.json: Input data was truncated.\n" in result.stderr
 
 
 def test_a_clock_that_was_set_back_is_told(data_dir: Path, store: Path, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_clock_that_was_set_back_is_told(data_dir: Path, store: Path, tmp_path
     result = run(tmp_path / "v1", "--store", store)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"{archive}/scenario_state.json: Expected `float` >= 0.0 - at `$.request_states[3].result.request_time`. "
+        "run/scenario_state.json: Expected `float` >= 0.0 - at `$.request_states[3].result.request_time`. "
         "A time below 0: the client's clock was set back. Run it again.\n"
     )
 
@@ -205,8 +205,3 @@ def test_nothing_to_denoise_is_wrong_use(data_dir: Path, store: Path, tmp_path: 
     assert str(result.exception) == f"No requests of any deployment in {empty}."
     result = run(data_dir / "latency" / "llmperf", "--deployment", "nobody/m", "--store", store)
     assert str(result.exception).startswith("No requests of nobody/m in ")
-
-
-def test_help_has_an_example() -> None:
-    result = run("--help")
-    assert "Example: helm-efficiency denoise" in " ".join(result.stdout.split())

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from helm_efficiency.cli import options
 from helm_efficiency.cli.command import App
-from helm_efficiency.cli.options import Format, FormatOption, emit, emit_each, note
+from helm_efficiency.cli.options import Format, FormatOption, emit, note
 from helm_efficiency.cli.tables import Field
 from helm_efficiency.metrics.quantities import PLAIN
 
@@ -20,7 +20,7 @@ def test_rows_one_after_the_other_are_the_same_bytes(
 ) -> None:
     emit(ROWS[:num_rows], format, FIELDS)
     expected = capsys.readouterr().out
-    emit_each(iter(ROWS[:num_rows]), format, FIELDS)
+    emit(iter(ROWS[:num_rows]), format, FIELDS)
     assert capsys.readouterr().out == expected
 
 
@@ -31,7 +31,7 @@ def app() -> App:
 
     @made.command()
     def rows(*, one_by_one: bool = False, format: FormatOption = Format.table) -> None:
-        (emit_each if one_by_one else emit)(ROWS, format, FIELDS)
+        emit(iter(ROWS) if one_by_one else ROWS, format, FIELDS)
         note("noted")
 
     return made

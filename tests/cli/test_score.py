@@ -95,5 +95,12 @@ def test_score_ranks_and_draws_in_one_command() -> None:
     result = call("score", "runs")
     assert result.exit_code == 0, result.output
     assert "Scored on h100-sxm-vllm-native" in result.stdout
-    assert "huggingface/gpt2" in result.stdout
+    assert "GPT-2 1.5B · huggingface" in result.stdout
+    assert "services; their models are in prod_env/efficiency.sqlite." in result.stderr
     assert Path("scored/tradeoff.png").stat().st_size > 10_000
+
+
+def test_a_store_of_services_alone_leaves_the_usual_stack() -> None:
+    call("denoise", "runs", "--resamples", "10")
+    assert {fit.stack.name for fit in Store(Path("prod_env/efficiency.sqlite")).fits()} == {"service-huggingface"}
+    assert rescored()["stacks"] == ["h100-sxm-vllm-native"]

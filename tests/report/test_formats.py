@@ -85,22 +85,19 @@ There is nothing to compare.
 
 PLOT = """\
 Score
-  0.900 ┤                                  A
-        ┤
-        ┤B
-        ┤
-        ┤
-        ┤
-        ┤
-  0.200 ┤                                       c
-        └────────────────────────────────────────
-         0.100                               3.00
+   ┌─────────────────────────────────────────────┐
+0.9┤                                      ● large│
+0.8┤                                             │
+0.7┤  ● small                                    │
+0.6┤                                             │
+0.5┤                                             │
+0.4┤                                             │
+0.3┤                                             │
+0.2┤                                     slow ○  │
+   └──┬───────┬──────────┬───────┬────────┬──────┘
+     0.1     0.2        0.5      1        2
          Idealized runtime (s), logarithmic
-
-  A large
-  B small
-  c slow
-  upper case: on the Pareto front
+● is on the Pareto front, ○ is not.
 """
 
 

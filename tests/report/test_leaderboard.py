@@ -244,7 +244,7 @@ def test_repeated_and_mixed_runs_are_said():
     assert by_name(board.part("s"), "score") == {"a": 0.5, "b": 1.0}
     assert [note.text for note in board.notes] == [
         "a ran s 2 times: its numbers are means over these runs.",
-        "no coefficients of b: b.",
+        "no coefficients of b.",
         "All 6 requests cost $0.00455 alone on a100.",
     ]
 

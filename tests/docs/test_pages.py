@@ -21,7 +21,7 @@ from helm_efficiency.profiling import checkpoint
 README = pages.ROOT / "README.md"
 OWN_TESTS = {"tables", "trust"}
 """Pages that are run, and whose figures are checked, in modules of their own."""
-OWN_COMMAND_TESTS = {"quickstart", "paper", "doctor", "denoise", "serve"}
+OWN_COMMAND_TESTS = {"quickstart", "paper", "doctor", "denoise", "serve", "example"}
 """Commands that no page runs, as they take long or tell of the machine; they have tests of their own."""
 
 

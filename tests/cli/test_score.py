@@ -101,6 +101,9 @@ def test_score_ranks_and_draws_in_one_command() -> None:
 
 
 def test_a_store_of_services_alone_leaves_the_usual_stack() -> None:
-    call("denoise", "runs", "--resamples", "10")
-    assert {fit.stack.name for fit in Store(Path("prod_env/efficiency.sqlite")).fits()} == {"service-huggingface"}
+    domain = Domain(1, 4096, 1, 256)
+    fitted = RuntimeCoefficients("linear", ((1, 0.1), (4096, 0.1)), 0.01, domain, relative_error=0.02)
+    Store(Path("prod_env/efficiency.sqlite")).put_fit(
+        Fit("huggingface/gpt2", Stack("service-huggingface", "unknown"), fitted)
+    )
     assert rescored()["stacks"] == ["h100-sxm-vllm-native"]

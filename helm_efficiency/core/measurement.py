@@ -11,10 +11,9 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Self
-
-import numpy as np
 
 from helm_efficiency.core.fitting.additive_model import Cells
 from helm_efficiency.core.fitting.correction import Correction
@@ -203,8 +202,8 @@ class Profile:
 
 def _known_values(measurement: Measurement) -> dict[str, float]:
     """Return the fields that are not None, with seconds and joules as floats, as they are read back from a file."""
-    values = {name: value for name, value in asdict(measurement).items() if value is not None}
-    return {name: float(value) if name in _REALS else value for name, value in values.items()}
+    values = ((name, getattr(measurement, name)) for name in Measurement.__slots__)
+    return {name: float(value) if name in _REALS else value for name, value in values if value is not None}
 
 
 _REALS = ("seconds", "seconds_std", "ttft_s", "energy_j")
@@ -216,7 +215,7 @@ _LEAST_S, _MOST_S = 1e-9, 1e9
 
 def median_seconds(measurements: Sequence[Measurement]) -> float:
     """Return the seconds of one cell: the median over its repetitions, which one slow repetition does not move."""
-    return float(np.median([measurement.seconds for measurement in measurements]))
+    return float(median([measurement.seconds for measurement in measurements]))
 
 
 def cells_by_batch(profile: Profile) -> dict[int, Cells]:
@@ -242,5 +241,5 @@ def cells_by_batch(profile: Profile) -> dict[int, Cells]:
         first_tokens.setdefault((p, batch), []).extend(seen)
     for (p, batch), seconds in first_tokens.items():
         if seconds:
-            by_batch[batch].setdefault((p, 1), float(np.median(seconds)))
+            by_batch[batch].setdefault((p, 1), float(median(seconds)))
     return {batch: dict(sorted(by_batch[batch].items())) for batch in sorted(by_batch)}

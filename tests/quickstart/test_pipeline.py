@@ -45,11 +45,17 @@ def run(places: pipeline.Places) -> tuple[list[str], str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[pipeline.Places, list[str], str]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[pipeline.Places, list[str], str]]:
+    """All steps, with one half of the run entries: the task of two kinds of brackets."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     root = tmp_path_factory.mktemp("quickstart")
     places = pipeline.Places(root / "out", root / "plots", root / "store.sqlite")
-    return places, *run(places)
+    lines = pipeline.run_entries_file().read_text().splitlines(keepends=True)
+    conf = root / "two_brackets.conf"
+    conf.write_text("".join(line for line in lines if "num_parenthesis_pairs=3" not in line))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "run_entries_file", lambda: conf)
+        yield places, *run(places)
 
 
 def test_steps_and_leaderboard(done: tuple[pipeline.Places, list[str], str]) -> None:
@@ -80,7 +86,7 @@ def test_store_holds_raw_repetitions_and_fits(done: tuple[pipeline.Places, list[
 
 def test_every_request_has_its_numbers(done: tuple[pipeline.Places, list[str], str]) -> None:
     requests = pd.concat(map(pd.read_parquet, (done[0].scored / "requests").glob("*.parquet")))
-    assert len(requests) == 6 * 10
+    assert len(requests) == 3 * 10
     always = ["prompt_tokens", "output_tokens", "prompt_provenance", "output_provenance", "observed_s", "idealized_s"]
     always += ["idealized_low_s", "idealized_high_s", "num_accelerators", "accelerator_s", "idealized_usd"]
     assert requests[always].notna().all().all()
@@ -91,7 +97,7 @@ def test_every_request_has_its_numbers(done: tuple[pipeline.Places, list[str], s
 
 def test_stats_stand_once_in_helms_own_files(done: tuple[pipeline.Places, list[str], str]) -> None:
     runs = list(done[0].suite.glob("dyck*/stats.json"))
-    assert len(runs) == 6
+    assert len(runs) == 3
     for file in runs:
         names = [json.dumps(stat["name"], sort_keys=True) for stat in json.loads(file.read_text())]
         ours = [name for name in names if "inference_" in name or "num_output_tokens" in name]

@@ -104,9 +104,12 @@ def folds(profile: Profile, protocol: Protocol) -> Iterator[tuple[Profile, Profi
     else:
         held_out = [{p for p in prompts if p > _EXTRAPOLATION_SHARE * prompts[-1]}]
     for out in held_out:
-        test = tuple(m for m in profile.measurements if m.prompt_tokens in out and m.batch_size == smallest)
-        if test and len(out) < len(prompts) - 1:
-            train = tuple(m for m in profile.measurements if m not in test)
+        is_out = [m.prompt_tokens in out and m.batch_size == smallest for m in profile.measurements]
+        if any(is_out) and len(out) < len(prompts) - 1:
+            test, train = (
+                tuple(m for m, its in zip(profile.measurements, is_out, strict=True) if its is wanted)
+                for wanted in (True, False)
+            )
             yield replace(profile, measurements=train), replace(profile, measurements=test)
 
 

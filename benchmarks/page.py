@@ -84,7 +84,7 @@ def machines(documents: dict[str, dict[str, Any]]) -> str:
 def provenance(file: str, document: dict[str, Any]) -> str:
     """Return a line on the date and the commit of a benchmark."""
     quick = " (quick: of little worth)" if document["quick"] else ""
-    return f"Made by `{file}`{quick}, {document['date']}, `{document['commit']}`."
+    return f"`{file}`{quick}, {document['date']}, `{document['commit']}`"
 
 
 def denoising_page(results: dict[str, Any]) -> str:

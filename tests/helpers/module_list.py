@@ -24,39 +24,38 @@ ROOMS = (
     "helm_plugin",
     "quickstart",
     "cli",
-    "harness",
 )
 """The packages, lowest first; the empty name is the modules beside them."""
-QUESTIONS = (
-    ("Where does a token count come from?", "adapters.token_counts.TokenFacts", "adapters.helm.usage"),
-    ("What is recorded of a request?", "adapters.record.RequestRecord"),
-    ("What do I touch to read another harness?", "adapters.adapters.Adapter"),
-    ("Where are runs found and read, local or remote?", "adapters.sources.read_runs"),
-    ("Where do records meet coefficients?", "metrics.efficiency.score_requests"),
-    ("Where is a price turned into dollars?", "core.cost.accelerator_usd"),
-    ("Where do prices of accelerators and of APIs come from?", "catalog.accelerators", "metrics.api_cost"),
-    ("How do I add a measure: a column, a heading, a HELM stat?", "metrics.measures"),
-    ("Which columns do the tables have?", "metrics.table"),
-    ("How are coefficients turned into seconds?", "core.runtime_model.RuntimeCoefficients"),
-    ("How are coefficients fitted to measurements?", "core.fitting.fit.fit_profile"),
-    ("How is a model predicted that nobody measured?", "core.transfer.model.fit_transfer"),
-    ("How is a server under load predicted?", "core.serving.steady_state.solve"),
-    ("How is contention taken out of recorded latencies?", "core.services.denoise.denoise"),
-    ("What do the tiers of evidence mean?", "core.tier.Tier"),
-    ("Where are profiles and fits kept?", "store.Store"),
-    ("How is a model timed on this machine?", "profiling.local_timing.CellTimer"),
-    ("How is a file of another tool read?", "formats.detect.read_coefficient_files"),
-    ("What makes the rows of a leaderboard?", "report.leaderboard.build"),
-    ("Where does `helm-run` come in?", "helm_plugin.plugin.EfficiencyRunner"),
-    ("Where is a command?", "cli"),
+PLACES = (
+    ("Token counts", "adapters.token_counts.TokenFacts", "adapters.helm.usage"),
+    ("The record of a request", "adapters.record.RequestRecord"),
+    ("Reading another harness", "adapters.adapters.Adapter"),
+    ("Finding runs, local or remote", "adapters.sources.read_runs"),
+    ("Records and coefficients joined", "metrics.efficiency.score_requests"),
+    ("A price turned into dollars", "core.cost.accelerator_usd"),
+    ("Prices of accelerators and APIs", "catalog.accelerators", "metrics.api_cost"),
+    ("A measure: column, heading, HELM stat", "metrics.measures"),
+    ("Columns of the tables", "metrics.table"),
+    ("Coefficients turned into seconds", "core.runtime_model.RuntimeCoefficients"),
+    ("Coefficients fitted to measurements", "core.fitting.fit.fit_profile"),
+    ("Models that nobody measured", "core.transfer.model.fit_transfer"),
+    ("A server under load", "core.serving.steady_state.solve"),
+    ("Latencies without contention", "core.services.denoise.denoise"),
+    ("Tiers of evidence", "core.tier.Tier"),
+    ("Stored profiles and fits", "store.Store"),
+    ("Timing a local model", "profiling.local_timing.CellTimer"),
+    ("Files of other tools", "formats.detect.read_coefficient_files"),
+    ("Rows of a leaderboard", "report.leaderboard.build"),
+    ("The plugin of `helm-run`", "helm_plugin.plugin.EfficiencyRunner"),
+    ("Commands", "cli"),
 )
-"""What somebody new asks, with the module, function or class to open."""
+"""What somebody new looks for, with the module, function or class to open."""
 HEAD = """# Where to look
 
 Written by `tests/helpers/module_list.py` from the modules' docstrings. A room imports only from rooms above it
 ([design](design.md#rooms)).
 
-| question | open |
+| looking for | open |
 |---|---|
 """
 MAX_LINE_WORDS = 8
@@ -113,7 +112,7 @@ def rooms() -> dict[str, list[Path]]:
 
 def page() -> str:
     """Return the text of the whole page."""
-    parts = [HEAD + "\n".join(f"| {question} | {', '.join(map(_link, names))} |" for question, *names in QUESTIONS)]
+    parts = [HEAD + "\n".join(f"| {topic} | {', '.join(map(_link, names))} |" for topic, *names in PLACES)]
     for room, files in rooms().items():
         about = purpose(PACKAGE.joinpath(*room.split("."), "__init__.py")) if room else "Modules beside the rooms"
         public = [file for file in files if not file.stem.startswith("_")]

@@ -55,8 +55,6 @@ HEAD = """# Where to look
 Written by `tests/helpers/module_list.py` from the modules' docstrings. A room imports only from rooms above it
 ([design](design.md#rooms)).
 
-| looking for | open |
-|---|---|
 """
 MAX_LINE_WORDS = 8
 """A line of more words is cut where a clause ends, so that the page can be read in one go."""
@@ -112,7 +110,7 @@ def rooms() -> dict[str, list[Path]]:
 
 def page() -> str:
     """Return the text of the whole page."""
-    parts = [HEAD + "\n".join(f"| {topic} | {', '.join(map(_link, names))} |" for topic, *names in PLACES)]
+    parts = [HEAD + "\n".join(f"- {topic}: {', '.join(map(_link, names))}" for topic, *names in PLACES)]
     for room, files in rooms().items():
         about = purpose(PACKAGE.joinpath(*room.split("."), "__init__.py")) if room else "Modules beside the rooms"
         public = [file for file in files if not file.stem.startswith("_")]

@@ -80,8 +80,8 @@ def test_every_command_is_documented_and_run() -> None:
         for leaf in leaves:
             found = re.search(r"Example: (helm-efficiency .*)", " ".join((leaf.help or "").split()))
             assert found, f"{name} {leaf.name} has no example"
-            for text in found[1].split(" && "):
-                pages.check_options(text)
+            for example in found[1].split(" && "):
+                pages.check_options(example)
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -40,9 +40,8 @@ HEADINGS = {
 BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in HEADINGS.values()}
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench`. The raw results in [benchmarks/results](../benchmarks/results) also say how busy the machine was;
-`python benchmarks/run_all.py --write-only` writes this page again. Each benchmark runs beside its peer; ratios
-move less between machines than seconds do.
+Made by `make bench` from [benchmarks/results](../benchmarks/results), which also say how busy the machine was. Each
+benchmark runs beside its peer; ratios move less between machines than seconds do.
 """
 DENOISING = """# Denoising, by kind of contention, share of requests and coefficient
 

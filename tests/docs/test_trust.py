@@ -186,9 +186,7 @@ def said(reader: Callable[[Path], Path]) -> Callable[[str], Any]:
 
 
 def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
-    require_rows(prefill_rows(said("validate.json")))
-    require_rows(splitwise_rows(said("validate.json")))
-    require_rows(readme_rows(said("validate.json"), results("transfer")), pages.ROOT / "README.md")
+    require_rows(splitwise_rows(said("splitwise.json")))
     require_rows(
         token_rows(
             {
@@ -201,6 +199,8 @@ def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
 
 
 def test_figures_of_benchmarks() -> None:
+    require_rows(prefill_rows(results("runtime_models")["rows"]))
+    require_rows(readme_rows(results("runtime_models")["rows"], results("transfer")), pages.ROOT / "README.md")
     require_rows(transfer_rows(results("transfer")))
     require_rows(less_rows())
     require_rows(denoising_rows())

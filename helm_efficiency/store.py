@@ -41,7 +41,7 @@ idealize."""
 _PATIENCE_S = 60.0
 """Longest time that a writer waits for another one. A write takes milliseconds; a minute means that a process hangs."""
 
-_RETRY_S = 0.02
+_RETRY_S = 0.02  # a write takes milliseconds
 _SIDE_FILES = ("-journal", "-wal")
 
 logging.getLogger("sqlitedict").addHandler(logging.NullHandler())  # otherwise it prints tracebacks of what it raises

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from helm_efficiency.core.arrays import FloatArray
 
-LEVEL = 0.90
+LEVEL = 0.90  # nominal coverage of all intervals of this package
 
 
 def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Generator) -> FloatArray:

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
 
-CONFIDENCE = 0.9
+CONFIDENCE = 0.9  # as that of all other intervals
 
 
 class CostPerCorrect(NamedTuple):

@@ -22,7 +22,7 @@ _FLOATS = ("seconds", "seconds_std", "ttft_s")
 _NAMES = ("deployment", "stack")
 COLUMNS = ("prompt_tokens", "output_tokens", "batch_size", *_FLOATS, "num_repetitions", *_NAMES)
 
-_MIN_VALUES_FOR_RESOLUTION = 5
+_MIN_VALUES_FOR_RESOLUTION = 5  # fewer numbers share a divisor by chance
 
 
 def read_measurement_csv(path: Path, *, deployment: str | None = None, stack_name: str | None = None) -> list[Profile]:

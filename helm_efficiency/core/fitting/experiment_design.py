@@ -24,8 +24,8 @@ from helm_efficiency.core.runtime_model import Prediction
 from helm_efficiency.errors import InputError
 
 _MEAN_ABSOLUTE = float(np.sqrt(2.0 / np.pi))
-_DECODE_OUTPUT_TOKENS = 16
-_LEAST_S = 1e-6
+_DECODE_OUTPUT_TOKENS = 16  # see `first_cells`
+_LEAST_S = 1e-6  # a belief may say 0 s, by which gains are divided
 
 
 class Belief(Protocol):

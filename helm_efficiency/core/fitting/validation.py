@@ -19,9 +19,9 @@ from helm_efficiency.core.measurement import Profile, cells_by_batch
 from helm_efficiency.core.rules import PrefillRule, Protocol
 from helm_efficiency.errors import InsufficientMeasurementsError
 
-FEW_KNOTS = (1, 256, 512, 1024, 1536)
-_MIN_FEW_KNOTS = 4
-_EXTRAPOLATION_SHARE = 0.55
+FEW_KNOTS = (1, 256, 512, 1024, 1536)  # HELM's grid for denoising
+_MIN_FEW_KNOTS = 4  # of HELM's five: a profile may lack one
+_EXTRAPOLATION_SHARE = 0.55  # the longest prompts, nearly half of the range, are left to the test
 
 
 class Score(NamedTuple):

@@ -42,10 +42,8 @@ def test_a_command_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "num_hidden_layers": 1}))
     needing = {
         "helm": [["schema", "lite"], ["import", "helm-packaged"]],
-        "httpx": [
-            ["profile", "config.json", "--random-weights"],
-            ["profile", "m", "--base-url", "http://127.0.0.1:1/v1"],
-        ],
+        "torch": [["profile", "config.json", "--random-weights"]],
+        "httpx": [["profile", "m", "--base-url", "http://127.0.0.1:1/v1"]],
     }
     pairs = [(module, command) for module, commands in needing.items() for command in commands]
     for (module, command), done in zip(pairs, light(*(c for _, c in pairs), folder=tmp_path), strict=True):

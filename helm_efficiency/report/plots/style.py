@@ -133,7 +133,7 @@ def plain_ticks(axis: Any, *, few: bool) -> None:
 def heading(figure: Any, text: str, handles: Sequence[Any] = ()) -> None:
     """Write the title above everything, wrapped to the width of the figure, and a legend of `handles` below it."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(text, int(width * _BOLD_CHARACTERS_PER_INCH))
+    lines = textwrap.wrap(text, int(width * _BOLD_CHARACTERS_PER_INCH), break_on_hyphens=False)
     columns = max(1, min(len(handles), int(width / _LEGEND_INCHES)))
     if handles:
         top = 1 - (_TITLE_LINE_INCHES * len(lines) + _TOP_INCHES) / height
@@ -147,7 +147,7 @@ def caption(figure: Any, text: str) -> None:
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     width = int(figure.get_figwidth() * _CHARACTERS_PER_INCH)
     size = {"fontsize": 7.5, "color": MUTED, "linespacing": 1.35}
-    figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", **size)
+    figure.supxlabel(textwrap.fill(text, width, break_on_hyphens=False), x=0.01, ha="left", **size)
 
 
 def frame(axes: Any, look: Look, text: str) -> None:

@@ -1,4 +1,4 @@
-.PHONY: run test lint setup clean bench wheel-check compat constraints audit engines engines-check
+.PHONY: run test lint setup clean bench gallery wheel-check compat constraints audit engines engines-check
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -9,7 +9,7 @@ PYTHON ?= python3
 unexport PYTHONPATH
 
 help:
-	@echo "make run | test | lint | setup | clean | bench | wheel-check | compat HELM=0.5.12 | engines | engines-check"
+	@echo "make run | test | lint | setup | clean | bench | gallery | wheel-check | compat HELM=0.5.12 | engines | engines-check"
 
 setup: $(STAMP)
 
@@ -42,6 +42,10 @@ lint: setup
 # All benchmarks, and docs/benchmarks.md from their results. Wants an idle machine, and the real data where it is.
 bench: setup
 	$(BIN)/python benchmarks/run_all.py
+
+# Every figure of plots/gallery and the pictures in docs/images, from the real data.
+gallery: setup
+	$(BIN)/python plots/gallery/make_gallery.py
 
 # The wheel in an environment of its own, away from the checkout: the base install alone, then extra after extra.
 CHECK := build/wheel-check

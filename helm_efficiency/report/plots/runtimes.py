@@ -60,7 +60,9 @@ def providers(part: pd.DataFrame, *, axes: Axes | None = None, look: Look | None
             _arrow(panel, at, idealized, denoised, observed)
         _name_rows(panel, np.arange(len(both)), list(both["deployment"].astype(str)))
         panel.set(xlabel="Runtime (s)")
-        panel.set_title(plain(_scenario(part)))
+        panel.set_title(
+            plain(f"From idealized to observed runtime, {_scenario(part)}" if len(part) else _scenario(part))
+        )
         if axes is None:
             text = (
                 f"Ring: idealized{_on(both)}. Bar: denoised, where known. Arrow: to the observed. Right: their factor."

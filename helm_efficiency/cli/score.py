@@ -7,6 +7,7 @@ import typer
 
 from helm_efficiency.cli import app
 from helm_efficiency.cli.boards import SortOption
+from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.load_options import LoadOptions
 from helm_efficiency.cli.options import (
     CachesOption,
@@ -20,8 +21,8 @@ from helm_efficiency.cli.options import (
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 
-_NUM_RESAMPLES = 30
-"""Reweightings for the intervals of denoised runtimes: their ends move by 10 % between seeds; `denoise` takes 100."""
+_NUM_RESAMPLES = 20
+"""Reweightings for the intervals of denoised runtimes, of which boards show none; `denoise` takes 100."""
 
 
 @app.command(rich_help_panel="Score")
@@ -82,6 +83,7 @@ def _denoise(paths: list[str], cache: list[Path], store: Path) -> None:
         return
     reports = denoised(found, Store(store), num_resamples=_NUM_RESAMPLES)
     lacking = [report for report in reports if "denoised_s" not in report]
-    note(f"Denoised {len(found) - len(lacking)} of {len(found)} services; their models are in {store}.")
-    for report in lacking:
+    why = "; --verbose says why not all" * bool(lacking)
+    note(f"Denoised {len(found) - len(lacking)} of {len(found)} services; their models are in {store}{why}.")
+    for report in lacking if printing().verbose else ():
         note(f"{report['deployment']}: {' '.join(report['notes'])}")

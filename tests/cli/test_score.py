@@ -96,7 +96,7 @@ def test_score_ranks_and_draws_in_one_command() -> None:
     assert result.exit_code == 0, result.output
     assert "Scored on h100-sxm-vllm-native" in result.stdout
     assert "GPT-2 1.5B · huggingface" in result.stdout
-    assert "services; their models are in prod_env/efficiency.sqlite." in result.stderr
+    assert "services; their models are in prod_env/efficiency.sqlite" in result.stderr
     assert Path("scored/tradeoff.png").stat().st_size > 10_000
 
 

@@ -28,7 +28,7 @@ COUNT_LISTS = {"prompt_tokens", "output_tokens", "batch_sizes", "concurrency"}
 """Options of `profile` that take several counts in one text."""
 NUM_VALUES = int(os.environ.get("HELM_EFFICIENCY_ODD_VALUES", "3"))
 """Values that each option gets; 11 are all there are."""
-TOO_SLOW = {"quickstart", "paper", "doctor"}
+TOO_SLOW = {"quickstart", "paper", "doctor", "serve"}
 """Commands that take seconds whatever they are given; they have few options, of kinds that others have too."""
 
 
@@ -94,6 +94,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Calla
         "accelerators": ([], {}),
         "cost": ([], one),
         "savings": ([str(folder / "scored")], of),
+        "example": ([], {"--output": str(folder / "example")}),
         "rescore": ([str(folder / "v1")], {"--output": str(folder / "out"), "--jobs": "1"} | of),
         "score": ([str(folder / "v1")], {"--output": str(folder / "all")} | of),
         "estimate": (["llama-3-8b"], {"--on": "h100-sxm", "--input": "100", "--output": "10"} | of),

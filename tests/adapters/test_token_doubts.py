@@ -126,9 +126,9 @@ def test_a_board_marks_bounds_and_makes_no_factor_of_them(reasoned: Path) -> Non
     shown = display(board, scenario=board.scenarios[0])
     cells = {row[1]: dict(zip(shown.headings, row, strict=True)) for row in shown.rows}
     idealized = next(heading for heading in shown.headings if heading.startswith("Idealized"))
-    assert cells["openai/gpt-5-2025-08-07"]["API cost ($/1k)"] == "≥ 0.0138"
-    assert cells["openai/gpt-5-2025-08-07"][idealized].startswith("≥ ")
-    assert not cells["openai/gpt-4o-2024-11-20"][idealized].startswith("≥ ")
+    assert cells["GPT-5 (2025-08-07) · openai"]["API cost ($/1k)"] == "≥ 0.0138"
+    assert cells["GPT-5 (2025-08-07) · openai"][idealized].startswith("≥ ")
+    assert not cells["GPT-4o (2024-11-20) · openai"][idealized].startswith("≥ ")
     assert any("tokens of 40 requests were counted too low" in line for line in shown.legend)
     page = CliRunner().invoke(app, ["report", str(reasoned), "--output", str(reasoned / "page.html")])
     assert page.exit_code == 0, page.stderr

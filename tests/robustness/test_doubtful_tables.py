@@ -31,7 +31,7 @@ def test_a_deleted_part_is_missed(runs: Path, tmp_path: Path) -> None:
     assert "lacks requests of 1 of 3 runs that runs.parquet lists" in line
 
 
-@pytest.mark.parametrize("version", ["3", "99", "x", "9" * 5000])
+@pytest.mark.parametrize("version", ["4", "99", "x", "9" * 5000])
 def test_no_command_reads_a_newer_table(tmp_path: Path, version: str) -> None:
     folder = scored.write(tmp_path / "scored", [scored.request("a/b", "boolq", n, 1.0) for n in range(3)])
     part = folder / "requests" / "part-0.parquet"

@@ -11,6 +11,7 @@ import cost_per_correct
 import denoise
 import design
 import energy
+import modern
 import predict
 import read
 import rescore
@@ -32,6 +33,7 @@ HEADINGS = {
     "Cheap profiling": design,
     "Transfer": transfer,
     "Roofline": roofline,
+    "Simulated stacks": modern,
     "At load": serving,
     "Energy": energy,
     "Denoising": denoise,

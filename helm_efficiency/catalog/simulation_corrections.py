@@ -1,9 +1,8 @@
 """Corrections of simulated times to real servers, by engine, accelerator generation, number format and kind of model.
 
-`data/simulation_corrections.csv` was learnt from public measurements of served models with the partial pooling of
-`benchmarks/_group_effects.py`. `*` means any value that was not measured, and has the wider interval of an unknown one.
-The overheads of a step and of a row were chosen by hand on the same measurements. `benchmarks/modern.py --learn` is
-to make it anew; the table at present is from an earlier run of the same code.
+`benchmarks/modern.py --learn` learns `data/simulation_corrections.csv` from public measurements of served models, with
+the partial pooling of `benchmarks/_group_effects.py`: factors, overheads of a step and of a row, and intervals. `*` is
+any value that was not measured, and has the wider interval of an unknown one.
 """
 
 import csv
@@ -44,8 +43,8 @@ def simulation_correction(stack: Stack, architecture: Architecture | None = None
 
 
 def kind_of(architecture: Architecture) -> str:
-    """Return `moe` for a mixture of experts, else `dense`."""
-    return "moe" if architecture.num_experts else "dense"
+    """Return `latent` for latent attention (DeepSeek, Kimi), else `moe` for a mixture of experts, else `dense`."""
+    return "latent" if architecture.kv_lora_rank else "moe" if architecture.num_experts else "dense"
 
 
 @cache

@@ -198,9 +198,29 @@ def test_figures_that_commands_print(said: Callable[[str], Any]) -> None:
     )
 
 
+def modern_rows() -> Iterable[str]:
+    """What `benchmarks/modern.py` kept of time per output token, and of first tokens."""
+    kept = results("modern")
+    rows = {
+        "model": kept["time"]["model left out"],
+        "accelerator": kept["time"]["accelerator left out"],
+        "engine": kept["time"]["engine left out"],
+        "source": kept["time"]["source left out"],
+        **{f"model: {name}": kept["groups"]["time"][name] for name in ("dense", "mixture of experts", "fp8", "fp4")},
+        "Llama 3.1, Qwen3-32B": kept["untouched_groups"]["time"]["dense"],
+        "gpt-oss": kept["untouched_groups"]["time"]["mxfp4"],
+        "model: first token": kept["first"]["model left out"],
+    }
+    for name, row in rows.items():
+        ours, peer = (f"{percent(row[f'{of}mean'])} ({percent(row[f'{of}median'])})" for of in ("", "peer_"))
+        peer = "" if "first" in name else peer
+        yield f"| {name} | {ours} | {peer} | {percent(row['covered'], 0)} | {percent(row['half_width'], 0)} |"
+
+
 def test_figures_of_benchmarks() -> None:
     require_rows(prefill_rows(results("runtime_models")["rows"]))
     require_rows(readme_rows(results("runtime_models")["rows"], results("transfer")), pages.ROOT / "README.md")
+    require_rows(modern_rows())
     require_rows(transfer_rows(results("transfer")))
     require_rows(less_rows())
     require_rows(denoising_rows())

@@ -75,6 +75,7 @@ def _measures(board: Leaderboard, first: pd.DataFrame) -> dict[str, dict[str, An
             "cost": name in COSTS,
             "scale": MEASURES[name].scale,
             "drawn": drawn_as(name),
+            "fitted": MEASURES[name.removesuffix("_per_correct")].fitted_to,
             "ratio": name.endswith("_per_correct") or name == "provider_factor",
             "busy": busy if (busy := _busy(name)) in names else "",
             "priced": priced if (priced := _priced(name)) != name and priced in names else "",

@@ -115,7 +115,7 @@ function drawFront(points, x, y) {
   points.sort((a, b) => (leftIsBetter ? a[0] - b[0] : b[0] - a[0]));
   const steps = points.map(([px, py], at) => (at ? `H${px}V${py}` : `M${px},${py}`)).join("");
   const [first, last] = [points[0], points[points.length - 1]];
-  svg.append(element("path", { class: "beaten", d: `${steps}H${far}V${floor}H${first[0]}Z` }));
+  svg.prepend(element("path", { class: "beaten", d: `${steps}H${far}V${floor}H${first[0]}Z` }));
   svg.append(element("path", { class: "front", d: steps }));
   svg.append(element("path", { class: "edge", d: `M${first[0]},${floor}V${first[1]}M${last[0]},${last[1]}H${far}` }));
   return points.slice(1).flatMap(([px, py], at) => {

@@ -92,7 +92,7 @@ function comparePair({ x, y, models }) {
 
 function sayWhatWasAsked(shown) {
   const said = [], asked = lengths();
-  if (asked) said.push(`Times are those of one request of ${format(asked.p)} prompt and ${format(asked.o)} output tokens, alone; scores are those of the runs.`);
+  if (asked) said.push(`Times are those of one request of ${asked.p.toLocaleString("en")} prompt and ${asked.o.toLocaleString("en")} output tokens, alone; scores are those of the runs.`);
   if (data.stacks.some((stack) => priceOf(stack) >= 0)) said.push("GPU costs are at the prices typed.");
   if (shown.missing) said.push(`${shown.missing} without both numbers ${shown.missing === 1 ? "is" : "are"} not shown.`);
   byId("asked").textContent = said.join(" ");

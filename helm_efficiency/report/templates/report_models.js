@@ -122,7 +122,7 @@ class Model {
 
   // Draws of a measure, joint with those of all other models; null where the page has none.
   draws(key) {
-    const { drawn, ratio } = data.measures[key];
+    const { drawn, ratio, fitted } = data.measures[key];
     const value = this.part.isMean ? this.ofRuns(key)[0] : this.cell(key)[0];
     if (!isNumber(value)) return null;
     let base = drawsAt(this.part.draws[drawn], this.row), of = this.ofRuns(drawn)[0];
@@ -133,6 +133,10 @@ class Model {
       const drawn = (error) => Math.max(seconds + (error / 1.645) * (error < 0 ? seconds - low : high - seconds), 0);
       base = { values: errors.values.map(drawn), step: (errors.step / 1.645) * (high - seconds) };
       of = seconds;
+    }
+    if (!base && fitted) { // the page has no room for all draws of a scenario; this one has the same error of prediction
+      base = drawsAt(this.part.draws[fitted], this.row);
+      of = this.ofRuns(fitted)[0];
     }
     if (!base) return null;
     const draws = scaled(base, of ? value / of : 1);

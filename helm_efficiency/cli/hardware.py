@@ -1,7 +1,7 @@
 """Read the hardware that `--on` names, and find the coefficients that a command asks for."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +79,7 @@ class FitOptions:
             note(f"Estimated on {USUAL_HARDWARE}, as no store has coefficients of it. On others: --on 2xh200-sxm")
         hardware = parse_hardware(self.on or USUAL_HARDWARE, prices=self.prices.prices)
         model = require_model(self.deployment, catalog, opened)
-        return fits_on(model, hardware, opened)[0], model
+        return replace(fits_on(model, hardware, opened)[0], deployment=self.deployment), model
 
     def _with_advice(self, error: EfficiencyError, opened: "Store") -> EfficiencyError:
         from helm_efficiency.metrics.known_models import near_names

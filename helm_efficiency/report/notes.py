@@ -55,7 +55,9 @@ def bill_notes(requests: pd.DataFrame, stack: str | None) -> list[Note]:
         if rows["idealized_usd"].notna().any():
             at_load = f" and ${number(rows['loaded_usd'].sum())} at load" if rows["loaded_usd"].notna().any() else ""
             told.append(f"${number(rows['idealized_usd'].sum())} alone{at_load} on {name}")
-    return [Note(ALL, f"All {len(each):,} requests cost {'; '.join(told)}.")] if told else []
+    names = requests["scenario"].unique()
+    where = str(names[0]) if len(names) == 1 else ALL
+    return [Note(where, f"All {len(each):,} requests cost {'; '.join(told)}.")] if told else []
 
 
 def _scores_text(names: list[str]) -> str:

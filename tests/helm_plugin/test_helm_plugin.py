@@ -38,16 +38,27 @@ STATS_OF_OURS = {
 }
 
 
-def helm_run(home: Path, *arguments: str, entries: list[str]) -> str:
-    """Run helm-run's own main; what it logged."""
-    command = [sys.executable, "-c", "from helm.benchmark.run import main; main()", "--run-entries", *entries]
-    command += ["--suite", "v1", "--max-eval-instances", "2", "--num-threads", "1", *arguments]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HELM_EFFICIENCY_STORE": str(home / "store.sqlite")}
-    (home / "prices.csv").write_text(
-        "accelerator,usd_per_accelerator_hour,date,source\na100-80gb,7.2,2026-01-01,ours\n"
-    )
-    environment["HELM_EFFICIENCY_PRICES"] = str(home / "prices.csv")
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240, check=False)
+PROGRAM = """
+import json, os, sys
+from helm.benchmark.run import main
+
+for folder, arguments in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    os.environ["HELM_EFFICIENCY_STORE"] = os.path.join(folder, "store.sqlite")
+    sys.argv = ["helm-run", *arguments]
+    main()
+"""
+
+
+def helm_runs(*calls: tuple[Path, list[str], list[str]]) -> str:
+    """Call helm-run's own main in one process, each time in a folder, with entries and options; what it logged."""
+    options = ["--suite", "v1", "--max-eval-instances", "2", "--num-threads", "1"]
+    given = [(str(folder), ["--run-entries", *entries, *options, *more]) for folder, entries, more in calls]
+    prices = calls[0][0] / "prices.csv"
+    prices.write_text("accelerator,usd_per_accelerator_hour,date,source\na100-80gb,7.2,2026-01-01,ours\n")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HELM_EFFICIENCY_PRICES": str(prices)}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-3000:]
     return log
@@ -62,19 +73,28 @@ def means(stats: list[dict[str, Any]], split: str) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """A folder in which HELM ran two scenarios on two models with our runner, and one entry with our expander."""
-    home = tmp_path_factory.mktemp("helm")
+def ran(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Path, Path, str]:
+    """A folder in which HELM ran two scenarios on two models with our runner, and one entry with our expander; one in
+    which it ran without a store; and what it logged."""
+    home, storeless = tmp_path_factory.mktemp("helm"), tmp_path_factory.mktemp("storeless")
     store = Store(home / "store.sqlite")
     for deployment in ("simple/model1", "huggingface/tiny"):
         store.put_fit(Fit(deployment, STACK, COEFFICIENTS))
     asked = "synthetic_reasoning:mode=pattern_match,max_train_instances=0,model="
     entries = ["simple1:model=simple/model1", f"{asked}simple/model1", f"{asked}huggingface/tiny"]
-    local_model = ("--enable-local-huggingface-models", str(tiny_model))
-    helm_run(home, "--runner-class-name", RUNNER, *local_model, entries=entries)
+    ours = ["--runner-class-name", RUNNER]
     probe = "efficiency_probe:model=simple/model1,trials=1,session=0,probe=4x1"
-    helm_run(home, entries=["simple_classification:model=simple/model1,efficiency=a100-80gb-test", probe])
-    return home
+    log = helm_runs(
+        (home, entries, [*ours, "--enable-local-huggingface-models", str(tiny_model)]),
+        (home, ["simple_classification:model=simple/model1,efficiency=a100-80gb-test", probe], []),
+        (storeless, ["simple1:model=simple/model1"], ours),
+    )
+    return home, storeless, log
+
+
+@pytest.fixture(scope="module")
+def home(ran: tuple[Path, Path, str]) -> Path:
+    return ran[0]
 
 
 RUNS = [
@@ -132,10 +152,10 @@ def test_run_spec_keeps_the_metrics_of_its_own(home: Path) -> None:
     assert "BasicGenerationMetric" in metric["args"]["metrics"][0]["class_name"]
 
 
-def test_without_a_store_the_facts_are_still_recorded(tmp_path: Path) -> None:
-    log = helm_run(tmp_path, "--runner-class-name", RUNNER, entries=["simple1:model=simple/model1"])
-    assert "No coefficient store at" in log
-    stats = stats_of(tmp_path, "simple1:model=simple_model1")
+def test_without_a_store_the_facts_are_still_recorded(ran: tuple[Path, Path, str]) -> None:
+    _, storeless, log = ran
+    assert f"No coefficient store at {storeless}" in log
+    stats = stats_of(storeless, "simple1:model=simple_model1")
     [split] = {s["name"]["split"] for s in stats if s["name"]["name"] == "num_prompt_tokens"}
     assert {"num_prompt_tokens", "inference_runtime"} <= set(means(stats, split))
     assert "inference_idealized_runtime" not in means(stats, split)

@@ -6,7 +6,7 @@ to find them. A file of any other form is one part.
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
@@ -35,16 +35,11 @@ class Part(NamedTuple):
     is_last: bool
 
 
-Parts = Generator[Part, bool | None, None]
-"""Generator of parts. Send True when a part cannot be decoded as a list (the list under the key ended inside it); the
-next part is then the last, and repeats the failed one."""
-
-
-def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
+def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Iterator[Part]:
     """Yield the parts of a file, which together hold all of its elements in order.
 
     The end of a list under a key is not searched for, as that takes as long as decoding it: the caller that decodes a
-    part notices the end, because the text after the list is not an element.
+    part notices the end, because the text after the list is not an element, and then takes the `last_part` instead.
 
     Args:
         opened: The file.
@@ -69,13 +64,31 @@ def list_parts(opened: BinaryIO, *, file: str, key: str | None = None) -> Parts:
                 _check_size(pieces, file=file)
                 continue
             text = b"".join([b"[\n", *pieces, memoryview(block)[: end - len(",\n")], b"\n]"])
-            if (yield Part(text, start, is_last=False)):
-                pieces.append(block)
-                break
+            yield Part(text, start, is_last=False)
             start = (start or head.end()) + len(text) - len("[\n\n]") + len(",\n")
             pieces = [block[end:]]
         pieces.insert(0, head[0])
     yield Part(read_whole(opened, pieces, file=file), start, is_last=True)
+
+
+def last_part(opened: BinaryIO, part: Part, *, file: str, key: str) -> Part:
+    """Return the last part, from the elements on that a part holds which could not be decoded as a list.
+
+    Args:
+        opened: The file, which is read again from there on.
+        part: The part.
+        file: Path of the file, for messages.
+        key: Key of the list in the file's top-level object.
+
+    Raises:
+        FileFormatError: The rest of the file is too large.
+        InputError: The file cannot be read.
+    """
+    opened.seek(0)
+    head = re.match(_opening_of(key), _read(opened, PART_BYTES, file=file))
+    opened.seek(part.start)
+    begun = [head[0]] if head is not None and part.start else []
+    return Part(read_whole(opened, begun, file=file), part.start, is_last=True)
 
 
 def read_whole(opened: BinaryIO, begun: Sequence[bytes] = (), *, file: str) -> bytes:

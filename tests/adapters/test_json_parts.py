@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from helm_efficiency.adapters import json_stream as json_parts
 from helm_efficiency.adapters.helm.files import open_local
 from helm_efficiency.adapters.helm.runs import read_run
-from helm_efficiency.adapters.json_stream import Part, list_parts
+from helm_efficiency.adapters.json_stream import Part, last_part, list_parts
 from helm_efficiency.errors import FileFormatError
 
 ONE_AFTER_THE_OTHER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -44,15 +44,14 @@ def parts_of(document: Any, layout: Any, key: str | None) -> list[Any]:
 
 
 def decodable_parts(opened: BinaryIO, key: str | None) -> Iterator[Part]:
-    parts = list_parts(opened, file="x.json", key=key)
-    for part in parts:
+    for part in list_parts(opened, file="x.json", key=key):
         try:
             json.loads(part.text)
         except json.JSONDecodeError:
             assert key is not None
-            yield parts.send(True)
-        else:
-            yield part
+            yield last_part(opened, part, file="x.json", key=key)
+            return
+        yield part
 
 
 @ONE_AFTER_THE_OTHER

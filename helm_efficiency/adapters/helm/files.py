@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from msgspec.json import Decoder
 
 from helm_efficiency.adapters.helm import format as fmt
-from helm_efficiency.adapters.json_stream import Part, Parts, decode, list_parts, read_whole
+from helm_efficiency.adapters.json_stream import Part, decode, last_part, list_parts, read_whole
 from helm_efficiency.errors import FileFormatError, InputError
 from helm_efficiency.files import require_size
 
@@ -89,14 +89,14 @@ class RunFiles(NamedTuple):
 
 def _decoded_states(opened: BinaryIO, *, file: str) -> Iterator[fmt.ScenarioState]:
     with opened:
-        parts = list_parts(opened, file=file, key=REQUEST_STATES)
-        for part in parts:
+        for part in list_parts(opened, file=file, key=REQUEST_STATES):
             try:
                 states = _states_of(part, file=file)
             except FileFormatError as error:
                 if part.is_last:
                     raise
-                states = _states_of(_last_of(parts, error), file=file)
+                yield _last_states(opened, part, error, file=file)
+                return
             yield states
 
 
@@ -106,12 +106,13 @@ def _states_of(part: Part, *, file: str) -> fmt.ScenarioState:
     return fmt.ScenarioState(decode(part.text, fmt.REQUEST_STATES, file=_place(part, file)))
 
 
-def _last_of(parts: Parts, error: FileFormatError) -> Part:
-    """Return the final part that replaces one that could not be decoded as a list."""
+def _last_states(opened: BinaryIO, part: Part, error: FileFormatError, *, file: str) -> fmt.ScenarioState:
+    """Return the states from a part on that could not be decoded, perhaps because the list ends in it."""
     try:
-        return parts.send(True)
+        last = last_part(opened, part, file=file, key=REQUEST_STATES)
     except FileFormatError:
         raise error from None
+    return _states_of(last, file=file)
 
 
 def _decoded_stats(opened: BinaryIO, decoder: Decoder[list[Entry]], *, file: str) -> Iterator[list[Entry]]:

@@ -5,14 +5,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.archives import A100, SERVICE, coefficients_of
-from helpers.written_runs import write_answers
+from helpers.written_runs import AUTUMN_2025, write_answers
 from typer.testing import CliRunner
 
+from helm_efficiency.adapters.helm.format import Instance, Request, RequestResult, RequestState
+from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.runs import read_run
 from helm_efficiency.adapters.sources import find_sources
+from helm_efficiency.adapters.token_counts import TokenFacts
 from helm_efficiency.cli import app
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.metrics.efficiency import Coefficients
@@ -70,6 +74,21 @@ def test_hidden_reasoning_is_a_doubt(tmp_path: Path, deployment: str, seconds: f
         )
         (service,) = services(run.records)
         assert dict(service.set_apart) == {"no token counts": 20}
+
+
+@pytest.mark.parametrize(("reasons", "waits"), [(True, False), (False, False), (False, True)])
+def test_optional_reasoning_shows_in_long_answers(reasons: bool, waits: bool) -> None:
+    """Claude 4 reasons on request: 60 tokens a second, and 10 s before the first one if it was asked to."""
+    rng = np.random.default_rng(0)
+    states, facts = [], []
+    for tokens in rng.integers(60, 600, 40).tolist():
+        seconds = 1.2 + tokens / 60 + reasons * rng.lognormal(np.log(10), 0.5)
+        seconds += waits * (rng.random() < 0.3) * rng.exponential(5)
+        result = RequestResult(request_time=seconds, request_datetime=AUTUMN_2025)
+        states.append(RequestState(Instance(), Request(), result))
+        facts.append(TokenFacts(output_tokens=tokens))
+    name = "anthropic/claude-sonnet-4-20250514"
+    assert hides_reasoning(name, name, states, facts) is reasons
 
 
 def test_reasoning_that_was_counted_is_no_doubt(tmp_path: Path) -> None:

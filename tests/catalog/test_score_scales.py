@@ -16,6 +16,7 @@ from helm_efficiency.metrics.efficiency import Coefficients
 from helm_efficiency.report.board import Leaderboard
 from helm_efficiency.report.leaderboard import build
 from helm_efficiency.report.notes import ALL
+from helm_efficiency.report.plots import tradeoff_pages
 from helm_efficiency.report.tables import load
 from helm_efficiency.rescoring.plan import make_plan
 from helm_efficiency.rescoring.rescore import rescore
@@ -86,6 +87,9 @@ def test_the_worst_of_a_jury_is_no_correct_answer(tmp_path: Path) -> None:
     assert board.part("medi_qa")["idealized_s_per_correct"].isna().all()
     assert board.part("gsm")["idealized_s_per_correct"].notna().all()
     assert board.part(ALL)["idealized_s_per_correct"].isna().all()
+    (figure,) = tradeoff_pages([board.part("gsm"), board.part("medi_qa")])
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert figure.axes[0].get_ylim() != figure.axes[1].get_ylim()
 
 
 def test_a_mean_of_unlike_scores_is_of_one_scale(tmp_path: Path) -> None:

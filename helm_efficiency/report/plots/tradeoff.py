@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from helm_efficiency.catalog.score_scales import have_one_scale
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.measures import COSTS, MEASURES
@@ -80,6 +81,8 @@ def tradeoff_pages(
 ) -> list[Any]:
     """Draw several tables next to each other, such as one per scenario: figures of at most 12 panels with equal axes.
 
+    Scores of different scales have axes of their own.
+
     Panels are titled by the differences between their scenarios. On pages of more than six panels, points have no
     names: colour and shape show the model if there are at most eight models.
 
@@ -109,7 +112,8 @@ def _page(parts: Sequence[pd.DataFrame], titles: list[str], view: View, look: Lo
         columns = min(len(parts), 2 if len(parts) <= 4 else 3) if named else _UNNAMED_COLUMNS
         width, height = (5.4, 3.5) if named else (3.0, 2.2)
         rows = -(-len(parts) // columns)
-        figure, grid = _figure(rows, columns, (width * columns, height * rows + _FRAME_INCHES), look)
+        size = (width * columns, height * rows + _FRAME_INCHES)
+        figure, grid = _figure(rows, columns, size, look, same_y=view.y.key != "score" or _have_one_scale(parts))
         shown = [with_both(part, view.x.key, view.y.key) for part in parts]
         lines = _draw(list(grid.flat), shown, view, look)
         width = int(figure.get_figwidth() / columns * _TITLE_CHARACTERS_PER_INCH)
@@ -129,10 +133,16 @@ def _page(parts: Sequence[pd.DataFrame], titles: list[str], view: View, look: Lo
     return figure
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float], look: Look) -> tuple[Any, Any]:
-    """Return a figure and its grid of panels with the same axes; another width does not change the height."""
+def _have_one_scale(parts: Sequence[pd.DataFrame]) -> bool:
+    """Return whether the scores of all panels have the same scale: a jury's 1 to 5 is not drawn beside accuracies."""
+    joined = pd.concat(list(parts))["score_name"].dropna().astype(str).unique()
+    return have_one_scale(sorted({name for names in joined for name in names.split(" + ")}))
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], look: Look, *, same_y: bool = True) -> tuple[Any, Any]:
+    """Return a figure and its grid of panels with the same x axis; another width does not change the height."""
     size = (look.width or size[0], size[1])
-    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=same_y, squeeze=False)
     return figure, grid
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from msgspec.structs import astuple
 from helm_efficiency.adapters.record import RequestRecord
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.tier import Tier
-from helm_efficiency.metrics.arrow_arrays import index_array, number_array, text_array
 from helm_efficiency.metrics.efficiency import ScoredRequests
+from helm_efficiency.metrics.fast import index_array, number_array, score_maps, text_array
 from helm_efficiency.metrics.measures import MEASURES, QUANTITIES
 from helm_efficiency.metrics.table import REQUEST_COLUMNS, RUN_COLUMNS, request_schema, run_schema
 
@@ -40,19 +39,8 @@ def _facts(records: Sequence[RequestRecord]) -> dict[str, pa.Array]:
     scores = facts.pop("scores")
     facts["doubts"] = tuple([" ".join(doubts) or None for doubts in facts["doubts"]])
     columns = {name: _array(values, REQUEST_COLUMNS[name]) for name, values in facts.items()}
-    columns["scores"] = _score_maps(scores)
+    columns["scores"] = score_maps(scores)
     return columns
-
-
-def _score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
-    """Return the scores of each request by name; a mapping that many requests share is converted once."""
-    distinct = list({id(each): each for each in scores}.values())
-    place_of = {id(each): place for place, each in enumerate(distinct)}
-    ends = np.cumsum([0, *map(len, distinct)])
-    names = list(chain.from_iterable(distinct))
-    marks = list(chain.from_iterable(each.values() for each in distinct))
-    maps = pa.MapArray.from_arrays(index_array(ends), text_array(names), number_array(marks, pa.float64()))
-    return maps.take(index_array(np.array([place_of[id(each)] for each in scores])))
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from helm_efficiency.adapters.sources import read_runs
 from helm_efficiency.metrics import rows
-from helm_efficiency.metrics.arrow_arrays import number_array, text_array
 from helm_efficiency.metrics.efficiency import score_requests
+from helm_efficiency.metrics.fast import number_array, text_array
 from helm_efficiency.metrics.rows import request_tables
 
 

@@ -4,7 +4,8 @@ The arrays are made from buffers, because `pyarrow.array` loads pandas before it
 this takes longer than scoring some thousand requests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,17 @@ def number_array(values: Sequence[float | None] | NDArray[Any], kind: pa.DataTyp
 def index_array(places: NDArray[np.integer[Any]]) -> pa.Int32Array:
     """Return an array of indices into another array."""
     return pa.Array.from_buffers(pa.int32(), len(places), [None, pa.py_buffer(places.astype(np.int32))])
+
+
+def score_maps(scores: Sequence[Mapping[str, float]]) -> pa.MapArray:
+    """Return the scores of each request by name; a mapping that many requests share is converted once."""
+    distinct = list({id(each): each for each in scores}.values())
+    place_of = {id(each): place for place, each in enumerate(distinct)}
+    ends = np.cumsum([0, *map(len, distinct)])
+    names = list(chain.from_iterable(distinct))
+    marks = list(chain.from_iterable(each.values() for each in distinct))
+    maps = pa.MapArray.from_arrays(index_array(ends), text_array(names), number_array(marks, pa.float64()))
+    return maps.take(index_array(np.array([place_of[id(each)] for each in scores])))
 
 
 def _bits(flags: BoolArray, *, always: bool = False) -> pa.Buffer | None:

@@ -66,7 +66,7 @@ def try_service(kind: str, share: float, seed: int) -> dict[str, FloatArray]:
     rng = np.random.default_rng([SEED + seed, list(SERVICES).index(kind), round(100 * share)])
     waits = kind if kind in CONTENTION else "queue"
     log = service.serve(waits, contended_share=share, num_trials=NUM_TRIALS, rng=rng)
-    fit = denoise(log, num_resamples=60).service
+    fit = denoise(log).service
     intervals = [fit.overhead_s(), fit.prefill_s_per_token(), fit.decode_s_per_token()]
     value, low, high = np.array([tuple(interval) for interval in intervals if interval is not None]).T
     truth = three_of(service.uncontended_s)

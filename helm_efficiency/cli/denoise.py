@@ -59,7 +59,6 @@ def denoise(
     stack: Annotated[str | None, "Idealized stack for the provider factor."] = None,
     cache: CachesOption = [],  # noqa: B006
     minimum: Annotated[bool, "Store the paper's estimator, the minimum over trials, instead."] = False,
-    resamples: Annotated[int, typer.Option(min=10, help="Reweightings of the requests, for the intervals.")] = 100,
     weeks: Annotated[bool, "Show the level of each week instead."] = False,
     format: FormatOption = Format.table,
 ) -> None:
@@ -77,7 +76,7 @@ def denoise(
     found = [service for service in found if not deployment or service.deployment in deployment]
     if not found and not problems:
         raise InputError(f"No requests of {' or '.join(deployment) or 'any deployment'} in {', '.join(paths)}.")
-    reports = denoised(found, Store(store), stack, minimum=minimum, num_resamples=resamples)
+    reports = denoised(found, Store(store), stack, minimum=minimum)
     problems += [f"{report['deployment']}: not denoised" for report in reports if "denoised_s" not in report]
     if weeks:
         emit([row for report in reports for row in week_rows(report)], format, _WEEKS)
@@ -100,7 +99,7 @@ def read_services(paths: list[str], cache: list[Path]) -> tuple[list["Service"],
 
 
 def denoised(
-    found: "Sequence[Service]", into: "Store", stack: str | None = None, *, minimum: bool = False, num_resamples: int
+    found: "Sequence[Service]", into: "Store", stack: str | None = None, *, minimum: bool = False
 ) -> list[dict[str, Any]]:
     """Denoise services, keep their models in a store, and return their reports.
 
@@ -109,7 +108,6 @@ def denoised(
         into: Store of the models.
         stack: Idealized stack for the provider factor; None for the default one.
         minimum: True to keep the paper's estimator, the minimum over trials.
-        num_resamples: Number of reweightings of the requests, for the intervals.
     """
     from helm_efficiency.metrics.service_report import missing_report
 
@@ -117,7 +115,7 @@ def denoised(
     with bar("Denoising services", len(found)) as advance:
         for service in found:
             try:
-                reports.append(_report(service, into, stack, minimum=minimum, num_resamples=num_resamples))
+                reports.append(_report(service, into, stack, minimum=minimum))
             except InsufficientMeasurementsError as error:
                 reports.append(missing_report(service, " ".join(filter(None, [str(error), service.advice()]))))
             advance()
@@ -142,15 +140,13 @@ def _with_hint(problem: str) -> str:
     return problem + " A time below 0: the client's clock was set back. Run it again." * is_negative_time
 
 
-def _report(
-    service: "Service", store: "Store", stack: str | None, *, minimum: bool, num_resamples: int
-) -> dict[str, Any]:
+def _report(service: "Service", store: "Store", stack: str | None, *, minimum: bool) -> dict[str, Any]:
     """Denoise one service, keep its model in the store, and return the report."""
     from helm_efficiency.core.services.denoise import denoise
     from helm_efficiency.metrics.service_report import service_report
     from helm_efficiency.metrics.services import service_fit
 
-    denoised = denoise(service.log, num_resamples=num_resamples)
+    denoised = denoise(service.log)
     store.put_fit(service_fit(service, None if minimum else denoised))
     return service_report(service, denoised, _idealized(service, store, stack))
 

@@ -21,9 +21,6 @@ from helm_efficiency.cli.options import (
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 
-_NUM_RESAMPLES = 20
-"""Reweightings for the intervals of denoised runtimes, of which boards show none; `denoise` takes 100."""
-
 
 @app.command(rich_help_panel="Score")
 def score(
@@ -81,7 +78,7 @@ def _denoise(paths: list[str], cache: list[Path], store: Path) -> None:
     found, _ = read_services(paths, cache)  # rescore will name the runs that cannot be read
     if not found:
         return
-    reports = denoised(found, Store(store), num_resamples=_NUM_RESAMPLES)
+    reports = denoised(found, Store(store))
     lacking = [report for report in reports if "denoised_s" not in report]
     why = "; --verbose says why not all" * bool(lacking)
     note(f"Denoised {len(found) - len(lacking)} of {len(found)} services; their models are in {store}{why}.")

@@ -30,7 +30,7 @@ def service_report(service: Service, denoised: Denoised, idealized: Fit | None) 
         >>> from helm_efficiency import denoise, find_services, read_runs, service_report
         >>> runs = read_runs(["benchmark_output/runs"])
         >>> service = find_services(record for run in runs for record in run.records)[0]
-        >>> report = service_report(service, denoise(service.log, num_resamples=10), None)
+        >>> report = service_report(service, denoise(service.log), None)
         >>> report["deployment"], round(report["observed_s"], 2)
         ('groq/llama3-70b-8192', 6.22)
     """

@@ -135,7 +135,7 @@ def service_fit(service: Service, denoised: Denoised | None) -> Fit:
         >>> from helm_efficiency import denoise, find_services, read_runs, service_fit
         >>> runs = read_runs(["benchmark_output/runs"])
         >>> service = find_services(record for run in runs for record in run.records)[0]
-        >>> service_fit(service, denoise(service.log, num_resamples=10)).stack.name
+        >>> service_fit(service, denoise(service.log)).stack.name
         'service-groq'
     """
     name = service.deployment

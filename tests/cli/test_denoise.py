@@ -30,7 +30,7 @@ def documented(deployment: str) -> tuple[float, float]:
 
 
 def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["denoise", "--resamples", "20", *map(str, arguments)])
+    return CliRunner().invoke(app, ["denoise", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_two_hosts_of_the_same_prompts(data_dir: Path, store: Path) -> None:
 
 
 def test_eight_hosts_as_csv(data_dir: Path, store: Path) -> None:
-    result = run(data_dir / "latency" / "llmperf", "--store", store, "--format", "csv", "--resamples", 10)
+    result = run(data_dir / "latency" / "llmperf", "--store", store, "--format", "csv")
     assert result.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == 19

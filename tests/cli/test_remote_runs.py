@@ -45,7 +45,7 @@ def test_records_reads_remote_runs(runs: Path) -> None:
 
 
 def test_denoise_reads_remote_runs(runs: Path, store: Path) -> None:
-    arguments = ("--store", store, "--resamples", 10, "--format", "json")
+    arguments = ("--store", store, "--format", "json")
     found = json.loads(output_of("denoise", REMOTE, *arguments))
     assert {report["deployment"] for report in found} == {"huggingface/gpt2", "huggingface/pythia-1b-v0"}
     assert found == json.loads(output_of("denoise", runs, *arguments))

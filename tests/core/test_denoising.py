@@ -78,7 +78,7 @@ def test_recovers_truth_within_intervals_where_minimum_and_mean_do_not(share: fl
     for kind in KINDS:
         for seed in range(2):
             log = served(kind, contended_share=share, seed=seed)
-            service = fit_service(log, num_resamples=30)
+            service = fit_service(log)
             value, low, high = coefficients(service)
             inside.append((low <= TRUTH) & (high >= TRUTH))
             errors["ours"].append(value / TRUTH - 1.0)
@@ -93,7 +93,7 @@ def test_recovers_truth_within_intervals_where_minimum_and_mean_do_not(share: fl
 
 def test_history_of_any_length_is_fitted_with_few_knots() -> None:
     rng = np.random.default_rng(0)
-    service = fit_service(of_any_length(400, output_tokens=rng.integers(1, 100, 400)), num_resamples=40)
+    service = fit_service(of_any_length(400, output_tokens=rng.integers(1, 100, 400)))
     assert len(service.shape.knots) == 6
     value, low, high = coefficients(service)
     np.testing.assert_allclose(value, TRUTH, rtol=0.06)
@@ -107,7 +107,7 @@ def test_decode_that_slows_down_with_context_is_no_contention(share: float) -> N
     p, o = np.array([1.0, 1536.0, 512.0]), np.array([64.0, 64.0, 2.0])
     inside: list[FloatArray] = []
     for seed in range(2):
-        fit = fit_service(served(contended_share=share, service=truth, seed=seed), num_resamples=40)
+        fit = fit_service(served(contended_share=share, service=truth, seed=seed))
         context, decode, seconds = fit.decode_s_per_context_token(), fit.decode_s_per_token(), fit.denoised_s(p, o)
         assert context is not None
         assert decode is not None
@@ -121,7 +121,7 @@ def test_decode_that_slows_down_with_context_is_no_contention(share: float) -> N
 
 @pytest.mark.parametrize("kind", ["queue", "slowdown", "mixture"])
 def test_no_context_term_where_decode_does_not_depend_on_it(kind: str) -> None:
-    fit = fit_service(served(kind, contended_share=0.5), num_resamples=20)
+    fit = fit_service(served(kind, contended_share=0.5))
     assert fit.decode_s_per_context_token() is None
     assert fit.coefficients().decode_s_per_context_token == 0.0
 
@@ -129,7 +129,7 @@ def test_no_context_term_where_decode_does_not_depend_on_it(kind: str) -> None:
 @pytest.mark.parametrize("per_context_s", [0.0, 1e-5])
 def test_stored_coefficients_predict_what_the_service_model_says(per_context_s: float) -> None:
     log = served(service=replace(SERVICE, decode_s_per_context_token=per_context_s))
-    service = fit_service(log, num_resamples=40)
+    service = fit_service(log)
     assert service.shape.has_context == (per_context_s > 0)
     fit = as_fit(service, "host/model")
     p, o = log.prompt_tokens.astype(int), log.output_tokens.astype(int)
@@ -146,7 +146,7 @@ def test_stored_coefficients_predict_what_the_service_model_says(per_context_s: 
 
 
 def test_one_output_length_has_no_decode() -> None:
-    service = fit_service(of_any_length(120, output_tokens=1.0), num_resamples=20)
+    service = fit_service(of_any_length(120, output_tokens=1.0))
     assert service.decode_s_per_token() is None
     assert service.notes == (
         "decode not identified: fitted to the 120 requests with 1 output tokens; probe several output lengths",
@@ -159,7 +159,7 @@ def test_one_output_length_has_no_decode() -> None:
 def test_a_few_other_output_lengths_do_not_make_a_decode_slope() -> None:
     o = np.ones(120)
     o[:4] = [20, 2, 7, 20]
-    result = denoise(of_any_length(120, output_tokens=o), num_resamples=20)
+    result = denoise(of_any_length(120, output_tokens=o))
     assert result.service.decode_s_per_token() is None
     assert len(result.log) == 116
     assert "116 requests with 1 output tokens" in result.service.notes[0]
@@ -169,7 +169,7 @@ def test_a_decode_slope_lost_in_noise_is_not_reported() -> None:
     rng = np.random.default_rng(0)
     o = rng.choice([10.0, 11.0], 80, p=[0.9, 0.1])
     seconds = 1.0 + 0.1 * rng.standard_normal(80)
-    service = fit_service(ServiceLog.of(rng.integers(1, 900, 80), o, seconds), num_resamples=20)
+    service = fit_service(ServiceLog.of(rng.integers(1, 900, 80), o, seconds))
     assert service.decode_s_per_token() is None
     assert service.prefill_s_per_token() is None
     assert service.overhead_s() is None
@@ -179,7 +179,7 @@ def test_a_decode_slope_lost_in_noise_is_not_reported() -> None:
 def test_one_cell_gives_its_level_and_says_what_is_missing() -> None:
     rng = np.random.default_rng(0)
     seconds = 0.7 * np.exp(0.02 * rng.standard_normal(40))
-    service = fit_service(ServiceLog.of(256, 16, seconds), num_resamples=20)
+    service = fit_service(ServiceLog.of(256, 16, seconds))
     level = service.denoised_s(256, 16)
     assert level.low < 0.7 < level.high
     assert service.notes == (
@@ -218,22 +218,22 @@ def test_times_to_first_token_identify_decode_where_lengths_do_not() -> None:
     wait_s = (rng.random(150) < 0.3) * rng.exponential(1.0, 150)
     first_s = 0.3 * np.exp(0.03 * rng.standard_normal(150)) + wait_s
     end_s = first_s + 149 * 0.02 * np.exp(0.02 * rng.standard_normal(150))
-    without = fit_service(ServiceLog.of(550, 150, end_s), num_resamples=20)
+    without = fit_service(ServiceLog.of(550, 150, end_s))
     assert without.decode_s_per_token() is None
-    decode = fit_service(ServiceLog.of(550, 150, end_s, ttft_s=first_s), num_resamples=20).decode_s_per_token()
+    decode = fit_service(ServiceLog.of(550, 150, end_s, ttft_s=first_s)).decode_s_per_token()
     assert decode is not None
     assert decode.low < 0.02 < decode.high
     assert decode.high - decode.low < 0.002
 
 
 def test_mostly_contended_service_is_called_an_upper_bound() -> None:
-    service = fit_service(served(contended_share=0.95), num_resamples=10)
+    service = fit_service(served(contended_share=0.95))
     assert service.notes[-1] == "most requests look contended: the denoised runtime is an upper bound"
 
 
 def test_drift_is_found_and_the_service_described_as_it_is_last() -> None:
     log = served("drift", contended_share=0.2)
-    result = denoise(log, num_resamples=30)
+    result = denoise(log)
     before, after = result.periods
     assert abs(before.num_requests - len(log) // 2) <= 20
     assert before.low < 1.25 < before.high
@@ -246,13 +246,13 @@ def test_drift_is_found_and_the_service_described_as_it_is_last() -> None:
 
 def test_a_change_that_its_neighbour_explains_is_dropped() -> None:
     log = served("drift", contended_share=0.05, num_trials=6, seed=29)  # the search finds two places, near each other
-    assert len(find_changes(log, fit_service(log, num_resamples=2))) == 1
+    assert len(find_changes(log, fit_service(log))) == 1
 
 
 def test_what_came_after_a_change_borrows_the_terms_it_does_not_identify() -> None:
     log = drifting(served(num_trials=16), at=280, before=1.4)
     log = log.where((np.arange(len(log)) < 280) | (log.output_tokens == 1))  # afterwards, answers of one token only
-    result = denoise(log, num_resamples=30)
+    result = denoise(log)
     assert result.service.notes[-1].endswith("earlier requests scaled to its level")
     np.testing.assert_allclose(coefficients(result.service)[0], TRUTH, rtol=0.08)
 
@@ -261,7 +261,7 @@ def test_a_busier_half_is_no_drift() -> None:
     log = served(contended_share=0.0, num_trials=8)
     rng = np.random.default_rng(0)
     busy = (np.arange(len(log)) > len(log) // 2) & (rng.random(len(log)) < 0.6)
-    result = denoise(replace(log, seconds=log.seconds + busy * rng.exponential(0.5, len(log))), num_resamples=20)
+    result = denoise(replace(log, seconds=log.seconds + busy * rng.exponential(0.5, len(log))))
     assert len(result.periods) == 1
     assert result.periods[0].level == pytest.approx(1.0, abs=0.02)
 
@@ -270,23 +270,23 @@ def test_levels_of_weeks() -> None:
     log = served("queue", contended_share=0.2, num_trials=6)
     two_weeks_apart = np.where(np.arange(len(log)) < len(log) // 2, 0.0, 14 * 86400.0)
     apart = replace(log, requested_at=log.requested_at + two_weeks_apart)
-    result = denoise(drifting(apart, at=len(log) // 2, before=1.5), num_resamples=20)
+    result = denoise(drifting(apart, at=len(log) // 2, before=1.5))
     assert [week.num_requests for week in result.weeks] == [len(log) // 2, len(log) - len(log) // 2]
     assert [week.level for week in result.weeks] == pytest.approx([1.5, 1.0], rel=0.03)
 
 
 def test_without_times_there_is_one_period_and_no_weeks() -> None:
     log = served(num_trials=4)
-    result = denoise(replace(log, requested_at=np.full(len(log), np.nan)), num_resamples=5)
+    result = denoise(replace(log, requested_at=np.full(len(log), np.nan)))
     assert len(result.periods) == 1
     assert result.weeks == ()
 
 
 def test_long_logs_are_thinned() -> None:
     log = of_any_length(MAX_REQUESTS + 1000, output_tokens=8.0)
-    result = denoise(replace(log, requested_at=np.full(len(log), np.nan)), num_resamples=2)
+    result = denoise(replace(log, requested_at=np.full(len(log), np.nan)))
     assert len(result.log) == MAX_REQUESTS
-    assert result.service.notes[-1] == "fitted to an even thinning, 4000 of 5000 requests"
+    assert result.service.notes[-1] == "fitted to an even thinning, 2500 of 3500 requests"
 
 
 def test_runs_that_repeat_each_other_are_resampled_whole() -> None:
@@ -299,21 +299,21 @@ def test_runs_that_repeat_each_other_are_resampled_whole() -> None:
 
 def test_waits_are_told_apart() -> None:
     log = served("retries", contended_share=0.3)
-    contention = explain(log, fit_service(log, num_resamples=2))
+    contention = explain(log, fit_service(log))
     assert contention.share("retry") > 0.2
     assert contention.share("queue") < 0.1
     log = served("queue", contended_share=0.3)
-    contention = explain(log, fit_service(log, num_resamples=2))
+    contention = explain(log, fit_service(log))
     assert contention.share("retry") < 0.05
     assert contention.share("queue") > 0.2
     assert contention.burstiness == pytest.approx(1.0, abs=0.5)
     log = served("bursts", contended_share=0.3)
-    assert explain(log, fit_service(log, num_resamples=2)).burstiness > 3.0
+    assert explain(log, fit_service(log)).burstiness > 3.0
 
 
 def test_without_contention_there_are_no_bursts() -> None:
     log = served(contended_share=0.0, num_trials=3)
-    contention = explain(log, fit_service(log, num_resamples=2))
+    contention = explain(log, fit_service(log))
     assert contention.contended_share() == 0.0
     assert contention.burstiness == 1.0
 
@@ -323,14 +323,14 @@ def test_openers_that_wait_are_cold_starts() -> None:
     run = np.arange(len(log)) // 35
     opens = np.append(True, np.diff(run) > 0)
     cold = replace(log, run=run, seconds=log.seconds + 8.0 * opens)
-    contention = explain(cold, fit_service(cold, num_resamples=2))
+    contention = explain(cold, fit_service(cold))
     assert (contention.kind[opens] == "cold start").all()
     assert contention.share("cold start") == pytest.approx(opens.mean())
 
 
 def test_observed_over_denoised_is_a_distribution() -> None:
     log = served(contended_share=0.2)
-    contention = explain(log, fit_service(log, num_resamples=2))
+    contention = explain(log, fit_service(log))
     quantiles = contention.ratio_quantiles()
     assert list(quantiles) == ["mean", "p5", "p25", "p50", "p75", "p95", "max"]
     assert quantiles["p5"] == pytest.approx(0.95, abs=0.03)
@@ -341,7 +341,7 @@ def test_observed_over_denoised_is_a_distribution() -> None:
 
 
 def test_provider_factor_is_a_ratio_of_totals() -> None:
-    service = fit_service(served(contended_share=0.0), num_resamples=20)
+    service = fit_service(served(contended_share=0.0))
     # prefill 0.1 s and 0.1 s a token: 0.1 + 0.1 · 3 = 0.4 s for 4 output tokens, 0.1 s for 1
     table = RuntimeCoefficients("linear", ((1, 0.1), (2048, 0.1)), 0.1, Domain(1, 2048, 1, 64), relative_error=0.03)
     idealized = total_s(table, [256, 256], [4, 1])

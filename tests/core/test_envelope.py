@@ -14,6 +14,7 @@ from helm_efficiency.core.services.envelope import (
     fit_envelope,
     weighted_nnls,
 )
+from helm_efficiency.core.services.jackknife import covariance
 
 TRUTH = np.array([0.2, 0.03])
 
@@ -135,3 +136,24 @@ def test_constant_seconds_have_the_least_jitter() -> None:
     fit = fit_envelope(design, np.full(40, 0.5))
     assert fit.coefficients == pytest.approx([0.5])
     assert fit.jitter_s(np.array([0.5])) == pytest.approx(0.003 * 0.5)
+
+
+def test_covariance_is_that_of_fits_without_each_block() -> None:
+    design, seconds, _ = requests(3, contended_share=0.3, n=200)
+    blocks = np.arange(200) // 10
+    fit = fit_envelope(design, seconds)
+    without = [fit_envelope(design[blocks != b], seconds[blocks != b]).coefficients for b in range(20)]
+    expected = 19 / 20 * ((np.array(without) - fit.coefficients) ** 2).sum(axis=0)
+    found = covariance(fit, design, seconds, blocks)
+    np.testing.assert_allclose(np.sqrt(np.diag(found)), np.sqrt(expected), rtol=0.15)
+
+
+def test_a_coefficient_at_zero_has_no_scatter() -> None:
+    design, seconds, _ = requests(4, contended_share=0.3)
+    extra = np.random.default_rng(0).random(300)
+    falling, faster = np.column_stack([design, extra]), seconds * (1 - 0.2 * extra)
+    fit = fit_envelope(falling, faster)
+    assert fit.coefficients[2] < 1e-9
+    scatter = covariance(fit, falling, faster, np.arange(300) // 10)
+    assert (scatter[2] == 0).all()
+    assert (np.diag(scatter)[:2] > 0).all()

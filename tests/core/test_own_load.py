@@ -41,7 +41,7 @@ def served(seed: int, *, exponent: float, at_a_time: tuple[int, int]) -> tuple[F
 
 
 def denoised(log: ServiceLog) -> Denoised:
-    return denoise(log, num_resamples=20)
+    return denoise(log)
 
 
 def test_requests_in_flight_are_counted() -> None:

@@ -228,7 +228,7 @@ def writing_commands(made: dict[str, Path], place: Path) -> list[tuple[object, .
     return [
         ("import", made["files"], "--store", place / "s.sqlite"),
         ("fit", "--store", place / "s.sqlite"),
-        ("denoise", made["latencies"], "--resamples", "10", "--store", place / "s.sqlite"),
+        ("denoise", made["latencies"], "--store", place / "s.sqlite"),
         ("transfer", "llama-3-8b", "--accelerator", "h100-sxm", "--store", place / "s.sqlite"),
         ("records", made["run"], "--every-eval-ever", place / "every-eval-ever"),
         ("export", "--store", made["store"], "--output", place / "export.json"),

@@ -17,6 +17,7 @@ import numpy as np
 
 from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.services.envelope import Envelope, fit_envelope
+from helm_efficiency.core.services.jackknife import covariance
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import ServiceFit
 
@@ -28,7 +29,8 @@ _CRITICAL_WALD = 12.35  # 1 % significance
 _MIN_STRETCH = 30  # requests on either side of a change
 _MIN_WEEK = 20  # requests for a level of a week
 _NUM_CANDIDATES = 16
-_NUM_RESAMPLES = 30
+_MOST_SEARCHED = 400
+"""Requests among which the place of a change is first looked for, an even thinning; all are then looked at near it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ def levels_between(log: ServiceLog, service: ServiceFit, changes: Sequence[int])
 def find_changes(log: ServiceLog, service: ServiceFit) -> tuple[int, ...]:
     """Return the indices of the first requests after significant changes of level, ascending; empty without times.
 
-    The method is binary segmentation. The likeliest index of a change is tested by a Wald statistic with variances
-    resampled in blocks. Each side of an accepted change is searched again, and each change is tested once more between
-    its neighbours. A stretch with an undetermined envelope, because most of its requests wait, gives no evidence of
-    drift.
+    The method is binary segmentation. The place where two levels make the requests likeliest is tested by a Wald
+    statistic with variances of blocks. Each side of a change is searched again, and each change is tested once more
+    between its neighbours. A stretch with an undetermined envelope, because most of its requests wait, gives no
+    evidence of drift.
     """
     if np.isnan(log.requested_at).any():
         return ()
@@ -82,7 +84,7 @@ def find_changes(log: ServiceLog, service: ServiceFit) -> tuple[int, ...]:
     kept: list[int] = []
     for place, end in pairwise([*found, len(log)]):
         begin = kept[-1] if kept else 0
-        if _wald(log.where(np.arange(begin, end)), service, place - begin, resampled=True) > _CRITICAL_WALD:
+        if _wald(log.where(np.arange(begin, end)), service, place - begin) > _CRITICAL_WALD:
             kept.append(place)
     return tuple(kept)
 
@@ -102,10 +104,18 @@ def _likeliest_change(log: ServiceLog, service: ServiceFit) -> int | None:
     if last < first:
         return None
     step = max((last - first) // _NUM_CANDIDATES, 1)
-    best = max(range(first, last + 1, step), key=lambda place: _wald(log, service, place, resampled=False))
+    every = -(-len(log) // _MOST_SEARCHED)
+    few = log.where(np.arange(0, len(log), every))
+    best = max(range(first, last + 1, step), key=lambda place: _likelihood(few, service, place // every))
+    if _wald(log, service, best) <= _CRITICAL_WALD:
+        return None
     near = range(max(first, best - step), min(last, best + step) + 1, max(step // 6, 1))
-    best = max(near, key=lambda place: sum(fit.log_likelihood for fit in _side_levels(log, service, place)))
-    return best if _wald(log, service, best, resampled=True) > _CRITICAL_WALD else None
+    return max(near, key=lambda place: _likelihood(log, service, place))
+
+
+def _likelihood(log: ServiceLog, service: ServiceFit, place: int) -> float:
+    """Return the log-likelihood of a log with one level before and one after an index."""
+    return sum(fit.log_likelihood for fit in _side_levels(log, service, place))
 
 
 def _sides(log: ServiceLog, place: int) -> tuple[ServiceLog, ServiceLog]:
@@ -116,7 +126,7 @@ def _side_levels(log: ServiceLog, service: ServiceFit, place: int) -> list[Envel
     return [_level(side, service) for side in _sides(log, place)]
 
 
-def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) -> float:
+def _wald(log: ServiceLog, service: ServiceFit, place: int) -> float:
     """Return the squared difference of the log levels before and after an index, divided by its variance."""
     fits = _side_levels(log, service, place)
     change = float(np.log(fits[1].coefficients[0] / fits[0].coefficients[0]))
@@ -125,13 +135,7 @@ def _wald(log: ServiceLog, service: ServiceFit, place: int, *, resampled: bool) 
     steady = all(fit.is_determined for fit in fits) and max(jitters) < _MAX_JITTER_RATIO * min(jitters)
     if abs(np.expm1(change)) < MIN_CHANGE_FRACTION or not steady:
         return 0.0
-    variance = _resampled_variance if resampled else _nominal_variance
-    return float(change**2 / sum(variance(side, service, fit) for side, fit in zip(sides, fits, strict=True)))
-
-
-def _nominal_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
-    """Return the variance of the logarithm of a level, as if the uncontended requests were known and independent."""
-    return _jitter_fraction(log, service, fit) ** 2 / float(fit.shares[0] * len(log))
+    return float(change**2 / sum(_block_variance(side, service, fit) for side, fit in zip(sides, fits, strict=True)))
 
 
 def _jitter_fraction(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
@@ -140,13 +144,10 @@ def _jitter_fraction(log: ServiceLog, service: ServiceFit, fit: Envelope) -> flo
     return float(np.sqrt(np.mean((fit.jitter_s(uncontended_s) / uncontended_s) ** 2)))
 
 
-def _resampled_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
-    column, blocks, rng = _column(log, service), log.blocks(), np.random.default_rng(0)
-    levels = []
-    for _ in range(_NUM_RESAMPLES):
-        weights = rng.exponential(1.0, blocks.max() + 1)[blocks]
-        levels.append(fit_envelope(column, log.seconds, weights=weights, start=fit).coefficients[0])
-    return float(np.var(np.log(levels), ddof=1))
+def _block_variance(log: ServiceLog, service: ServiceFit, fit: Envelope) -> float:
+    """Return the variance of the logarithm of a level, if other blocks of requests had been recorded."""
+    variance = covariance(fit, _column(log, service), log.seconds, log.blocks())[0, 0]
+    return float(variance / fit.coefficients[0] ** 2)
 
 
 def _column(log: ServiceLog, service: ServiceFit) -> FloatArray:
@@ -164,7 +165,7 @@ def _period(log: ServiceLog, service: ServiceFit) -> Period:
     level = float(fit.coefficients[0])
     model = service.total_s(log.prompt_tokens, log.output_tokens)
     # the level's error has two parts: its own requests, and the model that it is relative to
-    own = 1.645 * np.sqrt(_resampled_variance(log, service, fit))
+    own = 1.645 * np.sqrt(_block_variance(log, service, fit))
     factor = float(np.exp(np.hypot(own, np.log(model.high / model.value))))
     begin, end = float(log.requested_at[0]), float(log.requested_at[-1])
     return Period(begin, end, len(log), level, level / factor, level * factor)

@@ -39,7 +39,7 @@ MIN_UNCONTENDED_SHARE = 0.3
 _TOO_FAST_SHARE = 0.01  # token miscounts, prefix caches; a small constant keeps them from pulling the envelope down
 _MIN_JITTER = 0.003  # fraction of the seconds; clocks and services are never steadier. Keeps the likelihood bounded
 _MAX_JITTER = 0.15  # fraction of the seconds, or of the median request's; a larger variation is contention
-_MIN_SHARE = 1e-5
+MIN_SHARE = 1e-5
 _START_QUANTILES = (0.1, 0.3, 0.5)
 _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
 _MAX_STEP_LENGTH = 32.0
@@ -82,19 +82,18 @@ class Envelope:
 
     def memberships(self, design: FloatArray, seconds: FloatArray) -> FloatArray:
         """Return the probabilities that each request (n) is uncontended, contended, too fast: n × 3, rows sum to 1."""
-        r = _expect(self, self.seconds(design), seconds).memberships
+        r = expect(self, self.seconds(design), seconds).memberships
         return np.column_stack([r[0], r[1:-1].sum(axis=0), r[-1]])
 
-    def _vector(self) -> FloatArray:
+    def vector(self) -> FloatArray:
+        """Return all parameters: coefficients, jitter variances and shares."""
         return np.concatenate([self.coefficients, self.jitter_variance, self.shares])
 
-    def _from_vector(self, vector: FloatArray) -> Self | None:
-        """Return the envelope that a vector encodes; None if the vector is invalid."""
+    def with_vector(self, vector: FloatArray) -> Self:
+        """Return the envelope with other parameters; shares are scaled to a sum of 1."""
         q = len(self.coefficients)
-        shares = vector[q + 2 :]
-        if (vector < 0).any() or shares.min() <= 0 or shares[0] < self.min_uncontended_share * shares.sum():
-            return None
-        return replace(self, coefficients=vector[:q], jitter_variance=vector[q : q + 2], shares=shares / shares.sum())
+        shares = vector[q + 2 :] / vector[q + 2 :].sum()
+        return replace(self, coefficients=vector[:q], jitter_variance=vector[q : q + 2], shares=shares)
 
 
 def fit_envelope(
@@ -134,7 +133,7 @@ class _Data(NamedTuple):
     weights: FloatArray
 
 
-class _Expectation(NamedTuple):
+class Expectation(NamedTuple):
     """Expectations given the seconds of n requests and an envelope."""
 
     log_density: FloatArray  # n
@@ -143,7 +142,8 @@ class _Expectation(NamedTuple):
     jitter_squared: FloatArray  # n, expected squared jitter in the same units, times the same probability
 
 
-def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) -> _Expectation:
+def expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) -> Expectation:
+    """Return what the jitter and the wait of each request are expected to have been."""
     spread = envelope.jitter_s(uncontended_s)
     z = (seconds - uncontended_s) / spread
     scales = envelope.wait_scales[:, None]
@@ -164,7 +164,7 @@ def _expect(envelope: Envelope, uncontended_s: FloatArray, seconds: FloatArray) 
     contended = memberships[1:-1]
     jitter = memberships[0] * z + (contended * (z - wait)).sum(axis=0)
     jitter_squared = memberships[0] * z * z + (contended * ((z - wait) ** 2 + wait_variance)).sum(axis=0)
-    return _Expectation(np.log(density) + top, memberships, jitter, jitter_squared)
+    return Expectation(np.log(density) + top, memberships, jitter, jitter_squared)
 
 
 def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
@@ -172,14 +172,14 @@ def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
     design, seconds, weights = data
     uncontended_s = envelope.seconds(design)
     spread = envelope.jitter_s(uncontended_s)
-    expected = _expect(envelope, uncontended_s, seconds)
+    expected = expect(envelope, uncontended_s, seconds)
     kept = np.maximum(1.0 - expected.memberships[-1], 1e-9)
     w = weights * kept
     coefficients = weighted_nnls(design, uncontended_s + spread * expected.jitter / kept, w / spread**2)
     variances = np.column_stack([np.ones_like(uncontended_s), uncontended_s**2])
     jitter_variance = np.minimum(
         weighted_nnls(variances, spread**2 * expected.jitter_squared / kept, w / spread**4),
-        _MAX_JITTER**2 * np.array([np.median(uncontended_s) ** 2, 1.0]),
+        largest_jitter_variance(uncontended_s),
     )
     shares = np.asarray((weights * expected.memberships[:-1]).sum(axis=1))
     log_likelihood = float((weights * expected.log_density).sum())
@@ -192,8 +192,14 @@ def _step(envelope: Envelope, data: _Data) -> tuple[Envelope, float]:
     return stepped, log_likelihood
 
 
+def largest_jitter_variance(uncontended_s: FloatArray) -> FloatArray:
+    """Return upper bounds of the jitter's (absolute², relative²)."""
+    middle = np.partition(uncontended_s, len(uncontended_s) // 2)[len(uncontended_s) // 2]
+    return _MAX_JITTER**2 * np.array([middle**2, 1.0])
+
+
 def _allowed(shares: FloatArray, min_uncontended: float) -> FloatArray:
-    shares = np.maximum(shares / shares.sum(), _MIN_SHARE)
+    shares = np.maximum(shares / shares.sum(), MIN_SHARE)
     if shares[0] < min_uncontended:
         shares[1:] *= (1.0 - min_uncontended) / shares[1:].sum()
         shares[0] = min_uncontended
@@ -219,14 +225,18 @@ def _climb(envelope: Envelope, data: _Data, *, max_steps: int, tolerance: float)
 
 
 def _leap(start: Envelope, once: Envelope, twice: Envelope) -> Envelope | None:
-    x0, x1, x2 = start._vector(), once._vector(), twice._vector()
+    x0, x1, x2 = start.vector(), once.vector(), twice.vector()
     r, v = x1 - x0, x2 - 2.0 * x1 + x0
     scale = np.maximum(np.abs(x1), 1e-8)
     length = float(np.linalg.norm(r / scale) / max(float(np.linalg.norm(v / scale)), 1e-300))
     length = min(length, _MAX_STEP_LENGTH)
     if length <= 1.0:
         return None
-    return start._from_vector(x0 + 2.0 * length * r + length * length * v)
+    vector = x0 + 2.0 * length * r + length * length * v
+    shares = vector[len(start.coefficients) + 2 :]
+    if (vector < 0).any() or shares.min() <= 0 or shares[0] < start.min_uncontended_share * shares.sum():
+        return None
+    return start.with_vector(vector)
 
 
 def _start(data: _Data, quantile: float, wait_scales: FloatArray) -> Envelope:
@@ -260,6 +270,8 @@ def weighted_nnls(design: FloatArray, target: FloatArray, weights: FloatArray) -
     gram, moment = design.T @ weighted, weighted.T @ target
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     gram = gram / scale[:, None] / scale + 1e-10 * np.eye(len(scale))
-    factor = np.linalg.cholesky(gram)
-    solution, _ = nnls(factor.T, np.linalg.solve(factor, moment / scale))
+    solution = np.linalg.solve(gram, moment / scale)
+    if solution.min() < 0.0:
+        factor = np.linalg.cholesky(gram)
+        solution, _ = nnls(factor.T, np.linalg.solve(factor, moment / scale))
     return np.asarray(solution / scale)

@@ -77,9 +77,9 @@ class ServiceFit:
     Attributes:
         shape: Terms of the model.
         envelope: Fitted lower envelope.
-        replicates: b × q, coefficients for the requests reweighted b times.
+        covariance: q × q, covariance of the coefficients.
         alternatives: a × q, coefficients under other assumptions about waits.
-        spread_factor: Half-width of a nominal 90 % interval, in standard deviations of the replicates.
+        spread_factor: Half-width of a nominal 90 % interval, in standard deviations.
         domain: Token counts that the fitted requests cover.
         notes: Notes for the reader: terms that the requests do not identify, and how to identify them.
         is_upper_bound: True if the service may be faster than estimated: too few uncontended requests, or none alone.
@@ -87,7 +87,7 @@ class ServiceFit:
 
     shape: RequestShape
     envelope: Envelope
-    replicates: FloatArray
+    covariance: FloatArray
     alternatives: FloatArray
     spread_factor: float
     domain: Domain
@@ -157,10 +157,10 @@ class ServiceFit:
     def _combine(self, rows: FloatArray) -> Interval:
         """Return linear combinations of the coefficients with their intervals.
 
-        The half-width combines the scatter of the replicates and the largest change under other assumptions.
+        The half-width combines the scatter of the requests and the largest change under other assumptions.
         """
         value = rows @ self.envelope.coefficients
-        scatter = self.spread_factor * np.std(rows @ self.replicates.T, axis=-1, ddof=1)
+        scatter = self.spread_factor * np.sqrt(((rows @ self.covariance) * rows).sum(axis=-1))
         assumed = np.max(np.abs(rows @ self.alternatives.T - value[..., None]), axis=-1)
         half = np.hypot(scatter, assumed)
         low = np.zeros_like(value) if self.is_upper_bound else np.maximum(value - half, 0.0)

@@ -114,13 +114,11 @@ def fit_own_load(design: FloatArray, seconds: FloatArray, in_flight: FloatArray)
     if less_crowded < max(_MIN_LESS_CROWDED, _MIN_LESS_CROWDED_SHARE * known.sum()):
         return OwnLoad(usual, np.nan, np.nan, np.nan)
     log_n = np.log(in_flight[known])
-    likelihood = np.array(
-        [
-            fit_envelope(design[known], seconds[known] / np.exp(exponent * log_n)).log_likelihood
-            - exponent * log_n.sum()
-            for exponent in _EXPONENTS
-        ]
-    )
+    fit, likelihoods = None, []
+    for exponent in _EXPONENTS:  # each fit begins from that of the exponent before
+        fit = fit_envelope(design[known], seconds[known] / np.exp(exponent * log_n), start=fit)
+        likelihoods.append(fit.log_likelihood - exponent * log_n.sum())
+    likelihood = np.array(likelihoods)
     plausible = _EXPONENTS[likelihood > likelihood.max() - _LIKELIHOOD_DROP]
     step = _EXPONENTS[1] - _EXPONENTS[0]
     low, high = max(float(plausible.min() - step / 2), 0.0), float(plausible.max() + step / 2)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from helm_efficiency.core.arrays import FloatArray
 
@@ -21,21 +20,28 @@ def bootstrap_weights(num_items: int, *, num_resamples: int, rng: np.random.Gene
     Returns:
         Shape (resamples, items); each row holds counts that sum to `num_items`.
     """
-    if num_items == 0:
-        return np.zeros((num_resamples, 0))
-    counts = rng.multinomial(num_items, np.full(num_items, 1 / num_items), size=num_resamples)
-    return counts.astype(float)
+    weights = np.zeros((num_resamples, num_items))
+    step = max(_MAX_CELLS // max(num_items, 1), 1)
+    for first in range(0, num_resamples if num_items else 0, step):
+        block = weights[first : first + step]
+        draws = rng.integers(0, num_items, size=block.shape) + np.arange(len(block))[:, np.newaxis] * num_items
+        block[:] = np.bincount(draws.ravel(), minlength=block.size).reshape(block.shape)
+    return weights
+
+
+_MAX_CELLS = 1_000_000
+"""Most cells that are drawn at a time, so that the memory besides the weights does not grow with the items."""
 
 
 def interval(draws: npt.ArrayLike, *, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
-    """Return the central percentile interval of each column.
+    """Return the central percentile interval of the draws along the first axis.
 
     Args:
-        draws: Bootstrap draws of shape (draws, columns), at least one draw; NaNs are left out.
+        draws: Bootstrap draws of shape (draws, ...), at least one draw; NaNs are left out.
         level: Share of the draws inside the interval.
 
     Returns:
-        Low and high ends, each of shape (columns,); NaN for a column that has only NaNs.
+        Low and high ends, each of shape (...); NaN where there are only NaNs.
     """
     array = np.sort(np.asarray(draws, dtype=float), axis=0)  # NaNs last
     num_known = (~np.isnan(array)).sum(axis=0)
@@ -47,14 +53,32 @@ def interval(draws: npt.ArrayLike, *, level: float = LEVEL) -> tuple[FloatArray,
     return ends[0], ends[1]
 
 
+def ranks(costs: FloatArray) -> FloatArray:
+    """Return the rank of each number along the last axis: 1 plus how many are lower."""
+    size = costs.shape[-1]
+    if size > _FEW:
+        from scipy.stats import rankdata  # imported here because it takes longer than ranking few models
+
+        result: FloatArray = rankdata(costs, method="min", axis=-1)
+        return result
+    result = np.ones(costs.shape)
+    for index in range(size):
+        result += costs[..., index : index + 1] < costs
+    return result
+
+
+_FEW = 64
+"""Most models that are compared with each other one by one; sorting is as fast from about 60 models on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """Ranks of all models, 1 the best; NaN for models without a number.
 
     Attributes:
-        rank: Rank of each model, shape (models,); equal numbers share the better rank, as in sports.
-        low: Best rank within the interval, shape (models,).
-        high: Worst rank within the interval, shape (models,).
+        rank: Rank of each model, shape (..., models); equal numbers share the better rank, as in sports.
+        low: Best rank within the interval, same shape.
+        high: Worst rank within the interval, same shape.
     """
 
     rank: FloatArray
@@ -68,19 +92,16 @@ def rank_intervals(
     """Rank the models, with the interval of ranks over the paired draws.
 
     Args:
-        values: Value of each model, shape (models,); a model with NaN is not ranked and does not affect other ranks.
-        draws: Bootstrap draws of the same models, drawn jointly, shape (draws, models).
+        values: Value of each model, shape (..., models); models are ranked along the last axis. A model with NaN is not
+            ranked and does not affect other ranks.
+        draws: Bootstrap draws of the same models, drawn jointly, shape (draws, ..., models).
         higher_is_better: Direction of the axis.
         level: Share of the draws inside the interval.
     """
     value, draw = np.asarray(values, dtype=float), np.asarray(draws, dtype=float)
     sign = -1.0 if higher_is_better else 1.0
-    rank, low, high = (np.full(len(value), np.nan) for _ in range(3))
     known = ~np.isnan(value)
-    if known.any():
-        rank[known] = rankdata(sign * value[known], method="min")
-        # a NaN draw of a known model (none of its instances was drawn) ranks last
-        costs = np.nan_to_num(sign * draw[:, known], nan=np.inf, posinf=np.inf, neginf=-np.inf)
-        low[known], high[known] = interval(rankdata(costs, method="min", axis=1), level=level)
-        low, high = np.fmin(low, rank), np.fmax(high, rank)
-    return Ranks(rank, low, high)
+    rank = np.where(known, ranks(np.where(known, sign * value, np.inf)), np.nan)
+    # a NaN draw of a known model (none of its instances was drawn) ranks last
+    low, high = interval(ranks(np.where(known & ~np.isnan(draw), sign * draw, np.inf)), level=level)
+    return Ranks(rank, np.minimum(low, rank), np.maximum(high, rank))

@@ -110,6 +110,11 @@ class AnswerMoments:
         )
 
     @classmethod
+    def stacked(cls, parts: Sequence["AnswerMoments"]) -> Self:
+        """Return the moments of several samples, one after another along a new first axis."""
+        return cls(**{field.name: np.stack([getattr(part, field.name) for part in parts]) for field in fields(cls)})
+
+    @classmethod
     def mean_of(cls, parts: Sequence["AnswerMoments"], *, skip_missing: bool) -> Self:
         """Return the moments of the mean over independent samples, each counting the same.
 

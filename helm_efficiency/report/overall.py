@@ -9,6 +9,7 @@ import numpy.typing as npt
 from helm_efficiency.catalog.score_scales import counts_correct_answers, on_one_scale
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.cost_per_correct import AnswerMoments
+from helm_efficiency.metrics.measures import PER_CORRECT
 from helm_efficiency.report.estimates import Estimates, ratio, ratios
 
 
@@ -67,8 +68,8 @@ def overall_estimates(scenarios: Iterable[Estimates], *, common: bool) -> Estima
         columns = [getattr(part, name) for part in parts]
         table = {key: mean([column[key] for column in columns]) for key in columns[0]}
         table["score"] = mean([comparable(part.score_names, getattr(part, name)["score"]) for part in parts])
-        if "correct" in table and not counts_correct_answers(names):
-            table["correct"] = np.full_like(table["score"], np.nan)
+        if names and not counts_correct_answers(names):
+            table |= {f"{name}_correct": np.full_like(table["score"], np.nan) for name in PER_CORRECT}
         table["win_rate"] = _mean_of_known([column["win_rate"] for column in columns])
         tables.append(table | ratios(table))
     totals = {

@@ -57,7 +57,7 @@ def leaderboard(options: Options | None = None) -> Leaderboard:
     for stack in paper.stacks if options.stack is None else [options.stack]:
         estimates = {scenario: _estimates(paper, stack, scenario, options) for scenario in _scenarios(paper)}
         identity = _identity(paper, stack)
-        table, overall = stack_rows(estimates, dict.fromkeys((ALL, *estimates), identity), options)
+        table, overall = stack_rows(estimates, pd.concat([identity] * (1 + len(estimates))), options)
         parts.append(table.assign(stack=stack))
         if options.keep_draws:
             names, no_error = list(identity["deployment"]), np.zeros((options.num_draws, len(identity)))
@@ -117,11 +117,14 @@ def _estimates(paper: PaperResults, stack: str, scenario: str, options: Options)
     correct = rng.binomial(num_instances, values["score"], size=(options.num_draws, len(models)))
     draws = {name: np.broadcast_to(value, correct.shape) for name, value in values.items()}
     draws["score"] = correct / num_instances
+    for table in (values, draws):  # an instance is one request here, and each has a score
+        table |= {f"{name}_per_instance": table[name] for name in PER_CORRECT if name in table}
+        table |= {f"{name}_correct": table["score"] for name in PER_CORRECT if name in table}
     known = {name: np.where(np.isnan(value), 0, num_instances) for name, value in values.items()}
     ones = np.ones(len(models), dtype=np.int64)
     return Estimates(
-        with_ratios(values, ones),
-        with_ratios(draws, ones),
+        with_ratios(values),
+        with_ratios(draws),
         known,
         score_answered=values["score"],
         moments={

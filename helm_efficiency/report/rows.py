@@ -6,14 +6,16 @@ it also has `M_front` and `M_front_probability`, of the front of M against the s
 over all instances that a model answered, compared or not. Missing numbers are NaN.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.bootstrap import interval, rank_intervals
-from helm_efficiency.core.pareto import front_probability, pareto_front
+from helm_efficiency.core.pareto import front_probability, fronts
 from helm_efficiency.metrics.measures import COSTS, MEASURES, QUANTITIES
 from helm_efficiency.report.board import COUNTS, IDENTITY, Options
 from helm_efficiency.report.estimates import Estimates
@@ -22,14 +24,14 @@ from helm_efficiency.report.overall import overall_estimates
 
 
 def stack_rows(
-    estimates: Mapping[str, Estimates], identities: Mapping[str, pd.DataFrame], options: Options
+    estimates: Mapping[str, Estimates], identity: pd.DataFrame, options: Options
 ) -> tuple[pd.DataFrame, Estimates]:
     """Return the rows of all scenarios together, then of each.
 
     Args:
         estimates: Estimates by scenario, at least one, of the same models in the same order.
-        identities: Tables by scenario and for `ALL`, with one row for each model in that order. Their columns are those
-            of `IDENTITY` except scenario and stack, and `num_failed`, `num_out_of_domain`, `num_doubtful`
+        identity: One row for each model in that order: first over all scenarios, then for each scenario. The columns
+            are those of `IDENTITY` except scenario and stack, and `num_failed`, `num_out_of_domain`, `num_doubtful`
             and `num_at_todays_price`; NaN for a model without any request.
         options: Options of the leaderboard.
 
@@ -37,57 +39,58 @@ def stack_rows(
         The rows, best first within each scenario, and the estimates over all scenarios.
     """
     overall = overall_estimates(estimates.values(), common=options.common)
-    parts = [_rows(name, found, identities[name], options) for name, found in estimates.items()]
+    parts = list(estimates.values())
     # with a single scenario, its rows are those over all
-    of_all = _rows(ALL, overall, identities[ALL], options) if len(parts) > 1 else parts[0].assign(scenario=ALL)
-    return pd.concat([of_all, *parts], ignore_index=True), overall
-
-
-def _rows(scenario: str, found: Estimates, identity: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Return one row for each model with any request, best first."""
+    blocks = [overall if len(parts) > 1 else parts[0], *parts]
+    found = Estimates.stacked(blocks)
     columns: dict[str, Any] = {
-        "scenario": scenario,
-        **{name: getattr(found, name) for name in COUNTS if hasattr(found, name)},
-        **_measure_columns(found, lower_is_better=options.lower_is_better or found.lower_is_better),
+        "scenario": np.repeat(np.array([ALL, *estimates], dtype=object), found.num_requests.shape[-1]),
+        **{name: getattr(found, name).ravel() for name in COUNTS if hasattr(found, name)},
+        **_measure_columns(found, [options.lower_is_better or block.lower_is_better for block in blocks]),
     }
     table = pd.concat([identity.reset_index(drop=True), pd.DataFrame(columns)], axis=1)
+    table["block"] = np.arange(len(table)) // found.num_requests.shape[-1]
     table = table[identity["num_failed"].notna().to_numpy()].astype(dict.fromkeys(COUNTS, "int64"))
-    return table.sort_values([f"{options.sort}_rank", options.by], na_position="last")
+    ordered = table.sort_values(["block", f"{options.sort}_rank", options.by], na_position="last", ignore_index=True)
+    return ordered.drop(columns="block"), overall
 
 
-def _measure_columns(found: Estimates, *, lower_is_better: bool) -> dict[str, Any]:
-    columns: dict[str, Any] = {"score_answered": found.score_answered}
-    score_sign = -1.0 if lower_is_better else 1.0
+def _measure_columns(found: Estimates, lower_is_better: Sequence[bool]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of all measures of stacked estimates; `lower_is_better` is the scores' direction in each."""
+    columns: dict[str, npt.NDArray[Any]] = {"score_answered": found.score_answered}
+    score_sign = np.where(lower_is_better, -1.0, 1.0)[:, np.newaxis]
     for name in found.values.keys() & MEASURES.keys():
-        value, draws = found.values[name], found.draws[name]
-        higher = bool(MEASURES[name].higher_is_better) and not (name == "score" and lower_is_better)
-        ranks = rank_intervals(value, draws, higher_is_better=higher)
-        columns[name] = value
+        value, draws, score_draws = found.values[name], found.draws[name], found.draws["score"]
+        if np.isnan(value).all():  # nothing to draw
+            draws, score_draws = draws[:1], score_draws[:1]
+        sign = score_sign if name == "score" else 1.0
+        ranks = rank_intervals(sign * value, sign * draws, higher_is_better=bool(MEASURES[name].higher_is_better))
         quantity = name.removesuffix("_per_correct")
         is_cost_of_correct = quantity != name and quantity in found.moments
-        ends = found.cost_interval(quantity) if is_cost_of_correct else interval(draws)
-        columns[f"{name}_low"], columns[f"{name}_high"] = ends
+        low, high = found.cost_interval(quantity) if is_cost_of_correct else interval(draws)
+        columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        columns |= {f"{name}_rank": ranks.rank, f"{name}_rank_low": ranks.low, f"{name}_rank_high": ranks.high}
         if name in found.known:
             columns[f"{name}_known"] = found.known[name]
-        columns[f"{name}_rank"], columns[f"{name}_rank_low"], columns[f"{name}_rank_high"] = (
-            ranks.rank,
-            ranks.low,
-            ranks.high,
-        )
         if name in COSTS:
-            columns |= _front_columns(name, found, score_sign)
-    return columns
+            scores = score_sign * found.values["score"], score_sign * score_draws
+            columns |= _front_columns(name, (value, draws), scores)
+    return {name: column.ravel() for name, column in columns.items()}
 
 
-def _front_columns(name: str, found: Estimates, score_sign: float) -> dict[str, Any]:
-    """Return the front of a cost against the score; a single model has nobody to beat, so it forms no front."""
-    points = np.column_stack([found.values[name], score_sign * found.values["score"]])
-    if (~np.isnan(points).any(axis=1)).sum() < 2:
-        return {f"{name}_front": False, f"{name}_front_probability": np.nan}
-    return {
-        f"{name}_front": pareto_front(points, maximize=[False, True]),
-        f"{name}_front_probability": front_probability(found.draws[name], score_sign * found.draws["score"]),
-    }
+def _front_columns(
+    name: str, costs: tuple[FloatArray, FloatArray], scores: tuple[FloatArray, FloatArray]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the fronts of a cost against the score; a single model has nobody to beat, so it forms no front.
+
+    Args:
+        name: Name of the cost.
+        costs: Values of the cost, and its draws.
+        scores: Values of the score, more is better, and its draws.
+    """
+    has_rival = (~np.isnan(costs[0] + scores[0])).sum(axis=-1, keepdims=True) > 1
+    probability = np.where(has_rival, front_probability(costs[1], scores[1]), np.nan)
+    return {f"{name}_front": fronts(costs[0], scores[0]) & has_rival, f"{name}_front_probability": probability}
 
 
 def columns_of(measures: Iterable[str]) -> Iterator[str]:

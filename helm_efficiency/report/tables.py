@@ -118,8 +118,12 @@ def _read_all(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
     """Read all parts as one table; small parts are joined while reading, because they take far more memory apart."""
     tables = [schema.empty_table()]
     for start in range(0, len(paths), _PARTS_AT_ONCE):
-        some = [_read(path, schema) for path in paths[start : start + _PARTS_AT_ONCE]]
-        tables.append(pa.concat_tables(some).combine_chunks())
+        some = {path: _read(path, schema) for path in paths[start : start + _PARTS_AT_ONCE]}
+        together = pa.concat_tables(some.values()).combine_chunks()
+        if _odd_amount(together):
+            path, wrong = next((path, wrong) for path, table in some.items() if (wrong := _odd_amount(table)))
+            raise FileFormatError(f"{path}: {wrong}; expected 0 or more.")
+        tables.append(together)
     return pa.concat_tables(tables)
 
 
@@ -143,8 +147,8 @@ def _require_all(requests: pa.Table, runs: pa.Table, folder: Path) -> None:
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     """Read one Parquet file, cast to the schema of the contract; further columns are left out."""
     try:
-        with pq.ParquetFile(path) as file:
-            return _checked(file.read(), path, schema)
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            return _checked(file.read(use_threads=False), path, schema)
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise FileFormatError(f"{path}: not a Parquet file, or a damaged one: {reason}") from error
@@ -153,13 +157,11 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 def _checked(table: pa.Table, path: Path, schema: pa.Schema) -> pa.Table:
     columns = REQUEST_COLUMNS if "scores" in schema.names else RUN_COLUMNS
     require_version(table.schema.metadata, path)
-    missing = [name for name in columns if name not in table.column_names]
+    missing = sorted(columns.keys() - set(table.column_names), key=list(columns).index)
     if missing:
         raise FileFormatError(f"{path}: not a table of scored requests or runs: it lacks {', '.join(missing[:5])}.")
-    table = table.select(schema.names).cast(schema)
+    table = table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
     table.validate(full=True)  # finds text that is not UTF-8 and offsets out of range
-    if "scores" in schema.names:
-        _require_amounts(table, path)
     return table
 
 
@@ -167,12 +169,13 @@ _MOST = 1e15
 """Largest seconds, dollars or joules of a request, so that sums stay finite; real ones are below a million."""
 
 
-def _require_amounts(table: pa.Table, path: Path) -> None:
-    """Refuse a requests table with a cost that is negative or not an amount: it would be ranked first."""
+def _odd_amount(table: pa.Table) -> str:
+    """Return what is wrong with a cost that is negative or not an amount, which would be ranked first; else nothing."""
     for name in (column.name for column in table.schema if column.type == pa.float64()):
         ends = pc.min_max(table[name]).as_py()
         if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= _MOST:
-            raise FileFormatError(f"{path}: {name} is between {ends['min']:g} and {ends['max']:g}; expected 0 or more.")
+            return f"{name} is between {ends['min']:g} and {ends['max']:g}"
+    return ""
 
 
 def _score_name_of_each(requests: pa.Table, runs: pd.DataFrame) -> pa.Array:

@@ -34,7 +34,7 @@ def test_front_equals_its_definition(case):
     assert pareto_front(points, maximize=maximize).tolist() == by_definition(points, maximize)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=24))
 def test_one_draw_has_the_front_of_its_points(points):
     cost, value = np.array(points, dtype=float).T
     share = front_probability(cost[np.newaxis], value[np.newaxis])

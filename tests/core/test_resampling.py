@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from helm_efficiency.core.bootstrap import bootstrap_weights, interval, rank_intervals
+from helm_efficiency.core.bootstrap import bootstrap_weights, interval, rank_intervals, ranks
 
 NAN, INF = np.nan, np.inf
 
@@ -45,6 +45,13 @@ def test_ranks_share_the_better_one_and_skip_the_missing():
     assert ranks.rank.tolist() == pytest.approx([2, 1, NAN, 4, 2], nan_ok=True)
     lowest_first = rank_intervals(values, np.array([values]), higher_is_better=False)
     assert lowest_first.rank.tolist() == pytest.approx([2, 4, NAN, 1, 2], nan_ok=True)
+
+
+@pytest.mark.parametrize("num_models", [1, 5, 80])
+def test_a_rank_is_one_more_than_how_many_are_lower(num_models: int) -> None:
+    costs = np.random.default_rng(0).integers(0, 9, size=(4, 3, num_models)).astype(float)
+    lower = costs[..., np.newaxis, :] < costs[..., np.newaxis]
+    assert ranks(costs).tolist() == (1 + lower.sum(axis=-1)).tolist()
 
 
 def test_rank_intervals_are_where_the_draws_put_a_model():

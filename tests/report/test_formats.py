@@ -24,7 +24,7 @@ all scenarios, idealized on a100-80gb×1 megatron fp16
                                  Win  Observed  Denoised  Idealized     GPU cost,  API cost
    Rank  Deployment     Score   rate       (s)       (s)        (s)  alone ($/1k)    ($/1k)  Front   Scenarios  Evidence
 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-  1 (1)  org/large      0.850  0.875      2.00      1.00     2.00 †          2.28  — (0/20)  ● 89%         2/2  measured
+  1 (1)  org/large      0.850  0.875      2.00      1.00     2.00 †          2.28  — (0/20)  ● 90%         2/2  measured
 2 (1–2)  org/small      0.750  0.625      2.00     0.300      0.100         0.114  — (0/20)  ● 100%        2/2  measured
   3 (3)  api/<b>_new|$  0.450  0.250      2.00  — (0/20)   — (0/20)      — (0/20)      2.00                2/2  none
       —  org/slow           —  0.000         —  — (0/10)          —             —  — (0/10)                1/2  measured
@@ -45,7 +45,7 @@ MARKDOWN = r"""**boolq, idealized on a100-80gb×1 megatron fp16**
 
 | Rank | Deployment | Score | Observed (s) | Denoised (s) | Idealized (s) | Provider factor (×) | GPU cost, alone (\$/1k) | API cost (\$/1k) | GPU cost/correct (\$/1k) | Output tokens | Front | Evidence |
 | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |
-| 1 (1) | org/large | 0.900 | 2.00 | 1.00 | 2.00 † | 0.500 | 2.28 | — (0/10) | 2.53 | 10.0 | ● 89% | measured |
+| 1 (1) | org/large | 0.900 | 2.00 | 1.00 | 2.00 † | 0.500 | 2.28 | — (0/10) | 2.53 | 10.0 | ● 90% | measured |
 | 2= (1–2) | api/&lt;b&gt;\_new\|\$ | 0.700 | 2.00 | — (0/10) | — (0/10) | — | — (0/10) | 2.00 | — | 10.0 |  | none |
 | 2= (1–2) | org/small | 0.700 | 2.00 | 0.300 | 0.100 | 3.00 | 0.114 | — (0/10) | 0.163 | 10.0 | ● 100% | measured |
 | 4 (4) | org/slow | 0.200 | 2.00 | — (0/10) | 3.00 | — | 3.41 | — (0/10) | 17.1 | 10.0 |  | measured |
@@ -65,7 +65,7 @@ LATEX = r"""\begin{table}
     \toprule
     Rank & Deployment & Score & Idealized (s) & Front & Evidence \\
     \midrule
-    1 (1) & org/large & 0.900 & 2.00 $\dagger$ & $\bullet$ 89\% & measured \\
+    1 (1) & org/large & 0.900 & 2.00 $\dagger$ & $\bullet$ 90\% & measured \\
     2= (1--2) & api/<b>\_new|\$ & 0.700 & --- (0/10) &  & none \\
     2= (1--2) & org/small & 0.700 & 0.100 & $\bullet$ 100\% & measured \\
     4 (4) & org/slow & 0.200 & 3.00 &  & measured \\

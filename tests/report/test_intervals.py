@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -60,6 +61,16 @@ def test_cost_of_a_correct_answer_has_the_score_interval(num_right: int, trials:
     found = [row[f"idealized_s_per_correct{end}"] for end in ("", "_low", "_high")]
     assert found == pytest.approx([*expected[:3]])
     assert math.isfinite(found[1]) and math.isfinite(found[2]) is (num_right > 0)
+
+
+def test_instances_without_a_cost_are_left_out() -> None:
+    """The first five answers are right and of unknown length: of the other fifteen, five are right."""
+    records = [msgspec.structs.replace(r, output_tokens=None) if i < 5 else r for i, r in enumerate(answered(10, 20))]
+    its = scored(records, relative_error=0.0)
+    expected = cost_per_correct(its.idealized.seconds, [r.scores["exact_match"] for r in records])
+    row = ranked(records, relative_error=0.0)
+    assert expected.num_instances == 15
+    assert [row[f"idealized_s_per_correct{end}"] for end in ("", "_low", "_high")] == pytest.approx([*expected[:3]])
 
 
 def test_intervals_hold_the_error_of_prediction() -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import boards
 import cost_per_correct
 import denoise
 import design
@@ -26,6 +27,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 DENOISING_PAGE = RESULTS / "denoise.md"
 HEADINGS = {
     "Re-scoring": rescore,
+    "Many small runs": boards,
     "Reading": read,
     "Prediction": predict,
     "Start-up": start_up,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.options import (
     NOTHING_IN_CACHE,
     CachesOption,
@@ -24,7 +23,7 @@ from helm_efficiency.cli.options import (
 )
 from helm_efficiency.cli.progress import bar
 from helm_efficiency.cli.tables import Field
-from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative, shortened
+from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, shortened
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.quantities import COUNT, SECONDS
 
@@ -83,8 +82,7 @@ def records(
         next(iter_sources([path]), None)
     runs = read_runs(paths, caches=caches if cache else None, tokenizers=tokenizers, on_error=seen.tell)
     emit(seen.rows(runs), format, _FIELDS)
-    each = [f"{relative(warning.run, paths)}: {warning.text}" for warning in seen.warnings]
-    for line in each if printing().verbose else grouped(seen.warnings, seen.hosts, paths):
+    for line in grouped(seen.warnings, seen.hosts, paths):
         note(line)
     if cache and not seen.counted_by["usage"]:
         note(NOTHING_IN_CACHE.format(caches=", ".join(map(str, cache))))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helm_efficiency.cli import app
-from helm_efficiency.cli.command import printing
 from helm_efficiency.cli.load_options import LoadOptions
 from helm_efficiency.cli.options import (
     NOTHING_IN_CACHE,
@@ -32,7 +31,7 @@ from helm_efficiency.cli.options import (
 )
 from helm_efficiency.cli.progress import bar, working
 from helm_efficiency.cli.tables import Field
-from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, relative, without_path
+from helm_efficiency.cli.warnings import RunWarning, grouped, host_of, without_path
 from helm_efficiency.defaults import DEFAULT_STORE
 from helm_efficiency.errors import InputError
 from helm_efficiency.metrics.quantities import COUNT, PLAIN, SECONDS
@@ -237,13 +236,11 @@ def _report(
 
 
 def _warning_lines(outcomes: Sequence["Outcome"], roots: Sequence[str]) -> list[str]:
-    """Return the warnings as lines; without --verbose, the warnings of one host share a line."""
+    """Return the warnings as lines; the warnings of one host share a line."""
     hosts = [host_of(outcome.matches[0].deployment) if outcome.matches else "" for outcome in outcomes]
     found = [
         RunWarning(outcome.url, host, text)
         for outcome, host in zip(outcomes, hosts, strict=True)
         for text in outcome.warnings
     ]
-    if printing().verbose:
-        return [f"{relative(each.run, roots)}: {each.text}" for each in found]
     return grouped(found, Counter(hosts), roots)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from helm_efficiency.cli.command import printing
+
 _OF_REQUESTS = re.compile(r"^(\d+) of \d+ requests: ")
 
 
@@ -34,7 +36,7 @@ def host_of(deployment: str) -> str:
 
 
 def grouped(warnings: Iterable[RunWarning], num_runs: Counter[str], roots: Sequence[str]) -> list[str]:
-    """Return one line for each host and kind of warning.
+    """Return one line for each host and kind of warning; with --verbose, one for each warning.
 
     Args:
         warnings: Warnings of all runs.
@@ -46,6 +48,8 @@ def grouped(warnings: Iterable[RunWarning], num_runs: Counter[str], roots: Seque
     ['2 of 3 runs of together (40 requests): an answer is one token']
     """
     groups: dict[tuple[str, str], list[RunWarning]] = {}
+    if printing().verbose:
+        return [f"{relative(each.run, roots)}: {each.text}" for each in warnings]
     for warning in warnings:
         groups.setdefault((warning.host, _OF_REQUESTS.sub("", warning.text)), []).append(warning)
     lines = []

@@ -161,3 +161,12 @@ def test_mistakes(folder, tmp_path):
     assert "No model has 'qwen' in its name. There are: " in fails("plot", folder, "--models", "qwen", *png)
     assert "--kind stacks has its own scales" in fails("plot", folder, "--kind", "stacks", "--log-x", *png)
     assert "or --paper, and not both" in fails("report", "--output", tmp_path / "x.html")
+
+
+def test_models_without_a_common_scenario_get_a_table_each(tmp_path):
+    rows = [request("org/a", "s", n, 1.0) for n in range(3)] + [request("org/b", "t", n, 0.0) for n in range(3)]
+    done = run("leaderboard", write(tmp_path / "apart", rows))
+    titles = [line.partition(",")[0] for line in done.stdout.splitlines() if ", idealized on" in line]
+    assert titles == ["s", "t"]
+    assert "1 (1)  org/a" in done.stdout
+    assert "1 (1)  org/b" in done.stdout

@@ -268,11 +268,7 @@ def _aggregate(
             "evaluator_relationship": "third_party",
         },
         "eval_library": {"name": _LIBRARIES.get(run.records[0].harness, "unknown"), "version": "unknown"},
-        "model_info": {
-            "name": run.model,
-            "id": run.model,
-            "additional_details": {"deployment": run.deployment},
-        },
+        "model_info": {"name": run.model, "id": run.model, "additional_details": {"deployment": run.deployment}},
         "evaluation_results": [
             {
                 "evaluation_name": score_name,

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from helm_efficiency.adapters.json_stream import decode
 from helm_efficiency.adapters.record import HarnessRun, RequestRecord, RunIdentity
@@ -162,11 +163,7 @@ def _records(
         complete = len(known) == len(counts) > 0
         yield RequestRecord(
             harness="lm-eval",
-            suite=identity.suite,
-            run=identity.run,
-            scenario=identity.scenario,
-            model=identity.model,
-            deployment=identity.deployment,
+            **asdict(identity),
             instance_id=str(sample.doc_id),
             reference_index=index if len(requests) > 1 else None,
             prompt_tokens=prompt,

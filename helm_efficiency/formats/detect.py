@@ -79,11 +79,7 @@ def read_coefficient_files(
 
 def export_document(profiles: Sequence[Profile], fits: Sequence[Fit]) -> dict[str, Any]:
     """Return a JSON object that `read_coefficient_files` reads back to equal profiles and fits."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "profiles": codec.to_plain(profiles),
-        "fits": codec.to_plain(fits),
-    }
+    return {"format_version": FORMAT_VERSION, "profiles": codec.to_plain(profiles), "fits": codec.to_plain(fits)}
 
 
 def _read(file: str, deployment: str | None, stack_name: str | None, accelerators: Mapping[str, Accelerator]) -> Found:

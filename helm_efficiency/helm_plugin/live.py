@@ -20,13 +20,7 @@ from helm_efficiency.adapters.helm.hidden_reasoning import hides_reasoning
 from helm_efficiency.adapters.helm.request import perturbation_label, record_of, scenario_of, shape_of
 from helm_efficiency.adapters.helm.request_cache import RequestCaches
 from helm_efficiency.adapters.record import RequestRecord, RunIdentity
-from helm_efficiency.adapters.token_counts import (
-    TokenFacts,
-    Usage,
-    harness_facts,
-    with_hidden_reasoning,
-    with_usage,
-)
+from helm_efficiency.adapters.token_counts import TokenFacts, Usage, harness_facts, with_hidden_reasoning, with_usage
 from helm_efficiency.helm_plugin.mongo_cache import add_mongo
 
 

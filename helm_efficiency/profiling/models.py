@@ -21,13 +21,7 @@ from helm_efficiency.core.measurement import Stack
 from helm_efficiency.core.transfer.architecture import Architecture
 from helm_efficiency.errors import InputError, ProfilingError
 from helm_efficiency.files import require_size
-from helm_efficiency.profiling.devices import (
-    DTYPES,
-    describe_device,
-    find_device,
-    find_dtype,
-    has_cuda,
-)
+from helm_efficiency.profiling.devices import DTYPES, describe_device, find_device, find_dtype, has_cuda
 from helm_efficiency.profiling.families import transformers_config
 from helm_efficiency.profiling.meters import EnergyMeter, nvidia_meter
 from helm_efficiency.profiling.parallel import num_processes

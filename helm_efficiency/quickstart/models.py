@@ -78,11 +78,7 @@ def make_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def make_model(
-    recipe: Recipe,
-    examples: Sequence[Example],
-    folder: Path,
-    *,
-    on_step: Callable[[], object] = lambda: None,
+    recipe: Recipe, examples: Sequence[Example], folder: Path, *, on_step: Callable[[], object] = lambda: None
 ) -> Path:
     """Train one model and save it with its tokenizer, replacing an earlier one.
 

@@ -253,11 +253,7 @@ def summarize(places: Places, start: StartStep) -> None:
     with start("Make HELM's tables", None):
         schema.write_text(to_yaml(add_efficiency(read_schema("classic"))))
         helm_summarize(
-            places.output,
-            SUITE,
-            local_path=places.local_path,
-            schema=schema,
-            log=places.work / "helm-summarize.log",
+            places.output, SUITE, local_path=places.local_path, schema=schema, log=places.work / "helm-summarize.log"
         )
 
 

@@ -57,11 +57,7 @@ def _left_out(profile: Profile, others: Sequence[Profile], spec: AcceleratorSpec
     for batch_size in np.unique(b):
         rows = b == batch_size
         predicted = model.predict(
-            architecture_of(profile),
-            parallel,
-            prompt_tokens=p[rows],
-            output_tokens=o[rows],
-            batch_size=int(batch_size),
+            architecture_of(profile), parallel, prompt_tokens=p[rows], output_tokens=o[rows], batch_size=int(batch_size)
         )
         errors[rows] = np.abs(predicted.seconds / seconds[rows] - 1.0)
         covered[rows] = (predicted.low_s <= seconds[rows]) & (seconds[rows] <= predicted.high_s)

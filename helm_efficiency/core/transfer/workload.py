@@ -47,7 +47,7 @@ class EngineTraits:
 
 ENGINES: Mapping[str, EngineTraits] = {
     # Megatron-LM text generation: fused softmax needs heads/T divisible by 4 (fused_softmax.py), else eager in fp32
-    "megatron": EngineTraits(score_bytes=8.0, score_bytes_unfused=41.0, all_logits=True, skips_future=False),
+    "megatron": EngineTraits(score_bytes=8.0, score_bytes_unfused=41.0, all_logits=True, skips_future=False)
 }
 """Traits by engine; other engines are assumed to use flash attention and to compute only the last logits."""
 

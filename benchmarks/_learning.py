@@ -99,14 +99,14 @@ class Learnt(NamedTuple):
 
     Attributes:
         overheads: Overheads by engine, in `UNITS`.
-        pooled: Overheads of all engines together, for one that was not seen.
+        typical: Median overheads of the engines, for one that was not seen.
         time: Effects on the time of a step.
         first: Errors of the time to the first token by group, for its interval.
         scatter: Standard deviation of a row's error about that of its server, for times and first tokens.
     """
 
     overheads: Mapping[str, Sequence[float]]
-    pooled: Sequence[float]
+    typical: Sequence[float]
     time: GroupEffects
     first: GroupEffects
     scatter: tuple[float, float]
@@ -119,14 +119,14 @@ class Learnt(NamedTuple):
 
     def errors(self, one: Seen) -> tuple[float, float | None]:
         """Return log(measured / predicted) of a row's time and of its first token, overheads included."""
-        overheads = self.overheads.get(one.row.engine, self.pooled)
+        overheads = self.overheads.get(one.row.engine, self.typical)
         first = one.first and one.row.ttft_s and one.first.log_error(one.row.ttft_s, overheads)
         return one.time.log_error(one.row.measured_s, overheads), first
 
     def correction(self, engine: str, groups: Groups) -> Correction:
         """Return the correction of a stack, with standard deviations of the logarithms as its errors."""
         time, first = self.expected(groups)
-        return correction_of(self.overheads.get(engine, self.pooled), time.mean, first.sd, time.sd)
+        return correction_of(self.overheads.get(engine, self.typical), time.mean, first.sd, time.sd)
 
 
 def known(row: Row) -> Groups:
@@ -149,7 +149,8 @@ def learn(seen: Sequence[Seen]) -> Learnt:
         if one.first is not None and one.row.ttft_s is not None
     ]
     first, first_spread = _effects(firsts)
-    return Learnt(overheads, _overheads(seen), time, first, (spread, first_spread))
+    typical = tuple(np.median(list(overheads.values()), axis=0).tolist())
+    return Learnt(overheads, typical, time, first, (spread, first_spread))
 
 
 def _overheads(seen: Sequence[Seen]) -> Sequence[float]:

@@ -4,6 +4,7 @@ import dataclasses
 
 from helm_efficiency import load_architectures
 from helm_efficiency.catalog.default_stacks import _table, default_fits
+from helm_efficiency.catalog.simulation_corrections import simulation_correction
 from helm_efficiency.core.fitting.fit import Fit
 from helm_efficiency.core.tier import Tier
 from helm_efficiency.core.transfer.architecture import Architecture
@@ -51,3 +52,12 @@ def test_checkpoint_dtype_is_the_native_one() -> None:
 
 def test_unknown_models_and_stacks_have_no_coefficients() -> None:
     assert default_fits(LLAMA_8B, "h100-sxm-vllm-int3") == default_fits("nobody/has-this") == []
+
+
+def test_latent_attention_has_a_correction_of_its_own() -> None:
+    stack = default_fit("deepseek-ai/deepseek-v3", "h200-sxm-sglang-native").stack
+    names = ("deepseek-ai/deepseek-v3", "qwen3-30b-a3b", LLAMA_8B)
+    kinds = {name: load_architectures().find(name).architecture for name in names}
+    factors = [simulation_correction(stack, architecture).decode_factor for architecture in kinds.values()]
+    assert len(set(factors)) == 3
+    assert simulation_correction(stack).decode_error > simulation_correction(stack, kinds[LLAMA_8B]).decode_error

@@ -27,6 +27,8 @@ _LATEX = {
     "÷": r"$\div$",
     "●": r"$\bullet$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "·": r"$\cdot$",
     "∞": r"$\infty$",
     **{character: rf"\{character}" for character in "&%$#_{}"},
 }

@@ -124,12 +124,6 @@ def harness_facts(
 
     If HELM makes one request for each reference of an instance, it adds them up; such totals are divided among the
     requests by the tokens stored for each, else by the length of their prompts, so that they still add up.
-
-    Args:
-        shapes: Shapes of the requests of one total; nearly always one.
-        prompt_total: HELM's `num_prompt_tokens`; None if unknown.
-        output_total: HELM's `num_output_tokens`; None if unknown.
-        client_stores_tokens: True if any request of the run has stored tokens.
     """
     if len(shapes) == 1:
         return [harness_facts_of_one(shapes[0], prompt_total, output_total, client_stores_tokens=client_stores_tokens)]

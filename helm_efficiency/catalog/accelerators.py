@@ -139,10 +139,6 @@ def find_accelerator(key: str, accelerators: Mapping[str, Accelerator]) -> Accel
 
     Raises:
         CatalogError: The name is unknown. The message lists similar names.
-
-    Example:
-        >>> find_accelerator("H200_SXM", load_accelerators()).key
-        'h200-sxm'
     """
     found = accelerators.get(key) or accelerators.get(re.sub(r"[\s_]+", "-", key.strip().lower()))
     if found is None:

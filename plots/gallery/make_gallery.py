@@ -91,7 +91,7 @@ def own_or_api(scored: dict[str, Path], path: Path) -> None:
                     {"marker": MARKERS[at], "mec": COLOURS[at], "mfc": fill, "label": label},
                 )
         prices = first.set_index("deployment").loc[names, "api_usd"] * 1000
-        axes.plot(prices, range(len(names)), "|", ms=18, mew=2.4, color=INK, label="API on the day")
+        axes.plot(prices, range(len(names)), "|", ms=18, mew=2.4, color=INK, label="API")
         axes.set(xscale="log", xlabel="$ per 1,000 requests (prompts of about 460 tokens, answers of 1 to 20)")
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -101,7 +101,8 @@ def own_or_api(scored: dict[str, Path], path: Path) -> None:
         caption(
             figure,
             "Bars: 90 % intervals of own accelerators. At load: the most requests that keep the usual service "
-            "level, on an accelerator that is busy all day. API: list price on the day of the requests.",
+            "level, on an accelerator that is busy all day. API: list price on the day of the requests, or "
+            "today's where none of that day is known.",
         )
         he.save_figure(figure, path)
         plt.close(figure)

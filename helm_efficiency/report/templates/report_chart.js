@@ -144,7 +144,7 @@ function drawPoint(model, [px, py], shown, isFirst) {
     tabindex: isFirst ? 0 : -1, role: "img",
     "aria-label": describe(model, shown).map((line) => line.filter(Boolean).join(" ")).join("; "),
   });
-  point.dataset.name = model.name;
+  Object.assign(point.dataset, { name: model.name, search: `${model.name} ${model.label}` });
   const show = () => showTip(describe(model, shown), px, py);
   for (const event of ["mouseenter", "focus"]) point.addEventListener(event, show);
   for (const event of ["mouseleave", "blur"]) point.addEventListener(event, hideTip);
@@ -170,7 +170,7 @@ function drawNames(group, models, likely, lines, bars, place) {
   for (const model of first) {
     const [px, py] = place(model);
     const text = element("text", { class: "halo", x: px, y: py }, model.label);
-    text.dataset.name = model.name;
+    Object.assign(text.dataset, { name: model.name, search: `${model.name} ${model.label}` });
     group.append(text);
     const width = text.getComputedTextLength();
     const spots = [[px + 10, py + 4], [px - 10 - width, py + 4], [px - width / 2, py - 11], [px - width / 2, py + 20], [px + 9, py - 8], [px + 9, py + 16], [px - 9 - width, py - 8], [px - 9 - width, py + 16], [px + 9, py - 20], [px - 9 - width, py - 20], [px + 9, py + 28], [px - 9 - width, py + 28]];

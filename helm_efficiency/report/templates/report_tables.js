@@ -55,7 +55,7 @@ function filterRows(selector, box, said, what) {
 function filterModels() {
   filterRows("table.models", byId("filter"), byId("matches"), "models");
   for (const point of svg.querySelectorAll("[data-name]")) {
-    point.classList.toggle("dim", !matches(point.dataset.name, byId("filter").value));
+    point.classList.toggle("dim", !matches(point.dataset.search, byId("filter").value));
   }
 }
 

@@ -94,8 +94,11 @@ def page():
 
 def test_every_number_is_in_the_page_without_scripts(page):
     cells = _Page(page).cells
-    for text in ("org/large", "api/<b>_new|$", "2 (1–2)", "0.850 (0.750–0.950)", "— (0/10)", "● 100%"):
-        assert text in [cell.strip() for cell in cells]
+    cells = [cell.strip() for cell in cells]
+    for text in ("org/large", "api/<b>_new|$", "2 (1–2)", "— (0/10)"):
+        assert text in cells
+    for pattern in (r"0\.850 \(0\.\d+–0\.\d+\)", r"● \d+%"):
+        assert any(re.fullmatch(pattern, cell) for cell in cells)
 
 
 def test_it_asks_the_network_for_nothing(page):

@@ -10,7 +10,7 @@ dtype of its own checkpoint. A model is spread over the fewest accelerators that
 """
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -118,13 +118,16 @@ class SimulatedTable(msgspec.Struct, frozen=True):
     fits: tuple[SimulatedFit, ...]
 
 
-def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fit]:
+def default_fits(
+    model: str | Architecture, stack: str | None = None, *, admits: Callable[[Stack], bool] | None = None
+) -> list[Fit]:
     """Return the packaged coefficients of a model, on every packaged stack or on one.
 
     Args:
         model: Name in the architecture catalog, of HELM or of Hugging Face; or sizes, which match a model with the same
             layers.
         stack: Name of a stack, such as `h100-sxm-vllm-fp8`; None for all.
+        admits: Function that says whether a stack is wanted; None for all.
 
     Returns:
         Fits under the model's name, with intervals that hold for real servers; empty without packaged coefficients.
@@ -140,7 +143,8 @@ def default_fits(model: str | Architecture, stack: str | None = None) -> list[Fi
         return []
     name = model if isinstance(model, str) else model.name
     fits = (fit for fit in _table().fits if fit.model == found.index)
-    return [_fit(name, found, fit, named) for fit in fits for named in _names(fit) if stack in (None, named)]
+    wanted = ((fit, _stack(fit, named)) for fit in fits for named in _names(fit) if stack in (None, named))
+    return [_fit(name, found, fit, on) for fit, on in wanted if admits is None or admits(on)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +181,10 @@ def _names(fit: SimulatedFit) -> Iterator[str]:
             yield f"{accelerator}-{engine}-{dtype}{ON_EIGHT}"
 
 
-def _fit(name: str, found: _Found, fit: SimulatedFit, stack_name: str) -> Fit:
-    table = _table()
-    on = table.stacks[fit.stack]
-    stack = Stack(
-        stack_name,
+def _stack(fit: SimulatedFit, name: str) -> Stack:
+    on = _table().stacks[fit.stack]
+    return Stack(
+        name,
         on.accelerator,
         fit.num_accelerators,
         engine=on.engine,
@@ -189,6 +192,10 @@ def _fit(name: str, found: _Found, fit: SimulatedFit, stack_name: str) -> Fit:
         dtype=fit.dtype,
         tensor_parallel=fit.num_accelerators,
     )
+
+
+def _fit(name: str, found: _Found, fit: SimulatedFit, stack: Stack) -> Fit:
+    table = _table()
     architecture = dict(_architectures()).get(found.index)
     correction = simulation_correction(stack, architecture)
     return Fit(

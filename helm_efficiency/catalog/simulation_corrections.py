@@ -38,8 +38,14 @@ def simulation_correction(stack: Stack, architecture: Architecture | None = None
     """Return the correction of a simulated stack."""
     kind = ANY if architecture is None else kind_of(architecture)
     asked = (stack.engine, GENERATIONS.get(stack.accelerator, ANY), stack.dtype, kind)
-    known = [{row[i] for row in _table()} for i in range(len(_KEYS))]
-    return _table()[tuple(level if level in known[i] else ANY for i, level in enumerate(asked))]  # type: ignore[index]
+    levels = zip(asked, _known(), strict=True)
+    return _table()[tuple(level if level in known else ANY for level, known in levels)]  # type: ignore[index]
+
+
+@cache
+def _known() -> tuple[set[str], ...]:
+    """Return the known values of each key."""
+    return tuple({row[i] for row in _table()} for i in range(len(_KEYS)))
 
 
 def kind_of(architecture: Architecture) -> str:

@@ -64,7 +64,7 @@ def _estimated(hardware: Hardware, catalog: ArchitectureCatalog) -> Iterator[Fit
 def _simulated(hardware: Hardware, entry: CatalogEntry) -> list[Fit]:
     """Return the packaged fits of an architecture on the hardware, the fewest accelerators first."""
     wanted = replace(hardware, engine=hardware.engine or USUAL_ENGINE)
-    found = [fit for fit in default_fits(entry.architecture) if wanted.admits(fit.stack)]
+    found = default_fits(entry.architecture, admits=wanted.admits)
     return sorted(found, key=lambda fit: fit.stack.num_accelerators)
 
 

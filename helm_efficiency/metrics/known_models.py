@@ -137,7 +137,7 @@ def fits_on(model: KnownModel, hardware: Hardware, store: Store | None) -> list[
         InputError: No coefficients were found; the message says why.
     """
     found = [fit for fit in stored_fits(store) if fit.deployment == model.name and hardware.admits(fit.stack)]
-    found += [fit for fit in default_fits(model.architecture or model.name) if hardware.admits(fit.stack)]
+    found += default_fits(model.architecture or model.name, admits=hardware.admits)
     reasons: list[str] = []
     if model.architecture is not None:
         more, reasons = _transferred(model, model.architecture, hardware, store)

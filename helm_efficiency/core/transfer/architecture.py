@@ -5,7 +5,7 @@ about another. Only matrices are counted: biases and norms, below a thousandth o
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from helm_efficiency.core.checked import checked
@@ -210,5 +210,9 @@ class Architecture:
 
 def have_same_layers(one: Architecture, other: Architecture) -> bool:
     """Return whether two architectures run alike: equal sizes of all layers, vocabularies within 5 %."""
-    a, b = ({key: value for key, value in asdict(each).items() if key not in _NOT_LAYERS} for each in (one, other))
-    return a == b and abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
+    is_close = abs(one.vocab_size / other.vocab_size - 1.0) <= _SAME_VOCABULARY_FRACTION
+    return is_close and all(
+        getattr(one, field.name) == getattr(other, field.name)
+        for field in fields(Architecture)
+        if field.name not in _NOT_LAYERS
+    )

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from helm_efficiency.core.arrays import FloatArray, IntArray
 from helm_efficiency.core.fitting.fit import Fit, fit_profile
@@ -303,7 +303,7 @@ def _fit(log: ServiceLog, shape: RequestShape, envelope: Envelope, load: OwnLoad
         envelope,
         covariance(envelope, design, entries.seconds, blocks[source]),
         np.array([alternative.coefficients for alternative in alternatives]),
-        spread_factor=float(student_t.ppf(0.95, freedom)),
+        spread_factor=float(stdtrit(freedom, 0.95)),
         domain=_domain(log),
     )
 

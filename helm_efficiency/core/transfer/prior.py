@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from helm_efficiency.core.arrays import FloatArray
 from helm_efficiency.core.measurement import Measurement
@@ -64,7 +64,7 @@ class RuntimePrior:
         expected = self.coefficients().predict(p, o)
         shares = self._shares(p.ravel(), o.ravel())
         variance = np.einsum("ij,jk,ik->i", shares, self.log_covariance, shares) + self.noise_fraction**2
-        half = student_t.ppf(0.95, self.degrees_of_freedom) * np.sqrt(variance).reshape(p.shape)
+        half = stdtrit(self.degrees_of_freedom, 0.95) * np.sqrt(variance).reshape(p.shape)
         return expected._replace(low_s=expected.seconds * np.exp(-half), high_s=expected.seconds * np.exp(half))
 
     def updated(self, measurements: Sequence[Measurement]) -> Self:
@@ -98,7 +98,7 @@ class RuntimePrior:
 
         Its intervals are those of prefill, of decode and of a single cell, assumed to be independent of each other.
         """
-        wide = float(student_t.ppf(0.95, self.degrees_of_freedom))
+        wide = float(stdtrit(self.degrees_of_freedom, 0.95))
         sd = np.sqrt(np.diag(self.log_covariance))
         return RuntimeCoefficients(
             rule=PrefillRule.linear,

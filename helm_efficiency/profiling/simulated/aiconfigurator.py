@@ -58,6 +58,10 @@ _NOT_IN_BLOCKS: Sequence[tuple[str, str]] = [("fp8", "fp8_block"), ("fp8", "fp8"
 """Kernels for fp8 under vLLM. Its tables of dense blockwise kernels cannot be right: on B200 one row takes 37 ms a step
 while sixteen take 29 (MiniMax M2.5), against 13 ms measured with four clients; on H100 they are off by -27 to +30 %."""
 
+_NARROW_MXFP4: Sequence[tuple[str, str]] = [("bfloat16", "w4a8_mxfp4_mxfp8"), ("bfloat16", "w4a16_mxfp4")]
+"""Kernels for mxfp4 under TensorRT-LLM on Blackwell, which quantizes activations to mxfp8. They were timed; others are
+estimated from other shapes, and 1.5 to 4 times as slow."""
+
 _TIMED = ("gemm", "attention", "moe", "mla", "dsa", "ssm", "gdn", "kda")
 """Kernels with times from tables; the times of others (norms, copies, transfers) come from formulas by design."""
 
@@ -206,8 +210,10 @@ def _kernel_modes(model: str | Mapping[str, Any], deployment: Deployment, dtype:
         pairs = _NOT_IN_BLOCKS
     elif dtype == "fp8" and _num_experts(config):
         pairs = _BLOCKWISE
+    elif dtype == "mxfp4" and d.engine == "trtllm" and SYSTEMS[d.accelerator].startswith(("b", "gb")):
+        pairs = _NARROW_MXFP4
     weights = [{"gemm_quant_mode": dense, "moe_quant_mode": expert} for dense, expert in pairs]
-    if not d.dtype and pairs is not _NOT_IN_BLOCKS:
+    if not d.dtype and pairs not in (_NOT_IN_BLOCKS, _NARROW_MXFP4):
         weights = [{}, *weights]  # empty: AIConfigurator reads the formats of the checkpoint itself, layer by layer
     wide = {"kvcache_quant_mode": "bfloat16", "fmha_quant_mode": "bfloat16"}
     narrow = {"kvcache_quant_mode": "fp8", "fmha_quant_mode": "bfloat16"}

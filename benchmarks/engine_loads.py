@@ -3,31 +3,53 @@
 import json
 import os
 import random
+import re
+import signal
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import engine_checks
-from engine_servers import Server, model_folder, running
+import httpx
+from engine_servers import MEASURING, Server, model_folder, running
 
 from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
 from helm_efficiency.profiling.endpoint.prompts import PromptMaker
-from helm_efficiency.profiling.endpoint.replies import Reply
 
 CONCURRENCY = (1, 4, 16)
-PROMPT_TOKENS, OUTPUT_TOKENS = 256, 32
+PROMPT_TOKENS, OUTPUT_TOKENS = 128, 32
 SERVED = ("vllm", "llama.cpp", "llama.cpp-q8_0")
 LOCAL = ("transformers-eager", "transformers-compiled")
-NUM_PAIRS = 20
+NUM_PAIRS = 10
+"""Of each engine that states its own times."""
+
+TRIALS = 5
+SHAPES = "32+256+768x1+16+48"
+"""Prompt by output tokens: with five trials of each, 45 requests a run."""
+
+LOADS = ("clients", "bursts", "compiling")
+COUNTERS = {
+    "vllm": {
+        "queue": "vllm:request_queue_time_seconds_sum",
+        "prefill": "vllm:request_prefill_time_seconds_sum",
+        "decode": "vllm:request_decode_time_seconds_sum",
+        "count": "vllm:request_queue_time_seconds_count",
+    },
+    "llama.cpp": {
+        "prefill": "llamacpp:prompt_seconds_total",
+        "decode": "llamacpp:tokens_predicted_seconds_total",
+        "count": "",  # not stated
+    },
+}
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -35,7 +57,7 @@ def stacks(wanted: Sequence[str] | None, *, small: bool) -> Iterator[dict[str, A
     """Prefill, decode and throughput of each model on each engine under each load, and what profiling took."""
     for size in ("8M",) if small else ("100M", "500M"):
         for engine in wanted or (*LOCAL, *SERVED):
-            yield stack(engine, size, repetitions=2 if small else 5)
+            yield stack(engine, size, repetitions=2 if small else 3)
 
 
 def stack(engine: str, size: str, *, repetitions: int) -> dict[str, Any]:
@@ -43,28 +65,24 @@ def stack(engine: str, size: str, *, repetitions: int) -> dict[str, Any]:
     loads = ",".join(map(str, CONCURRENCY))
     lengths = ["--prompt-tokens", str(PROMPT_TOKENS), "--output-tokens", f"1,{OUTPUT_TOKENS}"]
     options = [*lengths, "--repetitions", str(repetitions)]
-    before_j, begun = _energy_j(), time.monotonic()
-    loops: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "s.sqlite"
         if engine in LOCAL:
             local = ["--engine", engine, "--dtype", "bf16", "--batch-sizes", loads, "--store", str(store)]
+            before_j, begun = _energy_j(), time.monotonic()
             told = engine_checks.command("profile", str(model_folder(size)), *local, *options, "--format", "json")
             cells = json.loads(told.stdout)
-            seconds, joules = time.monotonic() - begun, _energy_j()
         else:
             with running(engine, size) as server:
-                begun = time.monotonic()
+                before_j, begun = _energy_j(), time.monotonic()
                 cells = engine_checks.profile(server, store, *options, "--concurrency", loads)["cells"]
-                seconds, joules = time.monotonic() - begun, _energy_j()
-                loops += [closed_loop(server, clients, requests_each=repetitions) for clients in CONCURRENCY]
+        seconds, joules = time.monotonic() - begun, _energy_j()
     return {
         "engine": engine,
         "model": size,
         "stack": cells[0]["stack"],
         "profile_s": seconds,
         "profile_j": joules - before_j if joules is not None and before_j is not None else None,
-        "closed_loops": loops,
         "loads": [_load(cells, concurrency) for concurrency in CONCURRENCY],
     }
 
@@ -82,31 +100,6 @@ def _load(cells: Sequence[dict[str, Any]], concurrency: int) -> dict[str, Any]:
     }
 
 
-def closed_loop(server: Server, concurrency: int, *, requests_each: int) -> dict[str, float]:
-    """So many clients, each with its next request as soon as the last is answered; means over the requests.
-
-    What a model of a server under load is to predict from the rounds of a profile.
-    """
-    maker = PromptMaker()
-    with (
-        Endpoint(EndpointOptions(server.base_url, server.model)) as endpoint,
-        ThreadPoolExecutor(concurrency) as clients,
-    ):
-
-        def ask(_: int) -> Reply:
-            return endpoint.request(maker.prompt(PROMPT_TOKENS), OUTPUT_TOKENS)
-
-        begun = time.perf_counter()
-        replies = list(clients.map(ask, range(concurrency * requests_each)))
-        seconds = time.perf_counter() - begun
-    return {
-        "concurrency": concurrency,
-        "request_s": statistics.fmean(reply.seconds for reply in replies),
-        "ttft_s": statistics.fmean(reply.ttft_s or 0.0 for reply in replies),
-        "output_tokens_per_s": sum(reply.output_tokens for reply in replies) / seconds,
-    }
-
-
 def _energy_j() -> float | None:
     """Joules of the processor so far, where RAPL may be read."""
     try:
@@ -116,72 +109,98 @@ def _energy_j() -> float | None:
 
 
 def denoise_pairs(wanted: Sequence[str] | None, *, small: bool) -> Iterator[dict[str, Any]]:
-    """Pairs of HELM runs of the same requests, alone and beside other clients: denoised time against the engine's own.
+    """HELM runs of the same requests beside other work, each between two that have the machine to themselves.
 
-    The truth is what the engine says the requests of the quiet run took it (vLLM's `/metrics`, without its queue).
+    The truth is what the engine says that the requests of the quiet runs before and after took it, prefill and decode.
     """
-    for engine in wanted or ("vllm",):
-        with running(engine, "8M") as server, tempfile.TemporaryDirectory() as scratch:
+    for engine in wanted or MEASURING:
+        with running(engine, "30M") as server, tempfile.TemporaryDirectory() as scratch:
+            probe = Probe(server, Path(scratch), trials=3 if small else TRIALS)
+            probe.run("warm-up")
+            before = probe.run("quiet")
             for number in range(2 if small else NUM_PAIRS):
-                quiet = helm_probe(
-                    server, Path(scratch), f"quiet{number}", session=2 * number, trials=3 if small else 10
-                )
-                kind = ("clients", "bursts", "compiling")[number % 3]
+                kind = LOADS[number % len(LOADS)]
                 with load(server, kind, seed=number):
-                    loaded = helm_probe(
-                        server, Path(scratch), f"loaded{number}", session=2 * number + 1, trials=3 if small else 10
-                    )
-                yield {"engine": engine, "pair": number, "load": kind, "quiet": quiet, "loaded": loaded}
+                    loaded = probe.run(kind)
+                after = probe.run("quiet")
+                yield {"engine": engine, "pair": number, "load": kind, **compared(loaded, (before, after))}
+                before = after
 
 
-def helm_probe(server: Server, folder: Path, suite: str, *, session: int, trials: int) -> dict[str, Any]:
-    """A HELM run of a probe and its denoised runtime; the engine's own mean seconds of its requests."""
-    home = folder / "prod_env"
-    engine_checks.write_deployment(home, server, "completions", model_folder("8M"))
-    entry = f"efficiency_probe:trials={trials},session={session},model=local/completions,probe=16+128+512x1+8+32"
-    arguments = ["--run-entries", entry, "--suite", suite, "--output-path", str(folder / "out"), "--num-threads", "1"]
-    arguments += ["--local-path", str(home), "--max-eval-instances", "1000"]
-    before = engine_seconds(server)
-    subprocess.run(
-        [sys.executable, "-m", "helm.benchmark.run", *arguments],
-        capture_output=True,
-        check=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        cwd=folder,
-    )
-    after = engine_seconds(server)
-    options = ["--store", str(folder / f"{suite}.sqlite"), "--cache", str(home / "cache"), "--format", "json"]
-    found = json.loads(engine_checks.command("denoise", str(folder / "out" / "runs" / suite), *options).stdout)
-    count = after.pop("count") - before.pop("count")
-    means = {name: (after[name] - before[name]) / count for name in after} if count else {}
-    return {"denoised": found, "engine_means_s": means, "engine_requests": count}
+def compared(loaded: dict[str, Any], quiet: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The denoised mean of a loaded run against the engine's own mean seconds of the quiet ones."""
+    truths = [run["engine_means_s"]["prefill"] + run["engine_means_s"]["decode"] for run in quiet]
+    truth_s = statistics.fmean(truths)
+    found, is_bound = loaded["denoised_s"], loaded["is_upper_bound"]
+    return {
+        "truths_s": truths,
+        "observed_over_truth": loaded["observed_s"] / truth_s,
+        "denoised_over_truth": found["value"] / truth_s,
+        "is_upper_bound": is_bound,
+        "holds": truth_s <= found["high"] and (is_bound or found["low"] <= truth_s),
+        "loaded": loaded,
+        "quiet": quiet[0],
+    }
+
+
+class Probe:
+    """HELM runs of one probe against one server, each with prompts of its own.
+
+    Args:
+        server: Server of a 30M model.
+        folder: Folder for everything that HELM writes.
+        trials: Requests of each shape.
+    """
+
+    def __init__(self, server: Server, folder: Path, *, trials: int) -> None:
+        self._server, self._folder, self._trials = server, folder, trials
+        self._home = folder / "prod_env"
+        self._number = 0
+        engine_checks.write_deployment(self._home, server, "completions", model_folder("30M"))
+
+    def run(self, kind: str) -> dict[str, Any]:
+        """Send the requests, denoise them, and read the engine's own mean seconds of all requests meanwhile."""
+        self._number += 1
+        suite = f"{self._number}-{kind}"
+        before = engine_seconds(self._server)
+        self._helm_run(suite)
+        after = engine_seconds(self._server)
+        options = ["--store", str(self._folder / f"{suite}.sqlite"), "--cache", str(self._home / "cache")]
+        runs = self._folder / "out" / "runs" / suite
+        (found,) = json.loads(engine_checks.command("denoise", str(runs), *options, "--format", "json").stdout)
+        count = after["count"] - before["count"] or found["num_requests"]
+        means = {name: (after[name] - before[name]) / count for name in after if name != "count"}
+        kept = ("num_requests", "observed_s", "denoised_s", "is_upper_bound", "contended_share", "notes")
+        return {**{name: found[name] for name in kept}, "engine_means_s": means, "engine_requests": count}
+
+    def _helm_run(self, suite: str) -> None:
+        model = f"model={engine_checks.NAME},model_deployment=local/completions"
+        entry = f"efficiency_probe:trials={self._trials},session={self._number},{model},probe={SHAPES}"
+        arguments = ["--run-entries", entry, "--suite", suite, "--output-path", str(self._folder / "out")]
+        arguments += ["--num-threads", "1", "--local-path", str(self._home), "--max-eval-instances", "1000"]
+        subprocess.run(
+            [sys.executable, "-m", "helm.benchmark.run", *arguments],
+            capture_output=True,
+            check=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            cwd=self._folder,
+        )
 
 
 def engine_seconds(server: Server) -> dict[str, float]:
-    """Sums of vLLM's own seconds by now: queue, prefill, decode; and how many requests."""
-    from helm_efficiency.profiling.endpoint.engine_times import read_counters
-
-    with Endpoint(EndpointOptions(server.base_url, server.model)) as endpoint:
-        counters = read_counters(endpoint.page("/metrics") or b"")
-    sums = {name: counters.get(f"vllm:request_{name}_time_seconds_sum".encode(), 0.0) for name in _PARTS}
-    return {**sums, "count": counters.get(b"vllm:request_queue_time_seconds_count", 0.0)}
-
-
-_PARTS = ("queue", "prefill", "decode")
+    """Sums of the engine's own seconds by now, by part, and how many requests; 0 for what it does not state."""
+    page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text
+    counters = {name: float(value) for name, value in re.findall(r"^([a-z:_]+)(?:{.*})? ([0-9.e+-]+)$", page, re.M)}
+    return {part: counters.get(name, 0.0) for part, name in COUNTERS[server.engine].items()}
 
 
 @contextmanager
 def load(server: Server, kind: str, *, seed: int) -> Iterator[None]:
-    """Other work while a block runs: 2 to 8 clients in turn, bursts of eight with pauses, or two busy processes."""
+    """Other work while a block runs: 2 to 8 clients in turn, bursts of eight with pauses, or a build."""
     ended = threading.Event()
     if kind == "compiling":
-        busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(10**6))"]) for _ in range(2)]
-        try:
+        with compiling():
             yield
-        finally:
-            for process in busy:
-                process.kill()
-                process.wait()
         return
     thread = threading.Thread(target=_other_clients, args=(server, kind, random.Random(seed), ended))
     thread.start()
@@ -190,6 +209,27 @@ def load(server: Server, kind: str, *, seed: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Byte-compile the standard library with four processes, again and again, as somebody else's build."""
+    source = sysconfig.get_path("stdlib")
+    work = f"while true; do {sys.executable} -m compileall -q -f -j 4 {source}; sleep 1; done"
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = os.environ | {"PYTHONPYCACHEPREFIX": scratch}
+        build = subprocess.Popen(
+            ["sh", "-c", work],
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            os.killpg(build.pid, signal.SIGKILL)
+            build.wait()
 
 
 def _other_clients(server: Server, kind: str, chance: random.Random, ended: threading.Event) -> None:

@@ -21,10 +21,16 @@ PYTHON = {"vllm": ENGINES / "vllm/bin/python", "llama.cpp": ENGINES / "llama-cpp
 SILENT = "transformers-serve"
 """Does not list the model that it serves."""
 
+MEASURING = ("vllm", "llama.cpp")
+"""Engines that state their own times."""
+
+MAX_BATCH_SIZE = 16
+"""Requests that vLLM and llama.cpp may run at once."""
+
 _START_S = 600
 """vLLM takes one to three minutes on two cores."""
 
-SIZES = {"8M": (256, 8), "100M": (768, 12), "500M": (1280, 24)}
+SIZES = {"8M": (256, 8), "30M": (512, 8), "100M": (768, 12), "500M": (1280, 24)}
 """Hidden size and layers."""
 
 
@@ -96,12 +102,14 @@ def command(engine: str, folder: Path, port: int) -> list[str]:
     """How a server is started; `llama.cpp-q8_0` is llama.cpp with the weights in eight bits."""
     where = ["--host", "127.0.0.1", "--port", str(port)]
     if engine == "vllm":
-        return [str(ENGINES / "vllm/bin/vllm"), "serve", str(folder), *where]
+        limits = ["--max-num-seqs", str(MAX_BATCH_SIZE)]
+        return [str(ENGINES / "vllm/bin/vllm"), "serve", str(folder), *limits, *where]
     if engine.startswith("llama.cpp"):
         kind = engine.removeprefix("llama.cpp").removeprefix("-") or "f16"
         weights = folder / f"llama-{kind}.gguf"
-        # 16 requests at a time, 2,048 tokens each, and the counters of /metrics.
-        limits = ["--ctx-size", str(16 * 2048), "--parallel", "16", "--threads", "2", "--metrics"]
+        # 2,048 tokens for each request at a time, and the counters of /metrics.
+        slots = ["--ctx-size", str(MAX_BATCH_SIZE * 2048), "--parallel", str(MAX_BATCH_SIZE)]
+        limits = [*slots, "--threads", "2", "--metrics"]
         return [str(llama_server()), "--model", str(weights), *limits, *where]
     program = "from transformers.cli.transformers import main; main()"
     return [sys.executable, "-c", program, "serve", str(folder), "--device", "cpu", "--log-level", "error", *where]

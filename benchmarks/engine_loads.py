@@ -81,6 +81,8 @@ def stack(engine: str, size: str, *, repetitions: int) -> dict[str, Any]:
         "engine": engine,
         "model": size,
         "stack": cells[0]["stack"],
+        "prompt_tokens": PROMPT_TOKENS,
+        "output_tokens": OUTPUT_TOKENS,
         "profile_s": seconds,
         "profile_j": joules - before_j if joules is not None and before_j is not None else None,
         "loads": [_load(cells, concurrency) for concurrency in CONCURRENCY],

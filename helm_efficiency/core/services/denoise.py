@@ -35,7 +35,7 @@ from helm_efficiency.core.rules import PrefillRule
 from helm_efficiency.core.runtime_model import Domain, RuntimeCoefficients
 from helm_efficiency.core.services.contention import Contention, explain
 from helm_efficiency.core.services.drift import Period, find_changes, levels_between, weekly_levels
-from helm_efficiency.core.services.envelope import WAIT_SCALES, Envelope, fit_envelope
+from helm_efficiency.core.services.envelope import MIN_UNCONTENDED_SHARE, WAIT_SCALES, Envelope, fit_envelope
 from helm_efficiency.core.services.jackknife import covariance
 from helm_efficiency.core.services.log import ServiceLog
 from helm_efficiency.core.services.model import Interval, RequestShape, ServiceFit
@@ -116,8 +116,8 @@ def fit_service(log: ServiceLog, *, load: OwnLoad | None = None) -> ServiceFit:
         elif context is not None and context.low <= 0:
             may_have_context = False
         else:
-            is_bound = not service.envelope.is_determined
-            return replace(service, notes=tuple(_notes(service, used)), is_upper_bound=is_bound)
+            service = replace(service, is_upper_bound=_may_be_faster(used, service))
+            return replace(service, notes=tuple(_notes(service, used)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,6 +308,17 @@ def _fit(log: ServiceLog, shape: RequestShape, envelope: Envelope, load: OwnLoad
     )
 
 
+def _may_be_faster(log: ServiceLog, service: ServiceFit) -> bool:
+    """Return True if a faster service, with fewer uncontended requests than are needed, is as likely."""
+    if not service.envelope.is_determined:
+        return True
+    entries, _ = _entries(log, service.shape)
+    design = service.shape.design(entries.prompt_tokens, entries.output_tokens)
+    other = fit_envelope(design, entries.seconds, min_uncontended_share=_FEWER_UNCONTENDED)
+    is_as_likely = other.log_likelihood >= service.envelope.log_likelihood
+    return is_as_likely and float(other.shares[0]) < MIN_UNCONTENDED_SHARE
+
+
 def _under_other_loads(log: ServiceLog, load: OwnLoad | None) -> list[FloatArray]:
     """Return the seconds of the log for both ends of the interval of the load's exponent."""
     if load is None or not load.is_known:
@@ -335,8 +346,8 @@ def _notes(service: ServiceFit, log: ServiceLog) -> list[str]:
             f"prefill not told apart from overhead: prompts of {int(p.min())} to {int(p.max())} tokens; "
             "probe a wider range of prompt lengths"
         )
-    if not service.envelope.is_determined:
-        notes.append("most requests look contended: the denoised runtime is an upper bound")
+    if service.is_upper_bound:
+        notes.append("most requests look contended, or may be: the denoised runtime is an upper bound")
     return notes
 
 

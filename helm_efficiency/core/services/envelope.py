@@ -40,7 +40,7 @@ _TOO_FAST_SHARE = 0.01  # token miscounts, prefix caches; a small constant keeps
 _MIN_JITTER = 0.003  # fraction of the seconds; clocks and services are never steadier. Keeps the likelihood bounded
 _MAX_JITTER = 0.15  # fraction of the seconds, or of the median request's; a larger variation is contention
 MIN_SHARE = 1e-5
-_START_QUANTILES = (0.1, 0.3, 0.5)
+_START_QUANTILES = np.array([1 / 3, 1.0, 5 / 3])  # in shares of uncontended requests at least
 _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
 _MAX_STEP_LENGTH = 32.0
 
@@ -103,6 +103,7 @@ def fit_envelope(
     weights: FloatArray | None = None,
     start: Envelope | None = None,
     wait_scales: FloatArray = WAIT_SCALES,
+    min_uncontended_share: float = MIN_UNCONTENDED_SHARE,
 ) -> Envelope:
     """Fit a lower envelope.
 
@@ -113,6 +114,7 @@ def fit_envelope(
         start: Envelope to begin from, such as the fit to the same requests with other weights. By default several
             quantile regressions are tried and the likeliest result wins.
         wait_scales: Mean waits, in standard deviations of the jitter; if `start` is given, its scales are used.
+        min_uncontended_share: Least share of uncontended requests; if `start` is given, its own is used.
 
     Returns:
         The envelope with the highest likelihood that was found.
@@ -120,7 +122,10 @@ def fit_envelope(
     data = _Data(design, seconds, np.ones(len(seconds)) if weights is None else weights)
     if start is not None:
         return _climb(start, data, max_steps=60, tolerance=1e-4)
-    starts = [_start(data, quantile, wait_scales) for quantile in _START_QUANTILES]
+    starts = [
+        replace(_start(data, quantile, wait_scales), min_uncontended_share=min_uncontended_share)
+        for quantile in min_uncontended_share * _START_QUANTILES
+    ]
     fits = [_climb(start, data, max_steps=400, tolerance=1e-5) for start in starts]
     return max(fits, key=lambda fit: fit.log_likelihood)
 

@@ -58,6 +58,7 @@ _MIN_LIKELIER = 4.0  # log-likelihood that a context term has to add: 2.7 are si
 # alternative assumptions, which show how far the estimate depends on the main ones
 _WAIT_SCALE_FACTORS = (0.5, 2.5)
 _FEWER_UNCONTENDED = 0.1
+_MOSTLY_UNCONTENDED = 0.7  # share of uncontended requests above which it is not asked whether there might be few
 
 
 def service_stack(deployment: str) -> Stack:
@@ -312,6 +313,8 @@ def _may_be_faster(log: ServiceLog, service: ServiceFit) -> bool:
     """Return True if a faster service, with fewer uncontended requests than are needed, is as likely."""
     if not service.envelope.is_determined:
         return True
+    if service.envelope.shares[0] > _MOSTLY_UNCONTENDED:
+        return False
     entries, _ = _entries(log, service.shape)
     design = service.shape.design(entries.prompt_tokens, entries.output_tokens)
     other = fit_envelope(design, entries.seconds, min_uncontended_share=_FEWER_UNCONTENDED)

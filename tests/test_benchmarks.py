@@ -59,4 +59,4 @@ def test_engines_are_tried_by_name() -> None:
     command = [sys.executable, _harness.ROOT / "benchmarks" / "engines.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_harness.environment())
     assert done.returncode == 0, done.stderr
-    assert "{check,stacks,denoise}" in done.stdout
+    assert "{check,stacks,denoise,serving}" in done.stdout

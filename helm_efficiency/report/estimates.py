@@ -4,6 +4,7 @@ Shapes: M models, C clusters (an instance with its perturbed copies and trials i
 A quantity is a mean over requests, the score a mean over instances.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import NormalDist
@@ -284,7 +285,7 @@ class _Means:
 
     def _drawn(self, sums: FloatArray) -> FloatArray:
         """Return sums over the drawn clusters, shape (K, R, M), of sums (K, M, C); equal rows are drawn once."""
-        rows = sums.reshape(-1, sums.shape[-1])
+        rows = sums.reshape(math.prod(sums.shape[:-1]), sums.shape[-1])
         known: dict[bytes, int] = {}
         which = [known.setdefault(row.tobytes(), index) for index, row in enumerate(rows)]
         distinct, place = np.unique(np.array(which, dtype=np.intp), return_inverse=True)

@@ -8,8 +8,10 @@ import base64
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ def run(notebook: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 def _outputs(code: str, names: dict[str, Any], number: int) -> list[dict[str, Any]]:
     if code.startswith("!"):
-        return _stream(subprocess.run(code[1:], shell=True, check=True, capture_output=True, text=True).stdout)
+        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+        environment = os.environ | {"PATH": path}
+        done = subprocess.run(code[1:], shell=True, check=True, capture_output=True, text=True, env=environment)
+        return _stream(done.stdout)
     *lines, last = ast.parse(code).body
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(ast.Module(lines, []), f"cell {number}", "exec"), names)

@@ -36,7 +36,7 @@ def test_streamed_tokens_are_timed_one_by_one_and_counted_by_the_server(served: 
     result = endpoint_cell(EndpointOptions(served[1], str(served[0]), chat=chat), Cell(64, 12))
     assert [(m.prompt_tokens, m.output_tokens) for m in result.measurements] == [(64, 12)] * 2, "template included"
     assert all(m.ttft_s is not None and 0 < m.ttft_s < m.seconds for m in result.measurements)
-    assert result.note.startswith("noisy") or result.note == ""
+    assert not any(words in result.note for words in ("stopped early", "the server counts", "failed"))
     assert len(result.itl_s) == 22 and all(gap >= 0 for gap in result.itl_s), "11 gaps in each reply of 12 tokens"
 
 

@@ -40,8 +40,8 @@ def test_a_stray_instance_leaves_the_scenario_whole() -> None:
     part = board.part("qa").set_index("deployment")
     assert part.loc[["a/m", "b/m"], "num_instances"].tolist() == [30, 30]
     assert part.loc["openai/gpt2", "score_rank"] != part.loc["openai/gpt2", "score_rank"]
-    [note] = [note.text for note in board.notes if note.scenario == "qa"]
-    assert note == "Left out, as they answered few of up to 30 instances: openai/gpt2 (1)."
+    texts = [note.text for note in board.notes if note.scenario == "qa"]
+    assert "Left out, as they answered few of up to 30 instances: openai/gpt2 (1)." in texts
 
 
 def test_models_are_compared_on_what_they_share() -> None:

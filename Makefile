@@ -46,6 +46,7 @@ bench: setup
 # Every figure of plots/gallery and the pictures in docs/images, from the real data.
 gallery: setup
 	$(BIN)/python plots/gallery/make_gallery.py
+	$(BIN)/python benchmarks/engine_figure.py
 
 # The wheel in an environment of its own, away from the checkout: the base install alone, then extra after extra.
 CHECK := build/wheel-check

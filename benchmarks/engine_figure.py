@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from _harness import RESULTS, ROOT
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
 
 COLORS = {
     "transformers-eager": "#D55E00",
@@ -46,6 +47,8 @@ def draw(results: list[dict[str, Any]], *, prompt_tokens: int) -> Any:
             axis.title.set_fontsize(9)
             axis.set_xticks([1, 4, 16], ["1", "4", "16"])
             axis.minorticks_off()
+            axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.grid(alpha=0.3)
     for axis in rows[-1]:
         axis.set_xlabel("Requests at a time")

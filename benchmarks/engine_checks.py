@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
-from engine_servers import Server, model_folder, running
+from engine_servers import Server, counters, model_folder, running
 
 ENGINES = ("vllm", "llama.cpp", "transformers-serve")
 CLIENTS = {
@@ -21,8 +20,11 @@ CLIENTS = {
     "chat": ("helm.clients.vllm_client.VLLMChatClient", "vllm_model_name"),
 }
 COUNTERS = {
-    "vllm": (r"vllm:prompt_tokens_total", r"vllm:generation_tokens_total"),
-    "llama.cpp": (r"llamacpp:prompt_tokens(?:_cached)?_total", r"llamacpp:tokens_predicted_total"),
+    "vllm": {"prompt_tokens": ("vllm:prompt_tokens_total",), "output_tokens": ("vllm:generation_tokens_total",)},
+    "llama.cpp": {
+        "prompt_tokens": ("llamacpp:prompt_tokens_total", "llamacpp:prompt_tokens_cached_total"),
+        "output_tokens": ("llamacpp:tokens_predicted_total",),
+    },
 }
 _CHOSEN = ("--budget-seconds", "45")
 """First with lengths chosen within the server's limit, for as long as this."""
@@ -140,11 +142,11 @@ def write_deployment(home: Path, server: Server, client: str, model: Path) -> No
 
 def counted(server: Server) -> dict[str, float]:
     """Prompt and output tokens that the server counted by now, where it has counters."""
-    names = COUNTERS.get(server.engine.partition("-")[0], ())
-    page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text if names else ""
-    found = {name: re.findall(rf"^{name}(?:{{.*}})? ([0-9.e+]+)$", page, re.MULTILINE) for name in names}
-    kinds = ("prompt_tokens", "output_tokens")
-    return {kind: sum(map(float, values)) for kind, values in zip(kinds, found.values(), strict=False)}
+    names = COUNTERS.get(server.engine.partition("-")[0])
+    if names is None:
+        return {}
+    found = counters(server)
+    return {kind: sum(found.get(name, 0.0) for name in of_kind) for kind, of_kind in names.items()}
 
 
 def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

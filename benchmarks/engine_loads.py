@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import re
 import signal
 import statistics
 import subprocess
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import engine_checks
-import httpx
-from engine_servers import MEASURING, Server, model_folder, running
+from engine_servers import MEASURING, Server, counters, model_folder, running
 
 from helm_efficiency.profiling.endpoint.client import Endpoint
 from helm_efficiency.profiling.endpoint.options import EndpointOptions
@@ -191,9 +189,8 @@ class Probe:
 
 def engine_seconds(server: Server) -> dict[str, float]:
     """Sums of the engine's own seconds by now, by part, and how many requests; 0 for what it does not state."""
-    page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text
-    counters = {name: float(value) for name, value in re.findall(r"^([a-z:_]+)(?:{.*})? ([0-9.e+-]+)$", page, re.M)}
-    return {part: counters.get(name, 0.0) for part, name in COUNTERS[server.engine].items()}
+    found = counters(server)
+    return {part: found.get(name, 0.0) for part, name in COUNTERS[server.engine].items()}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -143,6 +144,15 @@ def running(engine: str, size: str) -> Iterator[Server]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def counters(server: Server) -> dict[str, float]:
+    """Return what the server counted by now by name, from its `/metrics`, summed over labels."""
+    page = httpx.get(server.base_url.removesuffix("/v1") + "/metrics", timeout=30).text
+    sums: dict[str, float] = {}
+    for name, value in re.findall(r"^([a-z0-9:_]+)(?:{.*})? ([0-9.e+-]+)$", page, re.MULTILINE):
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return sums
 
 
 def _only_model(base_url: str) -> str:
